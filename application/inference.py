@@ -1,0 +1,188 @@
+"""The port through which the application asks a language model for text.
+
+The adapter (`infrastructure/onnx`) owns sessions, tokenizers and prompt templates; the
+application knows models by their catalogue name, conversations as turns, and answers as a
+stream of deltas that ends in exactly one `Completion`.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class ModelState(StrEnum):
+    READY = "ready"
+    LOADING = "loading"
+    PREPARED = "prepared"  # on disk, loaded by its first request
+    NOT_PREPARED = "not_prepared"
+    FAILED = "failed"
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"  # end-of-turn token or a stop string
+    LENGTH = "length"  # max_tokens or the model's window
+    CANCELLED = "cancelled"  # the client went away
+
+
+class Role(StrEnum):
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class InferenceError(Exception):
+    """Generation is impossible or broke off. The caller releases the hold."""
+
+
+class UnknownModel(InferenceError):
+    """No model of that name stands in the catalogue."""
+
+
+class ModelUnavailable(InferenceError):
+    """The model stands in the catalogue but cannot answer now; the text says what to do."""
+
+
+class PromptTooLong(InferenceError):
+    """The last turn alone, with the template, does not fit the model's window."""
+
+    def __init__(self, *, prompt_tokens: int, prompt_tokens_max: int) -> None:
+        self.prompt_tokens = prompt_tokens
+        self.prompt_tokens_max = prompt_tokens_max
+        super().__init__(
+            f"the message takes {prompt_tokens} tokens, the model's window leaves room for"
+            f" {prompt_tokens_max}"
+        )
+
+
+class EngineBusy(InferenceError):
+    """The bounded queue is full; try again after `retry_after_s` seconds."""
+
+    def __init__(self, *, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"the queue is full, try again in {retry_after_s} s")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What a user may know of a model before paying for it.
+
+    name: catalogue name, as in requests ("gemma3-270m").
+    context_tokens: the window, prompt and answer together.
+    manifest_hash: hex SHA-256 of the model's manifest, None while not prepared.
+    runs_on: the ONNX Runtime provider in use ("CPU", "CUDA"), None while not loaded.
+    detail: one sentence on the state, for instance how to prepare the model.
+    """
+
+    name: str
+    title: str
+    context_tokens: int
+    state: ModelState
+    detail: str
+    licence: str
+    licence_url: str
+    manifest_hash: str | None
+    runs_on: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedPrompt:
+    """A prompt as the model will see it.
+
+    token_ids: template and turns, tokenised, begin-of-sequence token included.
+    turns_dropped: whole turns left out at the front so that the rest fits the window.
+    max_tokens: the most completion tokens that still fit the window.
+    """
+
+    model: str
+    token_ids: tuple[int, ...]
+    turns_dropped: int
+    max_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """temperature 0 is greedy. seed None draws one, which the Completion reports."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 64
+    repetition_penalty: float = 1.1
+    seed: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """stop: further stop strings beside the template's own; none of them is in the text."""
+
+    prompt: PreparedPrompt
+    max_tokens: int
+    sampling: Sampling
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delta:
+    """A piece of the answer, cut so that no character and no stop string is split.
+
+    completion_tokens counts the tokens generated so far, this piece included; text may be ""
+    while a stop string or a multi-byte character is still open.
+    """
+
+    text: str
+    completion_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """The end of an answer.
+
+    text: the whole answer, stripped of surrounding white space: what is stored and billed.
+    completion_tokens: every token the model generated for it, stop tokens included.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    seed: int | None
+    manifest_hash: str
+    prefill_ms: float
+    decode_ms: float
+
+
+class InferenceEngine(Protocol):
+    """Implementations never block the event loop and never raise anything but InferenceError
+    (and asyncio.CancelledError)."""
+
+    def models(self) -> Sequence[ModelCard]:
+        """The catalogue, in a fixed order."""
+        ...
+
+    async def prepare_prompt(
+        self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
+    ) -> PreparedPrompt:
+        """Tokenise the turns with the model's template, dropping whole turns, oldest first,
+        until the prompt and `completion_tokens_wanted` (at least one token) fit the window.
+
+        Loads the model when it is prepared but not loaded.
+
+        Raises UnknownModel, ModelUnavailable, PromptTooLong.
+        """
+        ...
+
+    def stream(self, request: GenerationRequest) -> AsyncIterator[Delta | Completion]:
+        """Deltas, then one Completion. Closing the iterator (or cancelling its task) stops the
+        generation within one step of the model.
+
+        Raises ModelUnavailable, EngineBusy, InferenceError.
+        """
+        ...
+
+    async def close(self) -> None: ...
