@@ -1,0 +1,68 @@
+"""Which credits an amount is taken from, and what that leaves."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from domain.accounts.events import Balance, BucketKind, Share
+from domain.accounts.state import AccountState, Bucket
+from domain.credits import format_credits
+from domain.errors import InsufficientCredits
+
+
+def _burn_order(bucket: Bucket) -> tuple[bool, float, bool, int]:
+    expiry = bucket.expires_at.timestamp() if bucket.expires_at else 0.0
+    return (
+        bucket.expires_at is None,
+        expiry,
+        bucket.kind is BucketKind.PAID,
+        bucket.opened_version,
+    )
+
+
+def burn(state: AccountState, amount_micro: int, now: datetime) -> tuple[Share, ...]:
+    """Shares that add up to the amount, in burn order. Raises InsufficientCredits."""
+    available_micro = state.available_micro(now)
+    if amount_micro > available_micro:
+        raise InsufficientCredits(
+            f"this takes {format_credits(amount_micro)} credits, and"
+            f" {format_credits(available_micro)} are available; add credits first",
+            available_micro=available_micro,
+            required_micro=amount_micro,
+        )
+    spendable = (bucket for bucket in state.buckets if bucket.spendable_micro(now))
+    in_order = (
+        Share(
+            bucket_id=bucket.bucket_id,
+            kind=bucket.kind,
+            expires_at=bucket.expires_at,
+            amount_micro=bucket.free_micro,
+        )
+        for bucket in sorted(spendable, key=_burn_order)
+    )
+    return tuple(first_shares(tuple(in_order), amount_micro))
+
+
+def first_shares(shares: tuple[Share, ...], amount_micro: int) -> Iterator[Share]:
+    for share in shares:
+        take_micro = min(share.amount_micro, amount_micro)
+        if not take_micro:
+            return
+        amount_micro -= take_micro
+        yield replace(share, amount_micro=take_micro)
+    assert amount_micro == 0, "the shares cover the amount"
+
+
+def balance_after(
+    state: AccountState, shares: tuple[Share, ...], *, held_micro: int, give: bool = False
+) -> Balance:
+    """The balance after shares were taken from the buckets (or given back)."""
+    sign = 1 if give else -1
+    paid_micro = sum(s.amount_micro for s in shares if s.kind is BucketKind.PAID)
+    total_micro = sum(share.amount_micro for share in shares)
+    balance = state.balance
+    return Balance(
+        paid_micro=balance.paid_micro + sign * paid_micro,
+        promotional_micro=balance.promotional_micro + sign * (total_micro - paid_micro),
+        held_micro=balance.held_micro + held_micro,
+    )

@@ -1,0 +1,126 @@
+"""What can be asked of a credit account. Ids come in, so that a repeated command is the same
+command."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from domain.accounts.events import Direction, Share
+from domain.pricing.price import Price
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenAccount:
+    account_id: UUID
+    user_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseCredits:
+    """bonus_micro is granted beside what was paid for, as promotional credits without expiry."""
+
+    purchase_id: UUID
+    amount_micro: int
+    bonus_id: UUID
+    bonus_micro: int
+    package_id: str | None
+    development: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrantCredits:
+    grant_id: UUID
+    amount_micro: int
+    expires_at: datetime | None
+    reason: str
+    granted_by: UUID | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HoldCredits:
+    hold_id: UUID
+    amount_micro: int
+    expires_at: datetime
+    message_id: UUID
+    conversation_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureHold:
+    """Pays for a delivered answer; amount_micro is at most the hold."""
+
+    hold_id: UUID
+    amount_micro: int
+    model: str
+    price: Price
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseHold:
+    """The answer failed: everything goes back."""
+
+    hold_id: UUID
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpireHold:
+    """The sweeper's command: only for a hold whose time has passed."""
+
+    hold_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpireGrants:
+    """Takes back what is left of every grant whose time has passed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RefundDebit:
+    """shares and amount are those of the debit. That a debit is refunded once is held by a claim
+    stream (`domain.identifiers.refund_claim_id`) in the same commit."""
+
+    refund_id: UUID
+    message_id: UUID
+    amount_micro: int
+    shares: tuple[Share, ...]
+    reason: str
+    refunded_by: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdjustCredits:
+    adjustment_id: UUID
+    direction: Direction
+    amount_micro: int
+    reason: str
+    adjusted_by: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreezeAccount:
+    reason: str
+    frozen_by: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnfreezeAccount:
+    unfrozen_by: UUID
+
+
+AccountCommand = (
+    OpenAccount
+    | PurchaseCredits
+    | GrantCredits
+    | HoldCredits
+    | CaptureHold
+    | ReleaseHold
+    | ExpireHold
+    | ExpireGrants
+    | RefundDebit
+    | AdjustCredits
+    | FreezeAccount
+    | UnfreezeAccount
+)

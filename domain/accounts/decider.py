@@ -1,0 +1,287 @@
+"""Every rule of a credit account.
+
+- Credits are taken in burn order: earliest expiry first, then promotional, then paid, then the
+  oldest. A grant whose time has passed cannot be spent.
+- A hold sets credits aside for one answer; available credits never go below zero.
+- A hold ends once: captured for what the answer cost (the rest goes back), released when the
+  answer failed, or expired by the sweeper after its time.
+- A frozen account takes no new holds; what is under way can still settle.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import assert_never
+from uuid import UUID
+
+from domain.accounts import commands as c
+from domain.accounts import events as e
+from domain.accounts.burning import balance_after, burn, first_shares
+from domain.accounts.state import AccountState, Hold, evolve, subtract_shares
+from domain.credits import AMOUNT_MICRO_MAX
+from domain.errors import (
+    AccountIsFrozen,
+    HoldNotExpired,
+    HoldNotOpen,
+    InvalidAmount,
+)
+from domain.events import Header, header
+
+
+def decide(
+    command: c.AccountCommand, state: AccountState | None, now: datetime
+) -> tuple[e.AccountEvent, ...]:
+    """Raises a Refusal, or returns the events that carry the command out (none when there is
+    nothing to do)."""
+    if isinstance(command, c.OpenAccount):
+        assert state is None, "an account is opened once, with its user"
+        opened = e.AccountOpened(**header(command.account_id, 1, now), user_id=command.user_id)
+        return (opened,)
+    assert state is not None, "the account is opened before anything else happens to it"
+    expired = tuple(_expire_grants(state, now))
+    for event in expired:
+        state = evolve(state, event)
+    return (*expired, *_decide(command, state, now))
+
+
+def _decide(
+    command: c.AccountCommand, state: AccountState, now: datetime
+) -> tuple[e.AccountEvent, ...]:
+    match command:
+        case c.PurchaseCredits():
+            return _purchase(command, state, now)
+        case c.GrantCredits():
+            return (_grant(command, state, now, purchase_id=None),)
+        case c.HoldCredits():
+            return _hold(command, state, now)
+        case c.CaptureHold():
+            return _capture(command, state, now)
+        case c.ReleaseHold():
+            return _release(_open_hold(state, command.hold_id), state, now, command.reason)
+        case c.ExpireHold():
+            hold = _open_hold(state, command.hold_id)
+            if hold.expires_at > now:
+                raise HoldNotExpired(f"hold {hold.hold_id} is open until {hold.expires_at}")
+            return _release(hold, state, now, "expired")
+        case c.ExpireGrants():
+            return ()  # `decide` has done it for every command
+        case c.RefundDebit():
+            return _refund(command, state, now)
+        case c.AdjustCredits():
+            return _adjust(command, state, now)
+        case c.FreezeAccount():
+            return _freeze(command, state, now)
+        case c.UnfreezeAccount():
+            if not state.frozen:
+                return ()
+            unfrozen = e.AccountUnfrozen(
+                **_next(state, now), user_id=state.user_id, unfrozen_by=command.unfrozen_by
+            )
+            return (unfrozen,)
+        case c.OpenAccount():
+            raise AssertionError("handled by decide")
+        case _:
+            assert_never(command)
+
+
+def _purchase(
+    command: c.PurchaseCredits, state: AccountState, now: datetime
+) -> tuple[e.AccountEvent, ...]:
+    _check_amount(command.amount_micro)
+    purchased = e.CreditsPurchased(
+        **_next(state, now),
+        user_id=state.user_id,
+        balance=replace(state.balance, paid_micro=state.balance.paid_micro + command.amount_micro),
+        purchase_id=command.purchase_id,
+        amount_micro=command.amount_micro,
+        package_id=command.package_id,
+        development=command.development,
+    )
+    if not command.bonus_micro:
+        return (purchased,)
+    bonus = c.GrantCredits(
+        grant_id=command.bonus_id,
+        amount_micro=command.bonus_micro,
+        expires_at=None,
+        reason="bonus",
+        granted_by=None,
+    )
+    after = evolve(state, purchased)
+    return (purchased, _grant(bonus, after, now, purchase_id=command.purchase_id))
+
+
+def _grant(
+    command: c.GrantCredits, state: AccountState, now: datetime, *, purchase_id: UUID | None
+) -> e.CreditsGranted:
+    _check_amount(command.amount_micro)
+    if command.expires_at is not None and command.expires_at <= now:
+        raise InvalidAmount("a grant must expire in the future")
+    balance = state.balance
+    return e.CreditsGranted(
+        **_next(state, now),
+        user_id=state.user_id,
+        balance=replace(
+            balance, promotional_micro=balance.promotional_micro + command.amount_micro
+        ),
+        grant_id=command.grant_id,
+        amount_micro=command.amount_micro,
+        expires_at=command.expires_at,
+        reason=command.reason,
+        granted_by=command.granted_by,
+        purchase_id=purchase_id,
+    )
+
+
+def _hold(command: c.HoldCredits, state: AccountState, now: datetime) -> tuple[e.AccountEvent, ...]:
+    if state.frozen:
+        raise AccountIsFrozen("this account is frozen; ask the administrator")
+    assert command.amount_micro >= 0
+    assert state.hold(command.hold_id) is None, "hold ids are fresh"
+    shares = burn(state, command.amount_micro, now)
+    return (
+        e.CreditsHeld(
+            **_next(state, now),
+            user_id=state.user_id,
+            balance=balance_after(state, shares, held_micro=command.amount_micro),
+            hold_id=command.hold_id,
+            amount_micro=command.amount_micro,
+            shares=shares,
+            expires_at=command.expires_at,
+            message_id=command.message_id,
+            conversation_id=command.conversation_id,
+        ),
+    )
+
+
+def _capture(
+    command: c.CaptureHold, state: AccountState, now: datetime
+) -> tuple[e.AccountEvent, ...]:
+    hold = _open_hold(state, command.hold_id)
+    assert 0 <= command.amount_micro <= hold.amount_micro, "a capture never exceeds its hold"
+    spent = tuple(first_shares(hold.shares, command.amount_micro))
+    rest = subtract_shares(hold.shares, spent)
+    return (
+        e.CreditsDebited(
+            **_next(state, now),
+            user_id=state.user_id,
+            balance=balance_after(state, rest, held_micro=-hold.amount_micro, give=True),
+            hold_id=hold.hold_id,
+            amount_micro=command.amount_micro,
+            released_micro=hold.amount_micro - command.amount_micro,
+            shares=spent,
+            message_id=hold.message_id,
+            conversation_id=hold.conversation_id,
+            model=command.model,
+            price=command.price,
+            prompt_tokens=command.prompt_tokens,
+            completion_tokens=command.completion_tokens,
+        ),
+    )
+
+
+def _release(
+    hold: Hold, state: AccountState, now: datetime, reason: str
+) -> tuple[e.AccountEvent, ...]:
+    return (
+        e.HoldReleased(
+            **_next(state, now),
+            user_id=state.user_id,
+            balance=balance_after(state, hold.shares, held_micro=-hold.amount_micro, give=True),
+            hold_id=hold.hold_id,
+            amount_micro=hold.amount_micro,
+            message_id=hold.message_id,
+            reason=reason,
+        ),
+    )
+
+
+def _refund(
+    command: c.RefundDebit, state: AccountState, now: datetime
+) -> tuple[e.AccountEvent, ...]:
+    assert sum(share.amount_micro for share in command.shares) == command.amount_micro
+    return (
+        e.DebitRefunded(
+            **_next(state, now),
+            user_id=state.user_id,
+            balance=balance_after(state, command.shares, held_micro=0, give=True),
+            refund_id=command.refund_id,
+            message_id=command.message_id,
+            amount_micro=command.amount_micro,
+            shares=command.shares,
+            reason=command.reason,
+            refunded_by=command.refunded_by,
+        ),
+    )
+
+
+def _adjust(
+    command: c.AdjustCredits, state: AccountState, now: datetime
+) -> tuple[e.AccountEvent, ...]:
+    _check_amount(command.amount_micro)
+    if command.direction is e.Direction.DEBIT:
+        shares = burn(state, command.amount_micro, now)
+        balance = balance_after(state, shares, held_micro=0)
+    else:
+        shares = ()
+        paid_micro = state.balance.paid_micro + command.amount_micro
+        balance = replace(state.balance, paid_micro=paid_micro)
+    return (
+        e.CreditsAdjusted(
+            **_next(state, now),
+            user_id=state.user_id,
+            balance=balance,
+            adjustment_id=command.adjustment_id,
+            direction=command.direction,
+            amount_micro=command.amount_micro,
+            shares=shares,
+            reason=command.reason,
+            adjusted_by=command.adjusted_by,
+        ),
+    )
+
+
+def _freeze(
+    command: c.FreezeAccount, state: AccountState, now: datetime
+) -> tuple[e.AccountEvent, ...]:
+    if state.frozen:
+        return ()
+    return (
+        e.AccountFrozen(
+            **_next(state, now),
+            user_id=state.user_id,
+            reason=command.reason,
+            frozen_by=command.frozen_by,
+        ),
+    )
+
+
+def _expire_grants(state: AccountState, now: datetime) -> Iterator[e.GrantExpired]:
+    for bucket in state.buckets:
+        if bucket.expires_at is not None and bucket.expires_at <= now and bucket.free_micro:
+            balance = state.balance
+            left_micro = balance.promotional_micro - bucket.free_micro
+            event = e.GrantExpired(
+                **_next(state, now),
+                user_id=state.user_id,
+                balance=replace(balance, promotional_micro=left_micro),
+                grant_id=bucket.bucket_id,
+                amount_micro=bucket.free_micro,
+            )
+            state = evolve(state, event)
+            yield event
+
+
+def _open_hold(state: AccountState, hold_id: UUID) -> Hold:
+    hold = state.hold(hold_id)
+    if hold is None:
+        raise HoldNotOpen(f"hold {hold_id} was captured or released before")
+    return hold
+
+
+def _check_amount(amount_micro: int) -> None:
+    if not 0 < amount_micro <= AMOUNT_MICRO_MAX:
+        raise InvalidAmount("an amount must be above zero and within the allowed maximum")
+
+
+def _next(state: AccountState, now: datetime) -> Header:
+    return header(state.id, state.version + 1, now)

@@ -1,0 +1,181 @@
+"""The fold of a credit account: buckets of free credits, and open holds."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from domain.accounts.events import (
+    AccountEvent,
+    AccountFrozen,
+    AccountOpened,
+    AccountUnfrozen,
+    Balance,
+    BucketKind,
+    CreditsAdjusted,
+    CreditsDebited,
+    CreditsGranted,
+    CreditsHeld,
+    CreditsPurchased,
+    DebitRefunded,
+    Direction,
+    GrantExpired,
+    HoldReleased,
+    Share,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """Free credits of one origin; what is held is not in here. opened_version orders buckets by
+    age."""
+
+    bucket_id: UUID
+    kind: BucketKind
+    expires_at: datetime | None
+    free_micro: int
+    opened_version: int
+
+    def spendable_micro(self, now: datetime) -> int:
+        return 0 if self.expires_at is not None and self.expires_at <= now else self.free_micro
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    hold_id: UUID
+    amount_micro: int
+    shares: tuple[Share, ...]
+    expires_at: datetime
+    message_id: UUID
+    conversation_id: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountState:
+    """Empty buckets and closed holds are dropped, so the state stays as small as what is open."""
+
+    id: UUID
+    version: int
+    user_id: UUID
+    buckets: tuple[Bucket, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    frozen: bool = False
+
+    @property
+    def balance(self) -> Balance:
+        """By the log: a grant counts until its GrantExpired, as on every statement."""
+        paid = sum(b.free_micro for b in self.buckets if b.kind is BucketKind.PAID)
+        free = sum(b.free_micro for b in self.buckets)
+        return Balance(
+            paid_micro=paid,
+            promotional_micro=free - paid,
+            held_micro=sum(hold.amount_micro for hold in self.holds),
+        )
+
+    def available_micro(self, now: datetime) -> int:
+        """What can be spent now: without grants whose time has passed."""
+        return sum(bucket.spendable_micro(now) for bucket in self.buckets)
+
+    def hold(self, hold_id: UUID) -> Hold | None:
+        return next((hold for hold in self.holds if hold.hold_id == hold_id), None)
+
+
+def evolve(state: AccountState | None, event: AccountEvent) -> AccountState:
+    """Never rejects history."""
+    if isinstance(event, AccountOpened):
+        return AccountState(
+            id=event.originator_id, version=event.originator_version, user_id=event.user_id
+        )
+    assert state is not None, "an account's first event is AccountOpened"
+    return replace(_apply(state, event), version=event.originator_version)
+
+
+def _apply(state: AccountState, event: AccountEvent) -> AccountState:
+    match event:
+        case CreditsPurchased():
+            share = _share(event.purchase_id, BucketKind.PAID, None, event.amount_micro)
+            return _give(state, (share,), event)
+        case CreditsGranted():
+            share = _share(
+                event.grant_id, BucketKind.PROMOTIONAL, event.expires_at, event.amount_micro
+            )
+            return _give(state, (share,), event)
+        case CreditsHeld():
+            hold = Hold(
+                hold_id=event.hold_id,
+                amount_micro=event.amount_micro,
+                shares=event.shares,
+                expires_at=event.expires_at,
+                message_id=event.message_id,
+                conversation_id=event.conversation_id,
+            )
+            return replace(_take(state, event.shares), holds=(*state.holds, hold))
+        case CreditsDebited():
+            return _close_hold(state, event.hold_id, event.shares, event)
+        case HoldReleased():
+            return _close_hold(state, event.hold_id, (), event)
+        case DebitRefunded():
+            return _give(state, event.shares, event)
+        case CreditsAdjusted(direction=Direction.CREDIT):
+            share = _share(event.adjustment_id, BucketKind.PAID, None, event.amount_micro)
+            return _give(state, (share,), event)
+        case CreditsAdjusted():
+            return _take(state, event.shares)
+        case GrantExpired():
+            share = _share(event.grant_id, BucketKind.PROMOTIONAL, None, event.amount_micro)
+            return _take(state, (share,))
+        case AccountFrozen():
+            return replace(state, frozen=True)
+        case AccountUnfrozen():
+            return replace(state, frozen=False)
+        case AccountOpened():
+            return state
+
+
+def subtract_shares(shares: tuple[Share, ...], spent: tuple[Share, ...]) -> tuple[Share, ...]:
+    """What is left of `shares` after `spent` was taken out of them, bucket by bucket."""
+    spent_micro = {share.bucket_id: share.amount_micro for share in spent}
+    left = (
+        replace(share, amount_micro=share.amount_micro - spent_micro.get(share.bucket_id, 0))
+        for share in shares
+    )
+    return tuple(share for share in left if share.amount_micro)
+
+
+def _share(bucket_id: UUID, kind: BucketKind, expires_at: datetime | None, amount: int) -> Share:
+    return Share(bucket_id=bucket_id, kind=kind, expires_at=expires_at, amount_micro=amount)
+
+
+def _close_hold(
+    state: AccountState, hold_id: UUID, spent: tuple[Share, ...], event: AccountEvent
+) -> AccountState:
+    hold = state.hold(hold_id)
+    if hold is None:
+        return state
+    rest = tuple(other for other in state.holds if other.hold_id != hold_id)
+    return _give(replace(state, holds=rest), subtract_shares(hold.shares, spent), event)
+
+
+def _take(state: AccountState, shares: tuple[Share, ...]) -> AccountState:
+    taken = {share.bucket_id: share.amount_micro for share in shares}
+    buckets = (
+        replace(bucket, free_micro=bucket.free_micro - taken.get(bucket.bucket_id, 0))
+        for bucket in state.buckets
+    )
+    return replace(state, buckets=tuple(bucket for bucket in buckets if bucket.free_micro))
+
+
+def _give(state: AccountState, shares: tuple[Share, ...], event: AccountEvent) -> AccountState:
+    """A bucket that was used up meanwhile is opened again under its own id."""
+    buckets = {bucket.bucket_id: bucket for bucket in state.buckets}
+    for share in shares:
+        bucket = buckets.get(share.bucket_id) or Bucket(
+            bucket_id=share.bucket_id,
+            kind=share.kind,
+            expires_at=share.expires_at,
+            free_micro=0,
+            opened_version=event.originator_version,
+        )
+        buckets[share.bucket_id] = replace(
+            bucket, free_micro=bucket.free_micro + share.amount_micro
+        )
+    return replace(state, buckets=tuple(buckets.values()))

@@ -1,0 +1,101 @@
+"""Facts about one conversation: prompts, and the answers they got or did not get."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+from uuid import UUID
+
+from domain.events import Event, PersonalText
+from domain.pricing.price import Price
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationStarted(Event):
+    TOPIC: ClassVar[str] = "conversation.started"
+
+    user_id: UUID
+    title: PersonalText
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSubmitted(Event):
+    """response_id: the answer's id, fixed before it exists, so that hold, debit and answer name
+    each other. hold_id is the hold that pays for it."""
+
+    TOPIC: ClassVar[str] = "conversation.prompt_submitted"
+
+    user_id: UUID
+    prompt_id: UUID
+    response_id: UUID
+    hold_id: UUID
+    text: PersonalText
+    model: str
+    max_tokens: int
+    temperature: float
+    top_p: float
+    seed: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseGenerated(Event):
+    """manifest_hash cites the exact weights. turns_dropped: earlier turns that did not fit the
+    model's window. latency_ms: from the command to the last token."""
+
+    TOPIC: ClassVar[str] = "conversation.response_generated"
+
+    user_id: UUID
+    prompt_id: UUID
+    response_id: UUID
+    hold_id: UUID
+    text: PersonalText
+    model: str
+    manifest_hash: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    turns_dropped: int
+    seed: int | None
+    price: Price
+    cost_micro: int
+    cached: bool
+    latency_ms: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseFailed(Event):
+    """reason: "failed", "cancelled", "empty", "timeout" or "expired"."""
+
+    TOPIC: ClassVar[str] = "conversation.response_failed"
+
+    user_id: UUID
+    prompt_id: UUID
+    response_id: UUID
+    hold_id: UUID
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationRenamed(Event):
+    TOPIC: ClassVar[str] = "conversation.renamed"
+
+    user_id: UUID
+    title: PersonalText
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConversationDeleted(Event):
+    """Hidden from its owner; what it cost stays explained."""
+
+    TOPIC: ClassVar[str] = "conversation.deleted"
+
+    user_id: UUID
+
+
+ConversationEvent = (
+    ConversationStarted
+    | PromptSubmitted
+    | ResponseGenerated
+    | ResponseFailed
+    | ConversationRenamed
+    | ConversationDeleted
+)

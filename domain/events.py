@@ -1,0 +1,38 @@
+"""What all events share: a stream, a version, a time, and a registered name."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, ClassVar, TypedDict
+from uuid import UUID
+
+from eventsourcing.domain import DomainEvent
+
+
+class PersonalMark:
+    """Marks a field that says something of a person; it will be sealed under a key per person.
+    Nothing may query inside stored state because of it."""
+
+
+PersonalText = Annotated[str, PersonalMark()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event(DomainEvent):
+    """A fact. Stored under TOPIC, never under an import path, so that renaming a class leaves
+    history readable; `class_version` and `upcast_vN_vM` (eventsourcing's names) carry changes
+    of form."""
+
+    TOPIC: ClassVar[str]
+    class_version: ClassVar[int] = 1
+
+
+class Header(TypedDict):
+    originator_id: UUID
+    originator_version: int
+    timestamp: datetime
+
+
+def header(stream_id: UUID, version: int, now: datetime) -> Header:
+    """The three fields every event starts with; `version` is the event's own."""
+    assert now.tzinfo is not None, "event times carry their zone"
+    return {"originator_id": stream_id, "originator_version": version, "timestamp": now}

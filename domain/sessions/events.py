@@ -1,0 +1,39 @@
+"""Facts about one sign-in. No token is ever stored: a refresh token names its session and its
+generation, and both are signed."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import ClassVar
+from uuid import UUID
+
+from domain.events import Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOpened(Event):
+    TOPIC: ClassVar[str] = "session.opened"
+
+    user_id: UUID
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRotated(Event):
+    """generation: of the refresh token that is good from now on."""
+
+    TOPIC: ClassVar[str] = "session.rotated"
+
+    generation: int
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionRevoked(Event):
+    """reason: "logout", "refresh_token_reused" or "password_changed"."""
+
+    TOPIC: ClassVar[str] = "session.revoked"
+
+    reason: str
+
+
+SessionEvent = SessionOpened | SessionRotated | SessionRevoked

@@ -1,0 +1,39 @@
+"""The fold of a session."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from domain.sessions.events import SessionEvent, SessionOpened, SessionRevoked, SessionRotated
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionState:
+    id: UUID
+    version: int
+    user_id: UUID
+    generation: int
+    expires_at: datetime
+    revoked_reason: str | None = None
+
+    def is_live(self, now: datetime) -> bool:
+        return self.revoked_reason is None and now < self.expires_at
+
+
+def evolve(state: SessionState | None, event: SessionEvent) -> SessionState:
+    """Never rejects history."""
+    if isinstance(event, SessionOpened):
+        return SessionState(
+            id=event.originator_id,
+            version=event.originator_version,
+            user_id=event.user_id,
+            generation=1,
+            expires_at=event.expires_at,
+        )
+    assert state is not None, "a session's first event is SessionOpened"
+    match event:
+        case SessionRotated():
+            state = replace(state, generation=event.generation, expires_at=event.expires_at)
+        case SessionRevoked():
+            state = replace(state, revoked_reason=event.reason)
+    return replace(state, version=event.originator_version)

@@ -1,0 +1,54 @@
+"""The fold of a user."""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from domain.users.events import (
+    PasswordChanged,
+    RoleAssigned,
+    UserEvent,
+    UserRegistered,
+    UserReinstated,
+    UserRole,
+    UserSuspended,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class UserState:
+    id: UUID
+    version: int
+    username: str
+    email: str
+    password_hash: str
+    email_verified: bool = False
+    role: UserRole = UserRole.USER
+    suspended: bool = False
+
+
+def evolve(state: UserState | None, event: UserEvent) -> UserState:
+    """Never rejects history."""
+    if isinstance(event, UserRegistered):
+        return UserState(
+            id=event.originator_id,
+            version=event.originator_version,
+            username=event.username,
+            email=event.email,
+            password_hash=event.password_hash,
+        )
+    assert state is not None, "a user's first event is UserRegistered"
+    return replace(_apply(state, event), version=event.originator_version)
+
+
+def _apply(state: UserState, event: UserEvent) -> UserState:
+    match event:
+        case PasswordChanged():
+            return replace(state, password_hash=event.password_hash)
+        case RoleAssigned():
+            return replace(state, role=event.role)
+        case UserSuspended():
+            return replace(state, suspended=True)
+        case UserReinstated():
+            return replace(state, suspended=False)
+        case UserRegistered():
+            return state
