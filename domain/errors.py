@@ -33,7 +33,7 @@ A broken invariant is no refusal but an AssertionError. Errors know nothing of H
 """
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer, not a malfunction
+class Refusal(Exception):
     """code: stable, for programs."""
 
     code = "refused"

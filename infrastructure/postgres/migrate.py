@@ -1,0 +1,111 @@
+"""Versioned schema migrations: numbered SQL files, each applied once, in order, under a lock, by
+the role that owns the schema. What was applied is remembered with its hash, so an edited file is
+noticed instead of half believed."""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import files
+
+import psycopg
+import structlog
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+log = structlog.get_logger()
+
+# MAINTAIN, without which a role that owns nothing cannot take LOCK TABLE … EXCLUSIVE.
+SERVER_VERSION_MIN = 170000
+# Any number, as long as every version of the service uses the same.
+_ADVISORY_LOCK = 7_203_554_001
+
+
+class MigrationError(Exception):
+    """The schema cannot be brought to this version; the text says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migration:
+    version: int
+    name: str
+    text: str
+
+    @property
+    def hash(self) -> str:
+        return sha256(self.text.encode()).hexdigest()
+
+
+def bundled_migrations() -> list[Migration]:
+    folder = files("infrastructure.postgres") / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    migrations = [
+        Migration(
+            version=int(name.partition("_")[0]),
+            name=name,
+            text=(folder / name).read_text(encoding="utf-8"),
+        )
+        for name in names
+    ]
+    versions = [migration.version for migration in migrations]
+    assert versions == list(range(1, len(versions) + 1)), "migrations count up from one"
+    return migrations
+
+
+def migrate(owner_url: str, service_url: str, *, connect_timeout_s: int = 10) -> int:
+    """Apply what is missing, and return the schema's version.
+
+    Raises MigrationError for a server that is too old, a schema that is newer than this version
+    of the service, or a migration file that changed after it was applied; psycopg.Error when the
+    database cannot be reached or refuses.
+    """
+    service_role = str(conninfo_to_dict(service_url).get("user", ""))
+    with psycopg.connect(owner_url, autocommit=True, connect_timeout=connect_timeout_s) as conn:
+        if conn.info.server_version < SERVER_VERSION_MIN:
+            raise MigrationError(
+                f"PostgreSQL {conn.info.server_version // 10000} is too old; use 17 or later"
+            )
+        if conn.info.user == service_role:
+            log.warning(
+                "one_database_role_for_all",
+                advice="set MIGRATION_DATABASE_URL to the schema's owner, so that the service's"
+                " own role cannot change the log's triggers",
+            )
+        conn.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
+        try:
+            return _apply_missing(conn, service_role)
+        finally:
+            conn.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
+
+
+def _apply_missing(conn: psycopg.Connection, service_role: str) -> int:
+    conn.execute(
+        "CREATE TABLE IF NOT EXISTS public.chatledger_migrations ("
+        " version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL,"
+        " applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+    rows = conn.execute("SELECT version, sha256 FROM public.chatledger_migrations").fetchall()
+    applied: dict[int, str] = dict(rows)
+    migrations = bundled_migrations()
+    newest = max(applied, default=0)
+    if newest > len(migrations):
+        raise MigrationError(
+            f"the database is at schema version {newest}, this service knows {len(migrations)};"
+            " install the newer version of chatledger"
+        )
+    for migration in migrations:
+        if migration.version in applied:
+            if applied[migration.version] != migration.hash:
+                raise MigrationError(
+                    f"{migration.name} was changed after it was applied; restore the file and"
+                    " put the change into a new migration"
+                )
+            continue
+        role = sql.Identifier(service_role).as_string(conn)
+        with conn.transaction():
+            conn.execute(migration.text.replace("{service_role}", role).encode())
+            conn.execute(
+                "INSERT INTO public.chatledger_migrations (version, name, sha256)"
+                " VALUES (%s, %s, %s)",
+                (migration.version, migration.name, migration.hash),
+            )
+        log.info("migration_applied", name=migration.name)
+    return len(migrations)

@@ -1,0 +1,149 @@
+-- Read models: every row can be dropped and made again from ledger.ledger_events. Personal text
+-- stands in clear here and nowhere else.
+
+CREATE SCHEMA read;
+GRANT USAGE ON SCHEMA read TO {service_role};
+
+-- The last event each projection has folded, written in the transaction that wrote its rows.
+CREATE TABLE read.positions (
+    projection text PRIMARY KEY,
+    position bigint NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE TABLE read.balances (
+    user_id uuid PRIMARY KEY,
+    account_id uuid NOT NULL,
+    paid_micro bigint NOT NULL,
+    promotional_micro bigint NOT NULL,
+    held_micro bigint NOT NULL,
+    frozen boolean NOT NULL,
+    as_of timestamptz NOT NULL,
+    position bigint NOT NULL
+);
+
+CREATE TABLE read.open_holds (
+    hold_id uuid PRIMARY KEY,
+    account_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    message_id uuid NOT NULL,
+    amount_micro bigint NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX open_holds_expires_at_idx ON read.open_holds (expires_at);
+
+CREATE TABLE read.expiring_grants (
+    grant_id uuid PRIMARY KEY,
+    account_id uuid NOT NULL,
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX expiring_grants_expires_at_idx ON read.expiring_grants (expires_at);
+
+CREATE TABLE read.transactions (
+    position bigint PRIMARY KEY,
+    transaction_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    type text NOT NULL,
+    amount_micro bigint NOT NULL,
+    balance_after_micro bigint NOT NULL,
+    message_id uuid,
+    description text NOT NULL,
+    created_at timestamptz NOT NULL
+);
+CREATE INDEX transactions_user_idx ON read.transactions (user_id, position DESC);
+CREATE INDEX transactions_message_idx ON read.transactions (message_id);
+
+CREATE TABLE read.journal (
+    position bigint NOT NULL,
+    line smallint NOT NULL,
+    account text NOT NULL,
+    direction text NOT NULL CHECK (direction IN ('debit', 'credit')),
+    amount_micro bigint NOT NULL CHECK (amount_micro > 0),
+    event text NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (position, line)
+);
+CREATE INDEX journal_account_idx ON read.journal (account, position);
+
+CREATE TABLE read.conversations (
+    conversation_id uuid PRIMARY KEY,
+    user_id uuid NOT NULL,
+    title text NOT NULL,
+    model text NOT NULL,
+    message_count bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    updated_position bigint NOT NULL
+);
+CREATE INDEX conversations_user_idx ON read.conversations (user_id, updated_position DESC);
+
+CREATE TABLE read.messages (
+    message_id uuid PRIMARY KEY,
+    conversation_id uuid NOT NULL,
+    user_id uuid NOT NULL,
+    reply_to uuid,
+    role text NOT NULL,
+    content text NOT NULL,
+    model text NOT NULL,
+    status text NOT NULL,
+    finish_reason text,
+    cost_micro bigint,
+    prompt_tokens bigint,
+    completion_tokens bigint,
+    latency_ms bigint,
+    created_at timestamptz NOT NULL,
+    position bigint NOT NULL
+);
+CREATE INDEX messages_user_idx ON read.messages (user_id, position DESC);
+CREATE INDEX messages_conversation_idx ON read.messages (conversation_id, position DESC);
+
+-- One row per answered message: everything that explains its price.
+CREATE TABLE read.receipts (
+    message_id uuid PRIMARY KEY,
+    user_id uuid NOT NULL,
+    conversation_id uuid NOT NULL,
+    hold_id uuid NOT NULL,
+    model text,
+    manifest_hash text,
+    status text NOT NULL,
+    reason text,
+    price jsonb,
+    prompt_tokens bigint,
+    completion_tokens bigint,
+    finish_reason text,
+    held_micro bigint NOT NULL,
+    charged_micro bigint NOT NULL,
+    released_micro bigint NOT NULL,
+    refunded_micro bigint NOT NULL,
+    held_at timestamptz NOT NULL,
+    settled_at timestamptz,
+    hold_position bigint NOT NULL,
+    settlement_position bigint,
+    response_position bigint
+);
+CREATE INDEX receipts_user_idx ON read.receipts (user_id);
+
+CREATE TABLE read.usage (
+    day date NOT NULL,
+    user_id uuid NOT NULL,
+    model text NOT NULL,
+    answers bigint NOT NULL,
+    prompt_tokens bigint NOT NULL,
+    completion_tokens bigint NOT NULL,
+    charged_micro bigint NOT NULL,
+    PRIMARY KEY (day, user_id, model)
+);
+
+CREATE TABLE read.users (
+    user_id uuid PRIMARY KEY,
+    username text NOT NULL,
+    email text NOT NULL,
+    email_verified boolean NOT NULL,
+    role text NOT NULL,
+    suspended boolean NOT NULL,
+    created_at timestamptz NOT NULL
+);
+CREATE INDEX users_username_idx ON read.users (lower(username));
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA read TO {service_role};

@@ -1,0 +1,51 @@
+"""The event store's recorder: eventsourcing's own, against a schema that migrations made."""
+
+from uuid import UUID
+
+from eventsourcing.postgres import PostgresApplicationRecorder
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.sql import SQL, Identifier
+
+from application.ledger import LedgerApplication, PositionRecorder
+
+EVENTS_SCHEMA = "ledger"
+
+
+class LedgerRecorder(PostgresApplicationRecorder, PositionRecorder):
+    """Writes under LOCK TABLE … EXCLUSIVE, so that positions become visible in their order and a
+    reader that tails the log misses nothing."""
+
+    def position_of(self, originator_id: UUID, originator_version: int) -> int | None:
+        statement = SQL(
+            "SELECT notification_id FROM {}.{} WHERE originator_id = %s AND originator_version = %s"
+        ).format(Identifier(self.datastore.schema), Identifier(self.events_table_name))
+        with self.datastore.get_connection() as conn, conn.cursor() as cursor:
+            cursor.execute(statement, (originator_id, originator_version), prepare=True)
+            row = cursor.fetchone()
+            return None if row is None else row["notification_id"]
+
+
+def open_application(
+    service_url: str, *, threads: int, connect_timeout_s: int, cached_streams_max: int
+) -> LedgerApplication:
+    """The event-sourced application on a PostgreSQL of the given URL; close() releases it."""
+    parts = conninfo_to_dict(service_url)
+    return LedgerApplication(
+        {
+            "PERSISTENCE_MODULE": "eventsourcing.postgres",
+            "APPLICATION_RECORDER_TOPIC": "infrastructure.postgres.recorder:LedgerRecorder",
+            "POSTGRES_SCHEMA": EVENTS_SCHEMA,
+            "POSTGRES_DBNAME": str(parts.get("dbname", "")),
+            "POSTGRES_HOST": str(parts.get("host", "")),
+            "POSTGRES_PORT": str(parts.get("port", "5432")),
+            "POSTGRES_USER": str(parts.get("user", "")),
+            "POSTGRES_PASSWORD": str(parts.get("password", "")),
+            "POSTGRES_CONNECT_TIMEOUT": str(connect_timeout_s),
+            "POSTGRES_PRE_PING": "n",
+            # Every thread of the ledger may hold one connection, and no more are needed.
+            "POSTGRES_POOL_SIZE": "2",
+            "POSTGRES_MAX_OVERFLOW": str(max(0, threads - 2)),
+            "AGGREGATE_CACHE_MAXSIZE": str(cached_streams_max),
+            "CREATE_TABLE": "n",
+        }
+    )
