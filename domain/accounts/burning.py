@@ -36,6 +36,7 @@ def burn(state: AccountState, amount_micro: int, now: datetime) -> tuple[Share, 
             bucket_id=bucket.bucket_id,
             kind=bucket.kind,
             expires_at=bucket.expires_at,
+            opened_version=bucket.opened_version,
             amount_micro=bucket.free_micro,
         )
         for bucket in sorted(spendable, key=_burn_order)

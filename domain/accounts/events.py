@@ -24,11 +24,12 @@ class Direction(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Share:
     """Part of an amount, with the bucket it was taken from; enough to give it back even after
-    the bucket was used up."""
+    the bucket was used up, and at its old age (opened_version: of the event that opened it)."""
 
     bucket_id: UUID
     kind: BucketKind
     expires_at: datetime | None
+    opened_version: int
     amount_micro: int
 
 

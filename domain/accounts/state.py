@@ -92,13 +92,11 @@ def evolve(state: AccountState | None, event: AccountEvent) -> AccountState:
 def _apply(state: AccountState, event: AccountEvent) -> AccountState:
     match event:
         case CreditsPurchased():
-            share = _share(event.purchase_id, BucketKind.PAID, None, event.amount_micro)
-            return _give(state, (share,), event)
+            return _open_bucket(state, event, event.purchase_id, BucketKind.PAID)
         case CreditsGranted():
-            share = _share(
-                event.grant_id, BucketKind.PROMOTIONAL, event.expires_at, event.amount_micro
+            return _open_bucket(
+                state, event, event.grant_id, BucketKind.PROMOTIONAL, event.expires_at
             )
-            return _give(state, (share,), event)
         case CreditsHeld():
             hold = Hold(
                 hold_id=event.hold_id,
@@ -108,21 +106,19 @@ def _apply(state: AccountState, event: AccountEvent) -> AccountState:
                 message_id=event.message_id,
                 conversation_id=event.conversation_id,
             )
-            return replace(_take(state, event.shares), holds=(*state.holds, hold))
+            return replace(_take(state, _by_bucket(event.shares)), holds=(*state.holds, hold))
         case CreditsDebited():
-            return _close_hold(state, event.hold_id, event.shares, event)
+            return _close_hold(state, event.hold_id, event.shares)
         case HoldReleased():
-            return _close_hold(state, event.hold_id, (), event)
+            return _close_hold(state, event.hold_id, ())
         case DebitRefunded():
-            return _give(state, event.shares, event)
+            return _give(state, event.shares)
         case CreditsAdjusted(direction=Direction.CREDIT):
-            share = _share(event.adjustment_id, BucketKind.PAID, None, event.amount_micro)
-            return _give(state, (share,), event)
+            return _open_bucket(state, event, event.adjustment_id, BucketKind.PAID)
         case CreditsAdjusted():
-            return _take(state, event.shares)
+            return _take(state, _by_bucket(event.shares))
         case GrantExpired():
-            share = _share(event.grant_id, BucketKind.PROMOTIONAL, None, event.amount_micro)
-            return _take(state, (share,))
+            return _take(state, {event.grant_id: event.amount_micro})
         case AccountFrozen():
             return replace(state, frozen=True)
         case AccountUnfrozen():
@@ -133,7 +129,7 @@ def _apply(state: AccountState, event: AccountEvent) -> AccountState:
 
 def subtract_shares(shares: tuple[Share, ...], spent: tuple[Share, ...]) -> tuple[Share, ...]:
     """What is left of `shares` after `spent` was taken out of them, bucket by bucket."""
-    spent_micro = {share.bucket_id: share.amount_micro for share in spent}
+    spent_micro = _by_bucket(spent)
     left = (
         replace(share, amount_micro=share.amount_micro - spent_micro.get(share.bucket_id, 0))
         for share in shares
@@ -141,31 +137,45 @@ def subtract_shares(shares: tuple[Share, ...], spent: tuple[Share, ...]) -> tupl
     return tuple(share for share in left if share.amount_micro)
 
 
-def _share(bucket_id: UUID, kind: BucketKind, expires_at: datetime | None, amount: int) -> Share:
-    return Share(bucket_id=bucket_id, kind=kind, expires_at=expires_at, amount_micro=amount)
+def _by_bucket(shares: tuple[Share, ...]) -> dict[UUID, int]:
+    return {share.bucket_id: share.amount_micro for share in shares}
 
 
-def _close_hold(
-    state: AccountState, hold_id: UUID, spent: tuple[Share, ...], event: AccountEvent
-) -> AccountState:
+def _close_hold(state: AccountState, hold_id: UUID, spent: tuple[Share, ...]) -> AccountState:
     hold = state.hold(hold_id)
     if hold is None:
         return state
     rest = tuple(other for other in state.holds if other.hold_id != hold_id)
-    return _give(replace(state, holds=rest), subtract_shares(hold.shares, spent), event)
+    return _give(replace(state, holds=rest), subtract_shares(hold.shares, spent))
 
 
-def _take(state: AccountState, shares: tuple[Share, ...]) -> AccountState:
-    taken = {share.bucket_id: share.amount_micro for share in shares}
+def _open_bucket(
+    state: AccountState,
+    event: CreditsPurchased | CreditsGranted | CreditsAdjusted,
+    bucket_id: UUID,
+    kind: BucketKind,
+    expires_at: datetime | None = None,
+) -> AccountState:
+    share = Share(
+        bucket_id=bucket_id,
+        kind=kind,
+        expires_at=expires_at,
+        opened_version=event.originator_version,
+        amount_micro=event.amount_micro,
+    )
+    return _give(state, (share,))
+
+
+def _take(state: AccountState, micro_by_bucket: dict[UUID, int]) -> AccountState:
     buckets = (
-        replace(bucket, free_micro=bucket.free_micro - taken.get(bucket.bucket_id, 0))
+        replace(bucket, free_micro=bucket.free_micro - micro_by_bucket.get(bucket.bucket_id, 0))
         for bucket in state.buckets
     )
     return replace(state, buckets=tuple(bucket for bucket in buckets if bucket.free_micro))
 
 
-def _give(state: AccountState, shares: tuple[Share, ...], event: AccountEvent) -> AccountState:
-    """A bucket that was used up meanwhile is opened again under its own id."""
+def _give(state: AccountState, shares: tuple[Share, ...]) -> AccountState:
+    """A bucket that was used up meanwhile is opened again, under its own id and at its old age."""
     buckets = {bucket.bucket_id: bucket for bucket in state.buckets}
     for share in shares:
         bucket = buckets.get(share.bucket_id) or Bucket(
@@ -173,7 +183,7 @@ def _give(state: AccountState, shares: tuple[Share, ...], event: AccountEvent) -
             kind=share.kind,
             expires_at=share.expires_at,
             free_micro=0,
-            opened_version=event.originator_version,
+            opened_version=share.opened_version,
         )
         buckets[share.bucket_id] = replace(
             bucket, free_micro=bucket.free_micro + share.amount_micro
