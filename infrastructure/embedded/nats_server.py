@@ -1,0 +1,99 @@
+"""nats-server with JetStream as a child."""
+
+import json
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+
+from infrastructure.embedded.data_folder import DataFolder, Secrets
+from infrastructure.embedded.server import Server
+
+NATS_USER = "chatledger"
+PROBE_TIMEOUT_S = 1.0
+INFO_BYTES_MAX = 64 * 1024
+
+
+class NatsServer(Server):
+    """Runs as our own user: nats-server, unlike PostgreSQL, does not mind being root."""
+
+    name: ClassVar[str] = "NATS"
+    program: ClassVar[str] = "nats-server"
+    # SIGTERM flushes and closes the streams; the store is safe under SIGKILL, too.
+    death_signal: ClassVar[signal.Signals] = signal.SIGTERM
+    stop_signals: ClassVar[tuple[signal.Signals, ...]] = (signal.SIGTERM, signal.SIGKILL)
+
+    def __init__(
+        self,
+        *,
+        data: DataFolder,
+        secrets: Secrets,
+        executable: Path,
+        start_timeout_s: float,
+        stop_timeout_s: float,
+        payload_bytes_max: int,
+        store_bytes_max: int,
+        memory_bytes_max: int,
+        sync_interval: str,
+    ) -> None:
+        super().__init__(
+            folder=data.nats_store,
+            log_file=data.nats_log,
+            account=None,
+            start_timeout_s=start_timeout_s,
+            stop_timeout_s=stop_timeout_s,
+            min_free_bytes=data.min_free_bytes,
+        )
+        self._data = data
+        self._secrets = secrets
+        self._executable = executable
+        self._payload_bytes_max = payload_bytes_max
+        self._store_bytes_max = store_bytes_max
+        self._memory_bytes_max = memory_bytes_max
+        self._sync_interval = sync_interval
+
+    @property
+    def url(self) -> str:
+        return f"nats://{NATS_USER}:{self._secrets.nats}@127.0.0.1:{self.port}"
+
+    def command(self) -> Sequence[str]:
+        """The password stands in a file only we can read: a command line is for all to see."""
+        self._data.write_nats_config(json.dumps(self._config(), indent=1))
+        return [str(self._executable), "--config", str(self._data.nats_config)]
+
+    def is_ready(self) -> bool:
+        """JetStream recovers before the server listens, so its greeting says that all is there."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), PROBE_TIMEOUT_S) as connection:
+                connection.settimeout(PROBE_TIMEOUT_S)
+                with connection.makefile("rb") as lines:
+                    greeting = lines.readline(INFO_BYTES_MAX)
+            info = json.loads(greeting.removeprefix(b"INFO "))
+        except (OSError, ValueError):
+            return False
+        return bool(info.get("server_name") == self._secrets.nats_server_name)
+
+    def addressees(
+        self,
+        leftovers: list[psutil.Process],
+        number: signal.Signals,  # noqa: ARG002 - every signal means the same to all of them
+    ) -> list[psutil.Process]:
+        return leftovers
+
+    def _config(self) -> dict[str, object]:
+        # nats-server's configuration language contains JSON.
+        return {
+            "listen": f"127.0.0.1:{self.port}",
+            "server_name": self._secrets.nats_server_name,
+            "max_payload": self._payload_bytes_max,
+            "jetstream": {
+                "store_dir": str(self.folder),
+                "max_file_store": self._store_bytes_max,
+                "max_memory_store": self._memory_bytes_max,
+                "sync_interval": self._sync_interval,
+            },
+            "authorization": {"users": [{"user": NATS_USER, "password": self._secrets.nats}]},
+        }

@@ -1,0 +1,164 @@
+"""The thread that owns the servers: starts them, restarts what dies, stops them."""
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+import psutil
+import structlog
+
+from infrastructure.embedded.errors import EmbeddedServerError
+from infrastructure.embedded.processes import bound_log
+from infrastructure.embedded.server import Server
+
+WATCH_INTERVAL_S = 0.1
+LOG_CHECK_INTERVAL_S = 10.0
+FIRST_DELAY_S = 0.25
+DELAY_S_MAX = 5.0
+
+log = structlog.get_logger()
+
+Report = Callable[[str], None]
+
+
+class RestartBudget:
+    """At most `restarts_max` restarts within any `window_s`; the delay before each grows."""
+
+    def __init__(self, *, restarts_max: int, window_s: float) -> None:
+        self._restarts_max = restarts_max
+        self._window_s = window_s
+        self._taken: deque[float] = deque()
+
+    def take(self, now_s: float) -> float | None:
+        """Seconds to wait before the next restart; None when there may be no more."""
+        while self._taken and self._taken[0] <= now_s - self._window_s:
+            self._taken.popleft()
+        if len(self._taken) >= self._restarts_max:
+            return None
+        self._taken.append(now_s)
+        recent = len(self._taken) - 1
+        return 0.0 if recent == 0 else min(FIRST_DELAY_S * 2.0 ** (recent - 1), DELAY_S_MAX)
+
+
+class Supervisor:
+    """`start_servers` runs on the supervising thread, inside `held`, and returns what to watch.
+
+    Every child is started by this one thread and the thread ends only when they have ended,
+    because the signal on a parent's death is tied to the thread that forked.
+    """
+
+    def __init__(
+        self,
+        *,
+        held: AbstractContextManager[None],
+        start_servers: Callable[[Report, threading.Event], None],
+        servers: Sequence[Server],
+        restarts_max: int,
+        restart_window_s: float,
+        log_bytes_max: int,
+    ) -> None:
+        self._held = held
+        self._start_servers = start_servers
+        self._servers = servers
+        self._restarts_max = restarts_max
+        self._restart_window_s = restart_window_s
+        self._log_bytes_max = log_bytes_max
+        self._stopping = threading.Event()
+        self._given_up: tuple[str, ...] = ()
+        # Progress texts, then None when all is up or the error that prevents it.
+        self._reports: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(
+            target=self._run, name="chatledger-embedded-servers", daemon=True
+        )
+
+    @property
+    def given_up(self) -> tuple[str, ...]:
+        """Names of servers that died too often and are not started again."""
+        return self._given_up
+
+    def start(self, on_progress: Report) -> None:
+        """Wait until all servers are up; `on_progress` is called on the caller's own thread."""
+        self._thread.start()
+        while (report := self._reports.get()) is not None:
+            if isinstance(report, BaseException):
+                self._thread.join()
+                raise report
+            on_progress(report)
+
+    def stop(self, timeout_s: float) -> None:
+        self._stopping.set()
+        if self._thread.ident is None:
+            return
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            log.error("embedded_servers_stop_timed_out", timeout_s=timeout_s)
+
+    def _run(self) -> None:
+        try:
+            with self._held:
+                try:
+                    self._start_servers(self._reports.put, self._stopping)
+                    self._reports.put(None)
+                    self._watch()
+                finally:
+                    self._stop_all()
+        except Exception as error:
+            # The thread that waits in start() raises it.
+            if not isinstance(error, EmbeddedServerError):
+                log.exception("embedded_servers_failed")
+            self._reports.put(error)
+
+    def _watch(self) -> None:
+        budgets = {
+            server.name: RestartBudget(
+                restarts_max=self._restarts_max, window_s=self._restart_window_s
+            )
+            for server in self._servers
+        }
+        logs_checked_s = time.monotonic()
+        while not self._stopping.wait(WATCH_INTERVAL_S):
+            for server in self._servers:
+                if server.name not in self._given_up and not server.is_running():
+                    self._heal(server, budgets[server.name])
+            if time.monotonic() - logs_checked_s >= LOG_CHECK_INTERVAL_S:
+                logs_checked_s = time.monotonic()
+                self._bound_logs(self._servers)
+
+    def _heal(self, server: Server, budget: RestartBudget) -> None:
+        log.error("embedded_server_died", server=server.name, exit_status=server.exit_status())
+        while not self._stopping.is_set():
+            delay_s = budget.take(time.monotonic())
+            if delay_s is None:
+                self._given_up += (server.name,)
+                log.error(
+                    "embedded_server_given_up",
+                    server=server.name,
+                    restarts_max=self._restarts_max,
+                    restart_window_s=self._restart_window_s,
+                    log_file=str(server.log_file),
+                )
+                return
+            if self._stopping.wait(delay_s):
+                return
+            try:
+                server.start(self._stopping)
+                return
+            except (EmbeddedServerError, OSError, psutil.Error) as error:
+                log.error("embedded_server_restart_failed", server=server.name, error=str(error))
+
+    def _bound_logs(self, servers: Sequence[Server]) -> None:
+        for server in servers:
+            try:
+                bound_log(server.log_file, self._log_bytes_max)
+            except OSError as error:
+                log.warning("embedded_server_log_not_bounded", error=str(error))
+
+    def _stop_all(self) -> None:
+        for server in reversed(self._servers):
+            try:
+                server.stop()
+            except (EmbeddedServerError, OSError, psutil.Error) as error:
+                log.error("embedded_server_stop_failed", server=server.name, error=str(error))

@@ -1,0 +1,97 @@
+"""What the two roles may do in the database that the servers prepare."""
+
+from urllib.parse import urlsplit
+
+import nats
+import psycopg
+import pytest
+
+from infrastructure.embedded.servers import EmbeddedServers
+from tests.support.servers import DatabaseUrls, with_database
+
+
+def test_the_owner_makes_tables_and_the_service_uses_what_it_is_granted(
+    database: DatabaseUrls,
+) -> None:
+    with psycopg.connect(database.owner) as owner:
+        owner.execute("CREATE TABLE numbers (n integer)")
+        owner.execute("GRANT SELECT, INSERT ON numbers TO chatledger_service")
+    with psycopg.connect(database.service) as service:
+        service.execute("INSERT INTO numbers VALUES (1)")
+        assert service.execute("SELECT n FROM numbers").fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (n integer)",
+        "CREATE SCHEMA mine",
+        "CREATE TEMPORARY TABLE mine (n integer)",
+        "CREATE ROLE mine",
+        "CREATE DATABASE mine",
+        "SELECT pg_read_file('/etc/hostname')",
+    ],
+)
+def test_the_service_may_create_nothing(database: DatabaseUrls, statement: str) -> None:
+    with (
+        psycopg.connect(database.service, autocommit=True) as service,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        service.execute(statement)
+
+
+@pytest.mark.parametrize("name", ["postgres", "template1"])
+def test_the_service_may_not_enter_other_databases(
+    embedded_servers: EmbeddedServers, name: str
+) -> None:
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(with_database(embedded_servers.service_database_url, name))
+
+
+def test_a_wrong_password_is_refused(embedded_servers: EmbeddedServers) -> None:
+    url = embedded_servers.service_database_url
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(url, password="wrong")
+
+
+def test_the_cluster_is_durable_and_checks_its_pages(embedded_servers: EmbeddedServers) -> None:
+    with psycopg.connect(embedded_servers.superuser_url) as connection:
+        shown = {
+            name: connection.execute(f"SHOW {name}").fetchone()
+            for name in ("fsync", "synchronous_commit", "data_checksums", "server_encoding")
+        }
+    assert shown == {
+        "fsync": ("on",),
+        "synchronous_commit": ("on",),
+        "data_checksums": ("on",),
+        "server_encoding": ("UTF8",),
+    }
+
+
+async def test_nats_keeps_a_stream_on_disk_for_who_knows_the_password(
+    embedded_servers: EmbeddedServers, stream_prefix: str
+) -> None:
+    connection = await nats.connect(embedded_servers.nats_url)
+    try:
+        jetstream = connection.jetstream()
+        await jetstream.add_stream(name=stream_prefix, subjects=[f"{stream_prefix}.>"])
+        assert (await jetstream.publish(f"{stream_prefix}.one", b"first")).seq == 1
+        await jetstream.delete_stream(stream_prefix)
+    finally:
+        await connection.close()
+
+
+async def test_nats_refuses_a_wrong_password(embedded_servers: EmbeddedServers) -> None:
+    address = urlsplit(embedded_servers.nats_url)
+    with pytest.raises(nats.errors.Error, match="Authorization Violation"):
+        await nats.connect(
+            f"nats://{address.hostname}:{address.port}",
+            user=address.username,
+            password="wrong",
+            allow_reconnect=False,
+            error_cb=ignore_error,
+        )
+
+
+async def ignore_error(error: Exception) -> None:
+    """The client would print what the test already expects."""
