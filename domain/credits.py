@@ -4,7 +4,9 @@ No float is ever in between. A price is rounded up to the micro-credit, once per
 (`domain.pricing.price`); everything here is exact.
 """
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from typing import NoReturn
 
 from domain.errors import InvalidAmount
 
@@ -13,17 +15,22 @@ DECIMAL_PLACES_MAX = 6
 # A billion credits: far above any balance, and far below what a 64-bit column holds.
 AMOUNT_MICRO_MAX = 1_000_000_000 * MICRO_PER_CREDIT
 
+_AMOUNT_CHARACTERS_MAX = 64
+# Narrower than what Decimal reads: no underscores, no digits but ASCII's, no "NaN".
+_AMOUNT_PATTERN = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_ONE_MICRO = Decimal(1).scaleb(-DECIMAL_PLACES_MAX)
+# The default context would round an endless fraction in silence; here that is an error. The
+# largest amount has 16 digits.
+_EXACT = Context(prec=25, traps=[Inexact, InvalidOperation])
+
 
 def parse_credits(text: str | int | Decimal) -> int:
     """Micro-credits of a positive amount written as credits, for instance "12.5".
 
     Raises InvalidAmount for anything that is no finite number, is not above zero, has more
-    than six decimal places, or exceeds AMOUNT_MICRO_MAX.
+    than six decimal places (zeros at the end aside), or exceeds AMOUNT_MICRO_MAX.
     """
-    try:
-        amount = Decimal(text)
-    except (InvalidOperation, ValueError):
-        raise InvalidAmount(f"{str(text)[:40]!r} is not a number of credits") from None
+    amount = _read_decimal(text)
     if not amount.is_finite():
         raise InvalidAmount("an amount of credits must be a finite number")
     if amount <= 0:
@@ -32,12 +39,31 @@ def parse_credits(text: str | int | Decimal) -> int:
     if amount.adjusted() > 18 or amount > AMOUNT_MICRO_MAX // MICRO_PER_CREDIT:
         most = AMOUNT_MICRO_MAX // MICRO_PER_CREDIT
         raise InvalidAmount(f"an amount of credits may be at most {most:,}")
-    if amount.adjusted() < -DECIMAL_PLACES_MAX:
-        raise InvalidAmount("an amount of credits may have at most six decimal places")
-    micro = amount.scaleb(DECIMAL_PLACES_MAX)
-    if micro != micro.to_integral_value():
-        raise InvalidAmount("an amount of credits may have at most six decimal places")
-    return int(micro)
+    try:
+        exact = amount.quantize(_ONE_MICRO, context=_EXACT)
+    except Inexact:
+        raise InvalidAmount("an amount of credits may have at most six decimal places") from None
+    return int(exact.scaleb(DECIMAL_PLACES_MAX))
+
+
+def _read_decimal(value: str | int | Decimal) -> Decimal:
+    # A bool is an int to Python, and a float would already have been rounded by whoever sent it.
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        _refuse_as_no_number(repr(value))
+    if not isinstance(value, str):
+        return Decimal(value)
+    if len(value) > _AMOUNT_CHARACTERS_MAX:
+        _refuse_as_no_number(f"{value[:20]!r}…")
+    if not _AMOUNT_PATTERN.fullmatch(value.strip()):
+        _refuse_as_no_number(repr(value))
+    try:
+        return Decimal(value.strip())
+    except InvalidOperation:  # an exponent beyond what Decimal can hold
+        _refuse_as_no_number(repr(value))
+
+
+def _refuse_as_no_number(shown: str) -> NoReturn:
+    raise InvalidAmount(f"{shown} is not a number of credits; write it like 12.5") from None
 
 
 def credits_decimal(amount_micro: int) -> Decimal:
