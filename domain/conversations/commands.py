@@ -15,6 +15,7 @@ class SubmitPrompt:
     prompt_id: UUID
     response_id: UUID
     hold_id: UUID
+    idempotency_claim_id: UUID | None
     text: str
     model: str
     max_tokens: int

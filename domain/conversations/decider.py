@@ -84,6 +84,7 @@ def _submit(
         prompt_id=command.prompt_id,
         response_id=command.response_id,
         hold_id=command.hold_id,
+        idempotency_claim_id=command.idempotency_claim_id,
         text=command.text,
         model=command.model,
         max_tokens=command.max_tokens,

@@ -20,7 +20,8 @@ class ConversationStarted(Event):
 @dataclass(frozen=True, kw_only=True)
 class PromptSubmitted(Event):
     """response_id: the answer's id, fixed before it exists, so that hold, debit and answer name
-    each other. hold_id is the hold that pays for it."""
+    each other. hold_id is the hold that pays for it.
+    idempotency_claim_id: the claim that waits for this answer, if the client sent a key."""
 
     TOPIC: ClassVar[str] = "conversation.prompt_submitted"
 
@@ -28,6 +29,7 @@ class PromptSubmitted(Event):
     prompt_id: UUID
     response_id: UUID
     hold_id: UUID
+    idempotency_claim_id: UUID | None
     text: PersonalText
     model: str
     max_tokens: int

@@ -24,6 +24,7 @@ class Exchange:
     prompt_id: UUID
     response_id: UUID
     hold_id: UUID
+    idempotency_claim_id: UUID | None
     prompt_text: str
     response_text: str | None
 
@@ -65,6 +66,7 @@ def _apply(state: ConversationState, event: ConversationEvent) -> ConversationSt
                 prompt_id=event.prompt_id,
                 response_id=event.response_id,
                 hold_id=event.hold_id,
+                idempotency_claim_id=event.idempotency_claim_id,
                 prompt_text=event.text,
                 response_text=None,
             )

@@ -1,0 +1,77 @@
+"""Command handlers of the credit account, beside those of the chat process."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from application.idempotency import Outcome, once
+from application.ledger import Ledger, Transaction
+from application.ports import Clock, IdSource
+from application.streams import ACCOUNT
+from domain.accounts.commands import PurchaseCredits
+from domain.accounts.decider import decide
+from domain.accounts.state import AccountState
+from domain.claims.idempotency import IdempotencyKey
+from domain.identifiers import account_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseResult:
+    transaction_id: UUID
+    credited_micro: int
+    bonus_micro: int
+    available_micro: int
+    held_micro: int
+
+
+def load_account(transaction: Transaction, user_id: UUID) -> AccountState:
+    account = transaction.load(ACCOUNT, account_id(user_id))
+    assert account is not None, "every user has an account from registration on"
+    return account
+
+
+class Accounts:
+    def __init__(self, *, ledger: Ledger, clock: Clock, ids: IdSource) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._ids = ids
+
+    async def purchase(
+        self,
+        *,
+        user_id: UUID,
+        amount_micro: int,
+        bonus_micro: int,
+        package_id: str | None,
+        development: bool,
+        key: IdempotencyKey | None,
+    ) -> Outcome[PurchaseResult]:
+        """Raises InvalidAmount, IdempotencyKeyReused."""
+        command = PurchaseCredits(
+            purchase_id=self._ids.new_id(),
+            amount_micro=amount_micro,
+            bonus_id=self._ids.new_id(),
+            bonus_micro=bonus_micro,
+            package_id=package_id,
+            development=development,
+        )
+
+        def work(transaction: Transaction) -> PurchaseResult:
+            account = load_account(transaction, user_id)
+            transaction.add(ACCOUNT, *decide(command, account, self._clock.now()))
+            balance = load_account(transaction, user_id).balance
+            return PurchaseResult(
+                transaction_id=command.purchase_id,
+                credited_micro=amount_micro,
+                bonus_micro=bonus_micro,
+                available_micro=balance.available_micro,
+                held_micro=balance.held_micro,
+            )
+
+        return await once(
+            self._ledger,
+            self._clock,
+            key,
+            work,
+            result_type=PurchaseResult,
+            streams=(account_id(user_id),),
+        )

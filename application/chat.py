@@ -1,0 +1,261 @@
+"""A message, from command to paid answer.
+
+    validate → quote → commit 1: hold + prompt → generate → commit 2: debit + answer
+                                                         ↘ or:      release + failure
+
+The generation and its settlement belong to this process, not to the request: when the client
+goes away the generation stops, and what was generated is settled all the same.
+"""
+
+import asyncio
+from uuid import UUID
+
+from application.accounts import load_account
+from application.chat_commands import ChatLimits, Quote, SendMessage, affordable_tokens
+from application.chat_run import Answer, ChatRun, Started
+from application.chat_settlement import Settlement
+from application.inference import (
+    GenerationRequest,
+    InferenceEngine,
+    PreparedPrompt,
+    Role,
+    Sampling,
+    Turn,
+)
+from application.ledger import Committed, Ledger, Transaction
+from application.ports import Clock, IdSource
+from application.price_list import PriceList
+from application.recorded import find_recorded
+from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
+from domain.accounts.commands import HoldCredits
+from domain.accounts.decider import decide as decide_account
+from domain.claims.idempotency import IdempotencyKey
+from domain.conversations.commands import SubmitPrompt
+from domain.conversations.decider import decide as decide_conversation
+from domain.conversations.state import ConversationState
+from domain.errors import CommandInProgress, ConversationNotFound
+from domain.identifiers import account_id
+from domain.pricing.price import Price
+from domain.text import MESSAGE_CHARACTERS_MAX, check_text
+
+
+class ChatProcess:
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        engine: InferenceEngine,
+        price_list: PriceList,
+        clock: Clock,
+        ids: IdSource,
+        limits: ChatLimits,
+    ) -> None:
+        self._ledger = ledger
+        self._engine = engine
+        self._price_list = price_list
+        self._clock = clock
+        self._ids = ids
+        self._limits = limits
+        self._runs: set[ChatRun] = set()
+
+    async def send(self, command: SendMessage) -> ChatRun | Answer:
+        """An answer under way, or the recorded answer of the same command sent before.
+
+        Raises InvalidText, UnknownModel, ModelUnavailable, PromptTooLong, ConversationNotFound,
+        InsufficientCredits, AccountIsFrozen, IdempotencyKeyReused, CommandInProgress,
+        LedgerUnavailable.
+        """
+        received_at = self._clock.now()
+        if command.key is not None:
+            wait = self._limits.hold_ttl
+            recorded = await find_recorded(self._ledger, command.key, wait=wait)
+            if recorded is not None:
+                return recorded
+        text = _check_message(command.text)
+        model = command.model or self._price_list.default_model
+        price = self._price_list.price(model)
+        prompt, conversation_id = await self._prepare(command, text, model)
+        try:
+            committed = await self._open(command, text, price, prompt, conversation_id)
+        except CommandInProgress:
+            # The same key arrived twice at once, and the other one was first.
+            assert command.key is not None
+            recorded = await find_recorded(self._ledger, command.key, wait=self._limits.hold_ttl)
+            if recorded is None:
+                raise
+            return recorded
+        run = ChatRun(
+            started=committed.value,
+            engine=self._engine,
+            request=GenerationRequest(
+                prompt=prompt,
+                max_tokens=committed.value.max_tokens,
+                sampling=Sampling(
+                    temperature=command.temperature, top_p=command.top_p, seed=command.seed
+                ),
+            ),
+            settlement=Settlement(
+                ledger=self._ledger,
+                clock=self._clock,
+                started=committed.value,
+                prompt=prompt,
+                received_at=received_at,
+                manifest_hash=self._manifest_hash(model),
+                key=command.key,
+                retry=self._limits.settle_retry,
+            ),
+            position=committed.position,
+            timeout_s=self._limits.generation_timeout.total_seconds(),
+        )
+        self._runs.add(run)
+        run.begin(on_end=self._runs.discard)
+        return run
+
+    async def quote(self, command: SendMessage) -> Quote:
+        """Raises what `send` raises before it holds anything."""
+        text = _check_message(command.text)
+        model = command.model or self._price_list.default_model
+        price = self._price_list.price(model)
+        prompt, _ = await self._prepare(command, text, model)
+        account = await self._ledger.load(ACCOUNT, account_id(command.user_id))
+        assert account is not None, "every user has an account from registration on"
+        available_micro = account.available_micro(self._clock.now())
+        prompt_tokens = len(prompt.token_ids)
+        max_tokens = min(self._tokens_wanted(command), prompt.max_tokens)
+        return Quote(
+            model=model,
+            price=price,
+            prompt_tokens=prompt_tokens,
+            turns_dropped=prompt.turns_dropped,
+            max_tokens=max_tokens,
+            cost_micro_max=price.cost_micro(
+                prompt_tokens=prompt_tokens, completion_tokens=max_tokens
+            ),
+            available_micro=available_micro,
+        )
+
+    async def close(self) -> None:
+        """Stops every generation and waits until each is settled."""
+        runs = list(self._runs)
+        for run in runs:
+            run.cancel()
+        await asyncio.gather(*(run.ended() for run in runs))
+
+    @property
+    def runs_open(self) -> int:
+        return len(self._runs)
+
+    async def _prepare(
+        self, command: SendMessage, text: str, model: str
+    ) -> tuple[PreparedPrompt, UUID]:
+        conversation: ConversationState | None = None
+        if command.conversation_id is not None:
+            conversation = await self._ledger.load(CONVERSATION, command.conversation_id)
+            if (
+                conversation is None
+                or conversation.user_id != command.user_id
+                or conversation.deleted
+            ):
+                raise ConversationNotFound("there is no such conversation")
+        turns = [*_turns(conversation), Turn(role=Role.USER, content=text)]
+        prompt = await self._engine.prepare_prompt(
+            model, turns, completion_tokens_wanted=self._tokens_wanted(command)
+        )
+        return prompt, command.conversation_id or self._ids.new_id()
+
+    def _tokens_wanted(self, command: SendMessage) -> int:
+        most = self._limits.response_tokens_max
+        return most if command.max_tokens is None else min(command.max_tokens, most)
+
+    def _manifest_hash(self, model: str) -> str:
+        card = next(card for card in self._engine.models() if card.name == model)
+        assert card.manifest_hash is not None, "a model that tokenises has a manifest"
+        return card.manifest_hash
+
+    async def _open(
+        self,
+        command: SendMessage,
+        text: str,
+        price: Price,
+        prompt: PreparedPrompt,
+        conversation_id: UUID,
+    ) -> Committed[Started]:
+        """Commit 1."""
+        new_id = self._ids.new_id
+        prompt_id, response_id, hold_id = new_id(), new_id(), new_id()
+        prompt_tokens = len(prompt.token_ids)
+        wanted = min(self._tokens_wanted(command), prompt.max_tokens)
+
+        def work(transaction: Transaction) -> Started:
+            now = self._clock.now()
+            self._claim(transaction, command.key, response_id)
+            account = load_account(transaction, command.user_id)
+            max_tokens = affordable_tokens(
+                price, account.available_micro(now), prompt_tokens=prompt_tokens, wanted=wanted
+            )
+            hold_micro = price.cost_micro(prompt_tokens=prompt_tokens, completion_tokens=max_tokens)
+            hold = HoldCredits(
+                hold_id=hold_id,
+                amount_micro=hold_micro,
+                expires_at=now + self._limits.hold_ttl,
+                message_id=response_id,
+                conversation_id=conversation_id,
+            )
+            transaction.add(ACCOUNT, *decide_account(hold, account, now))
+            submit = SubmitPrompt(
+                conversation_id=conversation_id,
+                user_id=command.user_id,
+                prompt_id=prompt_id,
+                response_id=response_id,
+                hold_id=hold_id,
+                idempotency_claim_id=command.key.claim_id if command.key else None,
+                text=text,
+                model=prompt.model,
+                max_tokens=max_tokens,
+                temperature=command.temperature,
+                top_p=command.top_p,
+                seed=command.seed,
+            )
+            conversation = transaction.load(CONVERSATION, conversation_id)
+            transaction.add(CONVERSATION, *decide_conversation(submit, conversation, now))
+            return Started(
+                user_id=command.user_id,
+                message_id=response_id,
+                prompt_id=prompt_id,
+                conversation_id=conversation_id,
+                hold_id=hold_id,
+                held_micro=hold_micro,
+                model=prompt.model,
+                price=price,
+                max_tokens=max_tokens,
+            )
+
+        streams: tuple[UUID, ...] = (account_id(command.user_id), conversation_id)
+        if command.key is not None:
+            streams = (*streams, command.key.claim_id)
+        return await self._ledger.transact(work, streams=streams)
+
+    def _claim(
+        self, transaction: Transaction, key: IdempotencyKey | None, response_id: UUID
+    ) -> None:
+        if key is None:
+            return
+        state = transaction.load(IDEMPOTENCY, key.claim_id)
+        key.check(state)
+        if state is not None and (state.running is not None or state.result is not None):
+            raise CommandInProgress("the same message is being answered; try again shortly")
+        started = key.start(state, subject_id=response_id, now=self._clock.now())
+        transaction.add(IDEMPOTENCY, started)
+
+
+def _check_message(text: str) -> str:
+    return check_text(text, field="message", characters_max=MESSAGE_CHARACTERS_MAX, lines=True)
+
+
+def _turns(conversation: ConversationState | None) -> list[Turn]:
+    turns: list[Turn] = []
+    for exchange in conversation.answered if conversation else ():
+        assert exchange.response_text is not None
+        turns.append(Turn(role=Role.USER, content=exchange.prompt_text))
+        turns.append(Turn(role=Role.ASSISTANT, content=exchange.response_text))
+    return turns

@@ -1,0 +1,206 @@
+"""One answer under way: generates, hands pieces on, and settles however it ends."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+
+from application.inference import (
+    Completion,
+    Delta,
+    FinishReason,
+    GenerationRequest,
+    InferenceEngine,
+    InferenceError,
+)
+from domain.pricing.price import Price
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What commit 1 fixed. message_id: the answer's."""
+
+    user_id: UUID
+    message_id: UUID
+    prompt_id: UUID
+    conversation_id: UUID
+    hold_id: UUID
+    held_micro: int
+    model: str
+    price: Price
+    max_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What commit 2 recorded. position is that of its last event; a replay has none of its own
+    and carries the recorded one."""
+
+    message_id: UUID
+    conversation_id: UUID
+    model: str
+    response: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_micro: int
+    available_micro: int
+    held_micro: int
+    cached: bool
+    latency_ms: int
+    replayed: bool = False
+    position: int | None = None
+
+    def as_replay(self) -> "Answer":
+        return replace(self, replayed=True)
+
+
+class GenerationFailed(Exception):
+    """There is no answer and nothing was charged. reason: as in ResponseFailed."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"the answer could not be generated ({reason}); nothing was charged")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """What the model delivered until it was done or stopped."""
+
+    text: str
+    finish_reason: FinishReason
+    completion_tokens: int
+    seed: int | None
+    manifest_hash: str | None
+
+
+class Settles(Protocol):
+    async def deliver(self, generated: Generated) -> Answer: ...
+
+    async def give_up(self, reason: str) -> None: ...
+
+
+class ChatRun:
+    """Consumed once, through `deltas` and then `answer`. A consumer that goes away calls
+    `cancel`."""
+
+    def __init__(
+        self,
+        *,
+        started: Started,
+        engine: InferenceEngine,
+        request: GenerationRequest,
+        settlement: Settles,
+        position: int | None,
+        timeout_s: float,
+    ) -> None:
+        self.started = started
+        self.position = position
+        self._engine = engine
+        self._request = request
+        self._settlement = settlement
+        self._timeout_s = timeout_s
+        self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        self._text: list[str] = []
+        self._completion_tokens = 0
+        self._generation: asyncio.Task[Completion] | None = None
+        self._task: asyncio.Task[Answer] | None = None
+
+    def begin(self, on_end: "Callable[[ChatRun], None]") -> None:
+        self._generation = asyncio.create_task(self._generate())
+        self._task = asyncio.create_task(self._settle())
+        self._task.add_done_callback(lambda _: on_end(self))
+
+    def cancel(self) -> None:
+        """Stop generating; what was generated is settled. Without effect once it is done."""
+        assert self._generation is not None
+        self._generation.cancel()
+
+    async def deltas(self) -> AsyncIterator[str]:
+        """Pieces of text, as they come, until generation ends in whatever way."""
+        while (piece := await self._pieces.get()) is not None:
+            yield piece
+
+    async def answer(self) -> Answer:
+        """The settled answer. Raises GenerationFailed, InferenceError, LedgerUnavailable."""
+        assert self._task is not None
+        return await asyncio.shield(self._task)
+
+    async def ended(self) -> None:
+        """Returns when the run is settled, whether or not that succeeded."""
+        assert self._task is not None
+        await asyncio.wait([self._task])
+
+    async def _generate(self) -> Completion:
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                aclosing(self._engine.stream(self._request)) as stream,  # type: ignore[type-var]
+            ):
+                async for item in stream:
+                    match item:
+                        case Delta():
+                            self._completion_tokens = item.completion_tokens
+                            if item.text:
+                                self._text.append(item.text)
+                                self._pieces.put_nowait(item.text)
+                        case Completion():
+                            return item
+            raise InferenceError("the model ended without a completion")
+        finally:
+            self._pieces.put_nowait(None)
+
+    async def _settle(self) -> Answer:
+        assert self._generation is not None
+        await asyncio.wait([self._generation])
+        if self._generation.cancelled():
+            return await self._settle_cancelled()
+        error = self._generation.exception()
+        if error is not None:
+            reason = "timeout" if isinstance(error, TimeoutError) else "failed"
+            log.warning(
+                "generation_failed",
+                message_id=str(self.started.message_id),
+                model=self.started.model,
+                reason=reason,
+                error=repr(error),
+            )
+            await self._settlement.give_up(reason)
+            if isinstance(error, InferenceError):
+                raise error
+            raise GenerationFailed(reason) from error
+        completion = self._generation.result()
+        return await self._deliver(
+            Generated(
+                text=completion.text,
+                finish_reason=completion.finish_reason,
+                completion_tokens=completion.completion_tokens,
+                seed=completion.seed,
+                manifest_hash=completion.manifest_hash,
+            )
+        )
+
+    async def _settle_cancelled(self) -> Answer:
+        return await self._deliver(
+            Generated(
+                text="".join(self._text).strip(),
+                finish_reason=FinishReason.CANCELLED,
+                completion_tokens=self._completion_tokens,
+                seed=self._request.sampling.seed,
+                manifest_hash=None,
+            )
+        )
+
+    async def _deliver(self, generated: Generated) -> Answer:
+        if not generated.text:
+            cancelled = generated.finish_reason is FinishReason.CANCELLED
+            reason = "cancelled" if cancelled else "empty"
+            await self._settlement.give_up(reason)
+            raise GenerationFailed(reason)
+        return await self._settlement.deliver(generated)

@@ -1,0 +1,179 @@
+"""Commit 2 of a message: the debit with its answer, or the release with its failure."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+
+from application.accounts import load_account
+from application.chat_run import Answer, Generated, GenerationFailed, Started
+from application.idempotency import recorded_result
+from application.inference import PreparedPrompt
+from application.ledger import Committed, Ledger, LedgerUnavailable, Transaction
+from application.ports import Clock
+from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
+from domain.accounts.commands import CaptureHold, ReleaseHold
+from domain.accounts.decider import decide as decide_account
+from domain.claims.idempotency import IdempotencyKey, abandon
+from domain.conversations.commands import RecordFailure, RecordResponse
+from domain.conversations.decider import decide as decide_conversation
+from domain.errors import HoldNotOpen
+from domain.identifiers import account_id
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_RETRY_S_MIN = 0.2
+_RETRY_S_MAX = 2.0
+
+
+class Settlement:
+    """manifest_hash: of the model when the prompt was prepared, for an answer that was cut off
+    before the engine could cite its own. retry: how long a database that is away is waited for;
+    after that the hold is left to its expiry."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        clock: Clock,
+        started: Started,
+        prompt: PreparedPrompt,
+        received_at: datetime,
+        manifest_hash: str,
+        key: IdempotencyKey | None,
+        retry: timedelta,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._started = started
+        self._prompt = prompt
+        self._received_at = received_at
+        self._manifest_hash = manifest_hash
+        self._key = key
+        self._retry = retry
+        self._streams = (account_id(started.user_id), started.conversation_id)
+
+    async def deliver(self, generated: Generated) -> Answer:
+        """All or nothing. Raises GenerationFailed("expired") when the sweeper was first, and
+        LedgerUnavailable."""
+
+        def work(transaction: Transaction) -> Answer:
+            return self._deliver(transaction, generated)
+
+        try:
+            committed = await self._persistently(
+                lambda: self._ledger.transact(work, streams=self._streams)
+            )
+        except HoldNotOpen:
+            raise GenerationFailed("expired") from None
+        return _with_position(committed)
+
+    async def give_up(self, reason: str) -> None:
+        """Gives the hold back. A hold that was released before stays so."""
+
+        def work(transaction: Transaction) -> None:
+            self._give_up(transaction, reason)
+
+        try:
+            await self._persistently(lambda: self._ledger.transact(work, streams=self._streams))
+        except HoldNotOpen:
+            return
+        except LedgerUnavailable:
+            log.error("release_left_to_expiry", hold_id=str(self._started.hold_id))
+
+    def _deliver(self, transaction: Transaction, generated: Generated) -> Answer:
+        now = self._clock.now()
+        started = self._started
+        prompt_tokens = len(self._prompt.token_ids)
+        cost_micro = started.price.cost_micro(
+            prompt_tokens=prompt_tokens, completion_tokens=generated.completion_tokens
+        )
+        capture = CaptureHold(
+            hold_id=started.hold_id,
+            # A stop token can come after the last paid-for token; the hold is the promise.
+            amount_micro=min(cost_micro, started.held_micro),
+            model=started.model,
+            price=started.price,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=generated.completion_tokens,
+        )
+        account = load_account(transaction, started.user_id)
+        transaction.add(ACCOUNT, *decide_account(capture, account, now))
+        latency_ms = int((now - self._received_at).total_seconds() * 1000)
+        record = RecordResponse(
+            user_id=started.user_id,
+            response_id=started.message_id,
+            text=generated.text,
+            model=started.model,
+            manifest_hash=generated.manifest_hash or self._manifest_hash,
+            finish_reason=generated.finish_reason.value,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=generated.completion_tokens,
+            turns_dropped=self._prompt.turns_dropped,
+            seed=generated.seed,
+            price=started.price,
+            cost_micro=capture.amount_micro,
+            cached=False,
+            latency_ms=latency_ms,
+        )
+        conversation = transaction.load(CONVERSATION, started.conversation_id)
+        transaction.add(CONVERSATION, *decide_conversation(record, conversation, now))
+        balance = load_account(transaction, started.user_id).balance
+        answer = Answer(
+            message_id=started.message_id,
+            conversation_id=started.conversation_id,
+            model=started.model,
+            response=generated.text,
+            finish_reason=generated.finish_reason.value,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=generated.completion_tokens,
+            cost_micro=capture.amount_micro,
+            available_micro=balance.available_micro,
+            held_micro=balance.held_micro,
+            cached=False,
+            latency_ms=latency_ms,
+        )
+        if self._key is not None:
+            claim = transaction.load(IDEMPOTENCY, self._key.claim_id)
+            done = self._key.complete(claim, result=recorded_result(answer), now=now)
+            transaction.add(IDEMPOTENCY, done)
+        return answer
+
+    def _give_up(self, transaction: Transaction, reason: str) -> None:
+        now = self._clock.now()
+        started = self._started
+        release = ReleaseHold(hold_id=started.hold_id, reason=reason)
+        account = load_account(transaction, started.user_id)
+        transaction.add(ACCOUNT, *decide_account(release, account, now))
+        failure = RecordFailure(
+            user_id=started.user_id, response_id=started.message_id, reason=reason
+        )
+        conversation = transaction.load(CONVERSATION, started.conversation_id)
+        transaction.add(CONVERSATION, *decide_conversation(failure, conversation, now))
+        if self._key is not None:
+            claim = transaction.load(IDEMPOTENCY, self._key.claim_id)
+            if claim is not None and claim.running == started.message_id:
+                transaction.add(IDEMPOTENCY, abandon(claim, reason=reason, now=now))
+
+    async def _persistently(self, commit: Callable[[], Awaitable[T]]) -> T:
+        """Work that is done is not thrown away because the database restarts just now."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._retry.total_seconds()
+        pause_s = _RETRY_S_MIN
+        while True:
+            try:
+                return await commit()
+            except LedgerUnavailable:
+                if loop.time() + pause_s >= deadline:
+                    raise
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _RETRY_S_MAX)
+
+
+def _with_position(committed: Committed[Answer]) -> Answer:
+    return replace(committed.value, position=committed.position)

@@ -1,0 +1,33 @@
+"""Command handlers of the conversation, beside those of the chat process."""
+
+from uuid import UUID
+
+from application.ledger import Ledger, Transaction
+from application.ports import Clock
+from application.streams import CONVERSATION
+from domain.conversations.commands import DeleteConversation, RenameConversation
+from domain.conversations.decider import decide
+
+
+class Conversations:
+    def __init__(self, *, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+
+    async def rename(self, *, conversation_id: UUID, user_id: UUID, title: str) -> int | None:
+        """Returns the position. Raises ConversationNotFound, InvalidText."""
+        command = RenameConversation(user_id=user_id, title=title)
+        return await self._carry_out(conversation_id, command)
+
+    async def delete(self, *, conversation_id: UUID, user_id: UUID) -> int | None:
+        """Returns the position. Raises ConversationNotFound."""
+        return await self._carry_out(conversation_id, DeleteConversation(user_id=user_id))
+
+    async def _carry_out(
+        self, conversation_id: UUID, command: RenameConversation | DeleteConversation
+    ) -> int | None:
+        def work(transaction: Transaction) -> None:
+            state = transaction.load(CONVERSATION, conversation_id)
+            transaction.add(CONVERSATION, *decide(command, state, self._clock.now()))
+
+        return (await self._ledger.transact(work, streams=(conversation_id,))).position

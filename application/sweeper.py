@@ -1,0 +1,97 @@
+"""Gives back what was left behind: holds of answers that never settled, and grants whose time
+has passed. What to look at comes from a read model, which may be late; whether it is done is
+decided on the stream, where a capture and an expiry can never both win."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from application.ledger import Ledger, LedgerUnavailable, Transaction
+from application.ports import Clock
+from application.read_models import ReadModels
+from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
+from domain.accounts.commands import ExpireGrants, ExpireHold
+from domain.accounts.decider import decide as decide_account
+from domain.claims.idempotency import abandon
+from domain.conversations.commands import RecordFailure
+from domain.conversations.decider import decide as decide_conversation
+from domain.errors import HoldNotExpired, HoldNotOpen
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweeperLimits:
+    interval_s: float
+    batch_max: int = 500
+
+
+class Sweeper:
+    def __init__(
+        self, *, ledger: Ledger, read_models: ReadModels, clock: Clock, limits: SweeperLimits
+    ) -> None:
+        self._ledger = ledger
+        self._read_models = read_models
+        self._clock = clock
+        self._limits = limits
+
+    async def run(self) -> None:
+        """Until cancelled. A failed round is said once and tried again at the next."""
+        while True:
+            try:
+                await self.sweep()
+            except Exception as error:  # noqa: BLE001 - the next round is the remedy
+                log.warning("sweep_failed", error=repr(error))
+            await asyncio.sleep(self._limits.interval_s)
+
+    async def sweep(self) -> int:
+        """One round; returns how many holds were released."""
+        now = self._clock.now()
+        released = 0
+        for hold in await self._read_models.expired_holds(now, self._limits.batch_max):
+            released += await self._expire(
+                hold.hold_id, hold.account_id, hold.conversation_id, hold.message_id
+            )
+        for grant in await self._read_models.expired_grants(now, self._limits.batch_max):
+            await self._expire_grants(grant.account_id)
+        return released
+
+    async def _expire(
+        self, hold_id: UUID, account_id: UUID, conversation_id: UUID, message_id: UUID
+    ) -> int:
+        def work(transaction: Transaction) -> None:
+            now = self._clock.now()
+            account = transaction.load(ACCOUNT, account_id)
+            transaction.add(ACCOUNT, *decide_account(ExpireHold(hold_id=hold_id), account, now))
+            conversation = transaction.load(CONVERSATION, conversation_id)
+            if conversation is None:
+                return
+            exchange = conversation.open_exchange(message_id)
+            if exchange is None:
+                return
+            failure = RecordFailure(
+                user_id=conversation.user_id, response_id=message_id, reason="expired"
+            )
+            transaction.add(CONVERSATION, *decide_conversation(failure, conversation, now))
+            if exchange.idempotency_claim_id is not None:
+                claim = transaction.load(IDEMPOTENCY, exchange.idempotency_claim_id)
+                if claim is not None and claim.running == message_id:
+                    transaction.add(IDEMPOTENCY, abandon(claim, reason="expired", now=now))
+
+        try:
+            await self._ledger.transact(work, streams=(account_id, conversation_id))
+        except (HoldNotOpen, HoldNotExpired):
+            return 0  # settled meanwhile, or the read model is behind
+        except LedgerUnavailable:
+            return 0  # the next round finds it again
+        log.info("hold_expired", hold_id=str(hold_id), message_id=str(message_id))
+        return 1
+
+    async def _expire_grants(self, account_id: UUID) -> None:
+        def work(transaction: Transaction) -> None:
+            account = transaction.load(ACCOUNT, account_id)
+            transaction.add(ACCOUNT, *decide_account(ExpireGrants(), account, self._clock.now()))
+
+        await self._ledger.transact(work, streams=(account_id,))
