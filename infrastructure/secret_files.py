@@ -1,0 +1,23 @@
+"""Secrets that nobody chose: drawn once, kept in the data folder, readable by its owner only."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def secret_from(configured: str, path: Path) -> str:
+    """The configured secret, or the one in `path`, which is made when it is missing.
+
+    Raises OSError when the folder cannot be written.
+    """
+    if configured:
+        return configured
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        secret = secrets.token_urlsafe(48)
+        file.write(secret)
+    return secret

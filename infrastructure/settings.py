@@ -1,0 +1,229 @@
+"""Every setting, by the name the operator uses: an environment variable, or a line of `.env`.
+`docs/settings.md` lists them; a test compares the two."""
+
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from domain.credits import parse_credits
+from domain.errors import InvalidAmount
+from domain.pricing.price import Price, per_message, per_token
+
+SECRET_CHARACTERS_MIN = 32
+DEVELOPMENT_ADMIN_PASSWORD = "Admin123!"  # noqa: S105 - refused in production
+
+
+class SettingsError(Exception):
+    """A setting cannot be used; the text names it and says what to change."""
+
+
+class Environment(StrEnum):
+    DEVELOPMENT = "development"
+    TEST = "test"
+    PRODUCTION = "production"
+
+
+class Provider(StrEnum):
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+Seconds = Annotated[float, Field(gt=0)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", str_strip_whitespace=True
+    )
+
+    environment: Environment = Field(
+        Environment.DEVELOPMENT, description="`development`, `test` or `production`"
+    )
+    debug: bool = Field(False, description="Log at level DEBUG, in colours")
+    log_level: str = Field("INFO", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`")
+
+    data_dir: Path = Field(
+        Path("data"), description="Where the embedded servers, models and generated secrets live"
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL 17 or later, as the service's role; empty: embedded"
+    )
+    migration_database_url: SecretStr = Field(
+        SecretStr(""), description="The same database as the schema's owner; empty: DATABASE_URL"
+    )
+    nats_url: SecretStr = Field(
+        SecretStr(""), description="A NATS server with JetStream; empty: embedded"
+    )
+    nats_stream: str = Field("chatledger", description="Name of the JetStream stream of events")
+
+    host: str = Field("127.0.0.1", description="Address that the API and the chat page bind")
+    port: Port = Field(8000, description="Port of the REST API")
+    ui_port: Port = Field(7861, description="Port of the chat page")
+    api_url: str = Field("", description="Where the chat page finds the API; empty: HOST and PORT")
+
+    secret_key: SecretStr = Field(
+        SecretStr(""), description="Signs the chat page's cookies; empty: generated in DATA_DIR"
+    )
+    jwt_secret_key: SecretStr = Field(
+        SecretStr(""), description="Signs tokens; empty: generated in DATA_DIR"
+    )
+    jwt_algorithm: str = Field("HS256", description="`HS256`, `HS384` or `HS512`")
+    jwt_expire_minutes: Count = Field(30, description="Lifetime of an access token")
+    refresh_expire_days: Count = Field(30, description="Lifetime of a session without use")
+    bcrypt_rounds: Annotated[int, Field(ge=4, le=16)] = Field(
+        12, description="Cost of a password hash: 2 to this power rounds"
+    )
+
+    default_model: str = Field("gemma3-270m", description="For messages that name no model")
+    gemma3_270m_cost: str = Field(
+        "2", description="Credits a message, or `prompt/completion` credits per 1,000 tokens"
+    )
+    gemma3_1b_cost: str = Field("10", description="The same for Gemma 3 1B")
+    gemma3_12b_cost: str = Field("50", description="The same for Gemma 3 12B")
+    welcome_credits: Decimal = Field(
+        Decimal(100), ge=0, description="Promotional credits of a new user"
+    )
+
+    max_response_length: Count = Field(500, description="Most tokens of one answer")
+    context_tokens_max: Annotated[int, Field(ge=128)] = Field(
+        2048, description="Most tokens of prompt and answer together"
+    )
+    inference_provider: Provider = Field(Provider.AUTO, description="`auto`, `cpu` or `cuda`")
+    inference_threads: Annotated[int, Field(ge=0)] = Field(
+        0, description="Threads of a model's session; 0: one for each core"
+    )
+    inference_queue_max: Count = Field(64, description="Messages that may wait for a model")
+    generation_timeout_s: Seconds = Field(300, description="Longest generation of one answer")
+    settle_retry_s: Seconds = Field(
+        30, description="How long a finished answer waits for a database that is away"
+    )
+    hold_ttl_s: Seconds = Field(600, description="When a hold of an unfinished answer expires")
+    sweep_interval_s: Seconds = Field(30, description="How often expired holds are released")
+
+    ledger_threads: Count = Field(8, description="Ledger transactions that may run at once")
+    conflict_retries_max: Count = Field(
+        16, description="How often a command is decided anew after another writer was first"
+    )
+    cached_streams_max: Count = Field(2000, description="Folded streams kept in memory")
+    read_pool_max: Count = Field(8, description="Database connections for queries")
+    read_your_writes_timeout_s: Seconds = Field(
+        5, description="How long a query waits for its Ledger-Position"
+    )
+    database_timeout_s: Annotated[int, Field(ge=1)] = Field(
+        5, description="How long to wait for a database connection"
+    )
+
+    request_body_bytes_max: Count = Field(1_000_000, description="Largest request body")
+    rate_limit_per_minute: Count = Field(600, description="Requests a user may send in a minute")
+    sign_in_attempts_per_minute: Count = Field(
+        20, description="Sign-in attempts for one name from one address in a minute"
+    )
+    shutdown_timeout_s: Seconds = Field(
+        20, description="How long open requests may take to finish at shutdown"
+    )
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        if value.upper() not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
+            raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
+        return value.upper()
+
+    @field_validator("jwt_algorithm")
+    @classmethod
+    def _known_algorithm(cls, value: str) -> str:
+        if value not in {"HS256", "HS384", "HS512"}:
+            raise ValueError("must be HS256, HS384 or HS512")
+        return value
+
+    @field_validator("gemma3_270m_cost", "gemma3_1b_cost", "gemma3_12b_cost")
+    @classmethod
+    def _readable_price(cls, value: str) -> str:
+        parse_price(value)
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.generation_timeout_s + self.settle_retry_s > self.hold_ttl_s:
+            raise ValueError(
+                "HOLD_TTL_S must be at least GENERATION_TIMEOUT_S plus SETTLE_RETRY_S, so that an"
+                " answer in time can always be paid for"
+            )
+        if self.environment is Environment.PRODUCTION:
+            self._check_production()
+        return self
+
+    def _check_production(self) -> None:
+        for name in ("database_url", "nats_url"):
+            if not getattr(self, name).get_secret_value():
+                raise ValueError(
+                    f"ENVIRONMENT=production needs {name.upper()}; the embedded servers are for"
+                    " development"
+                )
+        for name in ("secret_key", "jwt_secret_key"):
+            if len(getattr(self, name).get_secret_value()) < SECRET_CHARACTERS_MIN:
+                raise ValueError(
+                    f"ENVIRONMENT=production needs {name.upper()} with at least"
+                    f" {SECRET_CHARACTERS_MIN} characters"
+                )
+
+    @property
+    def is_production(self) -> bool:
+        return self.environment is Environment.PRODUCTION
+
+    @property
+    def prices(self) -> dict[str, Price]:
+        return {
+            "gemma3-270m": parse_price(self.gemma3_270m_cost),
+            "gemma3-1b": parse_price(self.gemma3_1b_cost),
+            "gemma3-12b": parse_price(self.gemma3_12b_cost),
+        }
+
+    @property
+    def welcome_micro(self) -> int:
+        return parse_credits(self.welcome_credits) if self.welcome_credits else 0
+
+
+def parse_price(text: str) -> Price:
+    """ "10" is 10 credits a message; "0.4/1.2" is 0.4 credits per 1,000 prompt tokens and 1.2 per
+    1,000 completion tokens. Raises ValueError."""
+    try:
+        prompt, slash, completion = text.partition("/")
+        if not slash:
+            return per_message(_parse_part(prompt))
+        return per_token(
+            prompt_micro_per_1000=_parse_part(prompt),
+            completion_micro_per_1000=_parse_part(completion),
+        )
+    except InvalidAmount as error:
+        raise ValueError(
+            f"{text!r} is no price: write credits a message, such as 10, or credits per 1,000"
+            f" prompt and completion tokens, such as 0.4/1.2 ({error})"
+        ) from None
+
+
+def _parse_part(text: str) -> int:
+    text = text.strip()
+    return 0 if text == "0" else parse_credits(text)
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Raises SettingsError with one line for each setting that cannot be used."""
+    from pydantic import ValidationError
+
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc']).upper() or 'settings'}: "
+            + item["msg"].removeprefix("Value error, ")
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("; ".join(lines)) from None
