@@ -12,8 +12,10 @@ from domain.errors import InvalidAmount
 
 MICRO_PER_CREDIT = 1_000_000
 DECIMAL_PLACES_MAX = 6
-# A billion credits: far above any balance, and far below what a 64-bit column holds.
+# A billion credits, for one amount and for what one account holds: far above any need, and far
+# below what a 64-bit column holds.
 AMOUNT_MICRO_MAX = 1_000_000_000 * MICRO_PER_CREDIT
+BALANCE_MICRO_MAX = AMOUNT_MICRO_MAX
 
 _AMOUNT_CHARACTERS_MAX = 64
 # Narrower than what Decimal reads: no underscores, no digits but ASCII's, no "NaN".

@@ -32,7 +32,16 @@ class Header(TypedDict):
     timestamp: datetime
 
 
+def check_zone(time: datetime) -> datetime:
+    """The time itself. One without a zone could be stored but never compared again."""
+    assert time.utcoffset() is not None, "times in events carry their zone"
+    return time
+
+
 def header(stream_id: UUID, version: int, now: datetime) -> Header:
     """The three fields every event starts with; `version` is the event's own."""
-    assert now.tzinfo is not None, "event times carry their zone"
-    return {"originator_id": stream_id, "originator_version": version, "timestamp": now}
+    return {
+        "originator_id": stream_id,
+        "originator_version": version,
+        "timestamp": check_zone(now),
+    }

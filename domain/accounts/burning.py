@@ -1,20 +1,23 @@
-"""Which credits an amount is taken from, and what that leaves."""
+"""Which credits an amount is taken from, which nobody may take any more, and what that leaves."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
-from domain.accounts.events import Balance, BucketKind, Share
+from domain.accounts.events import Balance, BucketKind, GrantExpired, Share
 from domain.accounts.state import AccountState, Bucket
 from domain.credits import format_credits
 from domain.errors import InsufficientCredits
+from domain.events import header
+
+# Only ever compared with itself: buckets without an expiry come last as a group.
+_NO_EXPIRY = datetime.max.replace(tzinfo=UTC)
 
 
-def _burn_order(bucket: Bucket) -> tuple[bool, float, bool, int]:
-    expiry = bucket.expires_at.timestamp() if bucket.expires_at else 0.0
+def _burn_order(bucket: Bucket) -> tuple[bool, datetime, bool, int]:
     return (
         bucket.expires_at is None,
-        expiry,
+        bucket.expires_at or _NO_EXPIRY,
         bucket.kind is BucketKind.PAID,
         bucket.opened_version,
     )
@@ -52,6 +55,23 @@ def first_shares(shares: tuple[Share, ...], amount_micro: int) -> Iterator[Share
         amount_micro -= take_micro
         yield replace(share, amount_micro=take_micro)
     assert amount_micro == 0, "the shares cover the amount"
+
+
+def expire_grants(state: AccountState, now: datetime) -> Iterator[GrantExpired]:
+    """One event for every bucket with something left whose time has passed."""
+    version, balance = state.version, state.balance
+    for bucket in state.buckets:
+        if bucket.has_expired(now):
+            version += 1
+            left_micro = balance.promotional_micro - bucket.free_micro
+            balance = replace(balance, promotional_micro=left_micro)
+            yield GrantExpired(
+                **header(state.id, version, now),
+                user_id=state.user_id,
+                balance=balance,
+                grant_id=bucket.bucket_id,
+                amount_micro=bucket.free_micro,
+            )
 
 
 def balance_after(

@@ -1,14 +1,16 @@
 """Every rule of a credit account.
 
 - Credits are taken in burn order: earliest expiry first, then promotional, then paid, then the
-  oldest. A grant whose time has passed cannot be spent.
+  oldest.
+- A grant whose time has passed cannot be spent: every command first records that it expired, and
+  at last that so did what the command gave back to it.
+- An account holds at most BALANCE_MICRO_MAX.
 - A hold sets credits aside for one answer; available credits never go below zero.
 - A hold ends once: captured for what the answer cost (the rest goes back), released when the
   answer failed, or expired by the sweeper after its time.
 - A frozen account takes no new holds; what is under way can still settle.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
@@ -16,16 +18,12 @@ from uuid import UUID
 
 from domain.accounts import commands as c
 from domain.accounts import events as e
-from domain.accounts.burning import balance_after, burn, first_shares
+from domain.accounts.burning import balance_after, burn, expire_grants, first_shares
+from domain.accounts.invariants import fold_checked
 from domain.accounts.state import AccountState, Hold, evolve, subtract_shares
-from domain.credits import AMOUNT_MICRO_MAX
-from domain.errors import (
-    AccountIsFrozen,
-    HoldNotExpired,
-    HoldNotOpen,
-    InvalidAmount,
-)
-from domain.events import Header, header
+from domain.credits import AMOUNT_MICRO_MAX, BALANCE_MICRO_MAX, format_credits
+from domain.errors import AccountIsFrozen, HoldNotExpired, HoldNotOpen, InvalidAmount
+from domain.events import Header, check_zone, header
 
 
 def decide(
@@ -38,10 +36,12 @@ def decide(
         opened = e.AccountOpened(**header(command.account_id, 1, now), user_id=command.user_id)
         return (opened,)
     assert state is not None, "the account is opened before anything else happens to it"
-    expired = tuple(_expire_grants(state, now))
-    for event in expired:
-        state = evolve(state, event)
-    return (*expired, *_decide(command, state, now))
+    expired = tuple(expire_grants(state, now))
+    state = fold_checked(state, expired)
+    decided = _decide(command, state, now)
+    # What a settled hold or a refund gave back to a grant whose time has passed.
+    returned = tuple(expire_grants(fold_checked(state, decided), now))
+    return (*expired, *decided, *returned)
 
 
 def _decide(
@@ -87,7 +87,7 @@ def _decide(
 def _purchase(
     command: c.PurchaseCredits, state: AccountState, now: datetime
 ) -> tuple[e.AccountEvent, ...]:
-    _check_amount(command.amount_micro)
+    _check_credit(state, command.amount_micro)
     purchased = e.CreditsPurchased(
         **_next(state, now),
         user_id=state.user_id,
@@ -113,8 +113,8 @@ def _purchase(
 def _grant(
     command: c.GrantCredits, state: AccountState, now: datetime, *, purchase_id: UUID | None
 ) -> e.CreditsGranted:
-    _check_amount(command.amount_micro)
-    if command.expires_at is not None and command.expires_at <= now:
+    _check_credit(state, command.amount_micro)
+    if command.expires_at is not None and check_zone(command.expires_at) <= now:
         raise InvalidAmount("a grant must expire in the future")
     balance = state.balance
     return e.CreditsGranted(
@@ -135,7 +135,8 @@ def _grant(
 def _hold(command: c.HoldCredits, state: AccountState, now: datetime) -> tuple[e.AccountEvent, ...]:
     if state.frozen:
         raise AccountIsFrozen("this account is frozen; ask the administrator")
-    assert command.amount_micro >= 0
+    assert command.amount_micro >= 0, "a hold is never negative"
+    assert check_zone(command.expires_at) > now, "a hold expires in the future"
     assert state.hold(command.hold_id) is None, "hold ids are fresh"
     shares = burn(state, command.amount_micro, now)
     return (
@@ -217,11 +218,12 @@ def _refund(
 def _adjust(
     command: c.AdjustCredits, state: AccountState, now: datetime
 ) -> tuple[e.AccountEvent, ...]:
-    _check_amount(command.amount_micro)
     if command.direction is e.Direction.DEBIT:
+        _check_amount(command.amount_micro)
         shares = burn(state, command.amount_micro, now)
         balance = balance_after(state, shares, held_micro=0)
     else:
+        _check_credit(state, command.amount_micro)
         shares = ()
         paid_micro = state.balance.paid_micro + command.amount_micro
         balance = replace(state.balance, paid_micro=paid_micro)
@@ -255,22 +257,6 @@ def _freeze(
     )
 
 
-def _expire_grants(state: AccountState, now: datetime) -> Iterator[e.GrantExpired]:
-    for bucket in state.buckets:
-        if bucket.expires_at is not None and bucket.expires_at <= now and bucket.free_micro:
-            balance = state.balance
-            left_micro = balance.promotional_micro - bucket.free_micro
-            event = e.GrantExpired(
-                **_next(state, now),
-                user_id=state.user_id,
-                balance=replace(balance, promotional_micro=left_micro),
-                grant_id=bucket.bucket_id,
-                amount_micro=bucket.free_micro,
-            )
-            state = evolve(state, event)
-            yield event
-
-
 def _open_hold(state: AccountState, hold_id: UUID) -> Hold:
     hold = state.hold(hold_id)
     if hold is None:
@@ -280,7 +266,15 @@ def _open_hold(state: AccountState, hold_id: UUID) -> Hold:
 
 def _check_amount(amount_micro: int) -> None:
     if not 0 < amount_micro <= AMOUNT_MICRO_MAX:
-        raise InvalidAmount("an amount must be above zero and within the allowed maximum")
+        most = format_credits(AMOUNT_MICRO_MAX)
+        raise InvalidAmount(f"an amount must be above zero and at most {most} credits")
+
+
+def _check_credit(state: AccountState, amount_micro: int) -> None:
+    _check_amount(amount_micro)
+    if state.balance.total_micro + amount_micro > BALANCE_MICRO_MAX:
+        most = format_credits(BALANCE_MICRO_MAX)
+        raise InvalidAmount(f"an account holds at most {most} credits; add fewer")
 
 
 def _next(state: AccountState, now: datetime) -> Header:

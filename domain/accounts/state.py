@@ -35,8 +35,11 @@ class Bucket:
     free_micro: int
     opened_version: int
 
+    def has_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
     def spendable_micro(self, now: datetime) -> int:
-        return 0 if self.expires_at is not None and self.expires_at <= now else self.free_micro
+        return 0 if self.has_expired(now) else self.free_micro
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,28 @@
+"""What is true of every account after every event: checked at write by `decide`, and again by
+whoever replays the log."""
+
+from collections.abc import Iterable
+
+from domain.accounts.events import AccountEvent, MoneyEvent
+from domain.accounts.state import AccountState, evolve
+
+
+def evolve_checked(state: AccountState | None, event: AccountEvent) -> AccountState:
+    """`evolve`, and an AssertionError that names the invariant which the event breaks."""
+    version = 0 if state is None else state.version
+    assert event.originator_version == version + 1, "events follow each other without a gap"
+    after = evolve(state, event)
+    assert all(bucket.free_micro > 0 for bucket in after.buckets), "no bucket is overdrawn"
+    assert all(
+        hold.amount_micro == sum(share.amount_micro for share in hold.shares)
+        for hold in after.holds
+    ), "a hold is the sum of its shares"
+    if isinstance(event, MoneyEvent):
+        assert event.balance == after.balance, "the balance an event carries is the fold's"
+    return after
+
+
+def fold_checked(state: AccountState, events: Iterable[AccountEvent]) -> AccountState:
+    for event in events:
+        state = evolve_checked(state, event)
+    return state
