@@ -1,0 +1,93 @@
+"""The chat page: a Gradio app that is a client of the REST API and of nothing else."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import uvicorn
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+
+from interfaces.ui.api import Api, http_client
+from interfaces.ui.page import Page
+from interfaces.ui.server import FrontDoor
+from interfaces.ui.sessions import BrowserSessions
+from interfaces.ui.settings import UiSettings
+
+__all__ = ["UiSettings", "build_app", "build_server", "run_ui"]
+
+_ASSETS = Path(__file__).parent / "assets"
+_SHUTDOWN_S = 2
+
+
+def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+    """The page as an ASGI app. ``transport`` replaces the network towards the API in tests."""
+    import gradio as gr
+
+    from interfaces.ui.layout import build_layout
+    from interfaces.ui.theme import calm_theme
+    from interfaces.ui.wiring import wire
+
+    http = http_client(settings, transport)
+    sessions = BrowserSessions(
+        idle_s=settings.session_idle_s,
+        count_max=settings.sessions_max,
+        monotonic=time.monotonic,
+    )
+    page = Page(settings, Api(http, settings, time.monotonic), sessions)
+    with gr.Blocks(title=settings.title, analytics_enabled=False, fill_width=True) as blocks:
+        wire(blocks, build_layout(settings), page)
+    blocks.queue(default_concurrency_limit=settings.events_max, max_size=settings.event_queue_max)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with http:
+            yield
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_api_route("/livez", _livez, methods=["GET"], response_class=PlainTextResponse)
+    app.add_middleware(FrontDoor, settings=settings, sessions=sessions)
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        path="/",
+        server_name=settings.host,
+        server_port=settings.port,
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=1,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        favicon_path=str(_ASSETS / "favicon.svg"),
+        theme=calm_theme(),
+        css=(_ASSETS / "page.css").read_text(encoding="utf-8"),
+        head=f"<script>{(_ASSETS / 'page.js').read_text(encoding='utf-8')}</script>",
+    )
+    return app
+
+
+async def _livez() -> str:
+    return "ok"
+
+
+def build_server(settings: UiSettings) -> uvicorn.Server:
+    """A server ready to be run where the caller decides: ``run()`` or ``await serve()``."""
+    config = uvicorn.Config(
+        build_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_SHUTDOWN_S,
+    )
+    return uvicorn.Server(config)
+
+
+def run_ui(settings: UiSettings) -> None:
+    """Serve the page until SIGINT or SIGTERM."""
+    build_server(settings).run()

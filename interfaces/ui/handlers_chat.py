@@ -1,0 +1,197 @@
+"""Asking, streaming and stopping: the way of one message through the page."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+
+import gradio as gr
+
+from interfaces.ui.draw import Notice, notice_of
+from interfaces.ui.draw_chat import live_html, settled_line
+from interfaces.ui.errors import ApiProblem, ApiUnreachable, SignedOut, UiError
+from interfaces.ui.handlers_door import load_conversations
+from interfaces.ui.page import Line, Page, Tab, Visit, new_key
+from interfaces.ui.turn import Sending, Turn, follow
+from interfaces.ui.views import Updates, Views
+from interfaces.ui.wire import Balance, History
+
+_NOTHING_TO_SEND = Notice(kind="warning", text="Write a message first.")
+_LOST = (
+    "The connection was lost while the model was answering. Try again to see what was delivered; "
+    "you are never charged twice for one message."
+)
+
+
+class ChatHandlers:
+    """Handlers of the composer and of what it causes."""
+
+    def __init__(self, page: Page, views: Views) -> None:
+        self._page = page
+        self._views = views
+
+    async def send(
+        self, text: str, model_name: str | None, request: gr.Request
+    ) -> AsyncIterator[Updates]:
+        """Ask and show the answer as it grows; the last update leaves the page ready again."""
+        visit = self._page.visit(request)
+        tab, ui = visit.tab, self._views.ui
+        model = tab.model(model_name)
+        if tab.is_busy:
+            yield {}
+            return
+        if not text.strip() or model is None or not model.is_usable:
+            nothing = Notice(kind="warning", text="Choose a model that can answer.")
+            yield self._views.notice(nothing if text.strip() else _NOTHING_TO_SEND)
+            return
+        turn = Turn(sending=self._sending(tab, text, model.name), model_title=model.title)
+        tab.turn = turn
+        tab.pump = asyncio.create_task(follow(self._page.api, visit.session, turn))
+        try:
+            yield {
+                ui.prompt: "",
+                **self._views.notice(None),
+                **self._views.busy(tab, is_busy=True),
+                **self._views.conversation(tab),
+            }
+            async for update in self._growing(visit, turn):
+                yield update
+            yield await self._settled(visit, turn)
+        finally:
+            tab.pump.cancel()
+
+    async def stop(self, request: gr.Request) -> Updates:
+        """End the answer under way; the running ``send`` shows what is left of it."""
+        self._page.visit(request).tab.stop()
+        return {self._views.ui.stop: gr.update(interactive=False)}
+
+    def leave(self, request: gr.Request) -> None:
+        """The tab was closed."""
+        self._page.leave(request)
+
+    def _sending(self, tab: Tab, text: str, model: str) -> Sending:
+        unsent, tab.unsent = tab.unsent, None
+        if unsent is not None and unsent.is_same_message(text, model, tab.conversation_id):
+            return unsent
+        return Sending(text=text, model=model, conversation_id=tab.conversation_id, key=new_key())
+
+    async def _growing(self, visit: Visit, turn: Turn) -> AsyncIterator[Updates]:
+        is_held = False
+        while not turn.is_over:
+            await turn.changed.wait()
+            turn.changed.clear()
+            if turn.is_over:
+                return
+            update: Updates = {self._views.ui.live: live_html(turn)}
+            if turn.started is not None and not is_held:
+                is_held = True
+                visit.tab.conversation_id = turn.started.conversation_id
+                update.update(await self._balance(visit))
+            yield update
+            await asyncio.sleep(self._page.settings.stream_interval_s)
+
+    async def _settled(self, visit: Visit, turn: Turn) -> Updates:
+        """The page after the turn, whatever became of it."""
+        tab = visit.tab
+        if isinstance(turn.error, SignedOut):
+            return {
+                **self._views.error(turn.error, tab),
+                **self._views.busy(tab, is_busy=False),
+                self._views.ui.prompt: turn.sending.text,
+            }
+        if turn.started is None:
+            return await self._never_started(visit, turn)
+        notice: Notice | None = None
+        if turn.done is not None:
+            tab.lines += [_question(turn), settled_line(turn)]
+        elif turn.stopped:
+            tab.lines += [_question(turn), await self._stopped_line(visit, turn)]
+        else:
+            assert turn.error is not None
+            is_lost = isinstance(turn.error, ApiUnreachable)
+            tab.lines += [_question(turn), _broken_line(turn, is_lost=is_lost)]
+            notice = notice_of(turn.error)
+            if is_lost:
+                notice = Notice(kind="error", text=_LOST, actions=(("Try again", "retry"),))
+        tab.turn = None
+        try:
+            await load_conversations(self._page, visit)
+        except UiError as error:
+            notice = notice or notice_of(error)
+        balance = turn.done.balance if turn.done is not None else None
+        return {
+            **self._views.conversation(tab),
+            **self._views.busy(tab, is_busy=False),
+            **(self._views.balance(balance) if balance else await self._balance(visit)),
+            **self._views.notice(notice),
+        }
+
+    async def _never_started(self, visit: Visit, turn: Turn) -> Updates:
+        """The message was refused or not delivered: it goes back into the box."""
+        tab = visit.tab
+        tab.turn = None
+        if isinstance(turn.error, ApiUnreachable):
+            tab.unsent = turn.sending
+        notice = notice_of(turn.error) if turn.error is not None else None
+        is_refusal = isinstance(turn.error, ApiProblem)
+        return {
+            **self._views.conversation(tab),
+            **self._views.busy(tab, is_busy=False),
+            **(await self._balance(visit) if is_refusal else {}),
+            **self._views.notice(notice),
+            self._views.ui.prompt: turn.sending.text,
+        }
+
+    async def _stopped_line(self, visit: Visit, turn: Turn) -> Line:
+        """The part of the answer that was kept, once the API has booked it."""
+        assert turn.started is not None
+        settings = self._page.settings
+        wanted, started = turn.started.message_id, turn.started
+        attempts = max(1, int(settings.settle_timeout_s / settings.settle_interval_s))
+        for _ in range(attempts):
+            try:
+                history = await self._page.api.get(
+                    visit.session,
+                    "/chat/history",
+                    History,
+                    conversation_id=started.conversation_id,
+                    limit=4,
+                )
+            except UiError:
+                break
+            item = next((one for one in history.items if one.message_id == wanted), None)
+            if item is not None and item.status != "pending":
+                line = Line.of(item)
+                return replace(line, text=line.text or turn.text, is_stopped=True)
+            await asyncio.sleep(settings.settle_interval_s)
+        return Line(
+            message_id=wanted,
+            role="assistant",
+            text=turn.text,
+            model=turn.sending.model,
+            is_stopped=True,
+        )
+
+    async def _balance(self, visit: Visit) -> Updates:
+        """The credits as the API has them now; where it can't say, what is shown stays."""
+        try:
+            balance = await self._page.api.get(visit.session, "/billing/balance", Balance)
+        except UiError:
+            return {}
+        return self._views.balance(balance)
+
+
+def _question(turn: Turn) -> Line:
+    return Line(message_id="", role="user", text=turn.sending.text)
+
+
+def _broken_line(turn: Turn, *, is_lost: bool) -> Line:
+    assert turn.started is not None
+    return Line(
+        message_id=turn.started.message_id,
+        role="assistant",
+        text=turn.text,
+        model=turn.sending.model,
+        cost=None if is_lost else Decimal(0),
+        status="pending" if is_lost else "failed",
+    )

@@ -1,0 +1,103 @@
+"""Which event calls which handler."""
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from interfaces.ui.handlers_chat import ChatHandlers
+from interfaces.ui.handlers_conversations import ConversationHandlers
+from interfaces.ui.handlers_door import DoorHandlers
+from interfaces.ui.handlers_ledger import LedgerHandlers
+from interfaces.ui.layout import Ui
+from interfaces.ui.page import Page
+from interfaces.ui.views import Views
+
+_TOGGLE_LIST = "() => { document.body.classList.toggle('cl-show-list'); }"
+
+
+def wire(blocks: Any, ui: Ui, page: Page) -> None:
+    """Connect the components of ``ui`` inside the current ``gr.Blocks``."""
+    views = Views(ui)
+    door = DoorHandlers(page, views)
+    chat = ChatHandlers(page, views)
+    conversations = ConversationHandlers(page, views, door)
+    ledger = LedgerHandlers(page, views, conversations)
+    _wire_door(blocks, ui, door, chat)
+    _wire_chat(ui, chat, conversations)
+    _wire_ledger(ui, ledger)
+
+
+def _bind(
+    listeners: list[Any], handler: Callable[..., Any], ui: Ui, inputs: list[Any] | None = None
+) -> None:
+    """One handler for several events; a second event waits for no one and never doubles."""
+    gr.on(
+        listeners,
+        handler,
+        inputs=inputs or [],
+        outputs=ui.all(),
+        show_progress="hidden",
+        api_visibility="private",
+        trigger_mode="once",
+        concurrency_limit=None,
+    )
+
+
+def _wire_door(blocks: Any, ui: Ui, door: DoorHandlers, chat: ChatHandlers) -> None:
+    _bind([blocks.load], door.open, ui)
+    blocks.unload(chat.leave)
+    _bind(
+        [ui.sign_in.click, ui.login_name.submit, ui.login_password.submit],
+        door.sign_in,
+        ui,
+        [ui.login_name, ui.login_password],
+    )
+    _bind(
+        [ui.register.click, ui.new_password.submit],
+        door.register,
+        ui,
+        [ui.new_name, ui.new_email, ui.new_password],
+    )
+    _bind([ui.sign_out.click], door.sign_out, ui)
+
+
+def _wire_chat(ui: Ui, chat: ChatHandlers, conversations: ConversationHandlers) -> None:
+    _bind([ui.prompt.submit, ui.send.click], chat.send, ui, [ui.prompt, ui.model])
+    _bind([ui.stop.click], chat.stop, ui)
+    _bind([ui.model.input], conversations.choose_model, ui, [ui.model])
+    _bind([ui.new_chat.click], conversations.new_chat, ui)
+    for place in (ui.notice, ui.transcript, ui.conversations):
+        _bind([place.click], conversations.act, ui)
+    _bind([ui.rename.click], conversations.ask_title, ui)
+    _bind(
+        [ui.rename_save.click, ui.rename_title.submit], conversations.rename, ui, [ui.rename_title]
+    )
+    _bind([ui.delete.click], conversations.ask_delete, ui)
+    _bind([ui.delete_yes.click], conversations.delete, ui)
+    _bind([ui.rename_cancel.click, ui.delete_no.click], conversations.put_away, ui)
+    ui.list_toggle.click(None, js=_TOGGLE_LIST, api_visibility="private")
+
+
+def _wire_ledger(ui: Ui, ledger: LedgerHandlers) -> None:
+    filters = [ui.history_conversation, ui.history_model, ui.history_text]
+    _bind(
+        [
+            ui.tab_history.select,
+            ui.history_search.click,
+            ui.history_text.submit,
+            ui.history_conversation.input,
+            ui.history_model.input,
+        ],
+        ledger.history,
+        ui,
+        filters,
+    )
+    _bind([ui.history_list.click], ledger.history_act, ui, filters)
+    _bind([ui.tab_transactions.select], ledger.transactions, ui)
+    _bind([ui.transactions.click], ledger.transactions_act, ui)
+    _bind([ui.transactions_older.click], ledger.older_transactions, ui)
+    _bind([ui.transactions_newer.click], ledger.newer_transactions, ui)
+    _bind([ui.tab_topup.select], ledger.packages, ui)
+    _bind([ui.packages.click], ledger.add_package, ui)
+    _bind([ui.custom_add.click, ui.custom_amount.submit], ledger.add_amount, ui, [ui.custom_amount])
