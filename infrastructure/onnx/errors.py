@@ -1,0 +1,31 @@
+"""What can go wrong with a model's files.
+
+    PreparationError            preparing a model is impossible; the text says what to do
+    ├── NotEnoughDisk
+    └── ModelFileDamaged        a file is missing, truncated or altered
+
+Loading turns these into the port's `ModelUnavailable`, so that callers of the engine see one
+tree only (application/inference.py).
+"""
+
+from pathlib import Path
+
+
+class PreparationError(Exception):
+    """Preparing a model is impossible; the text says what to do."""
+
+
+class NotEnoughDisk(PreparationError):
+    def __init__(self, folder: Path, *, needed_bytes: int, free_bytes: int) -> None:
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        super().__init__(
+            f"preparing the model needs {needed_bytes / 1e6:.0f} MB in {folder}, but only"
+            f" {free_bytes / 1e6:.0f} MB are free: free some space or choose another data folder"
+        )
+
+
+class ModelFileDamaged(PreparationError):
+    def __init__(self, file: Path, what: str) -> None:
+        self.file = file
+        super().__init__(f"{file.name} of the model in {file.parent} cannot be used: {what}")

@@ -1,0 +1,143 @@
+"""Writing an ONNX model node by node, its large tensors in one file beside it.
+
+Nothing but the tensor being written is in memory, and tensors that several initialisers share
+are stored once.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from infrastructure.onnx.names import WEIGHTS_FILE
+
+OPSET = 20
+IR_VERSION = 10
+CONTRIB = "com.microsoft"
+
+# ONNX Runtime maps the file into memory; a page boundary lets it map tensor by tensor.
+_PAGE_BYTES = 4096
+# Smaller tensors stand in the graph itself: a mapping each would cost more than they weigh.
+_INLINE_BYTES_MAX = 16_384
+
+_TYPES: dict[str, int] = {
+    "float32": TensorProto.FLOAT,
+    "uint8": TensorProto.UINT8,
+    "int32": TensorProto.INT32,
+    "int64": TensorProto.INT64,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredTensor:
+    """Bytes in the weights file, or inline when `data` is there."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int = 0
+    length: int = 0
+    data: bytes | None = None
+
+
+class TensorFile:
+    """The weights file being written; counts and hashes what goes into it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def begin(self) -> int:
+        """The offset of the next tensor, after padding to a page."""
+        self.write(bytes(-self.size_bytes % _PAGE_BYTES))
+        return self.size_bytes
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        self._hash.update(data)
+        self.size_bytes += len(data)
+
+    def store(self, values: NDArray[Any]) -> StoredTensor:
+        values = np.ascontiguousarray(values)
+        dtype, shape = str(values.dtype), values.shape
+        if values.nbytes <= _INLINE_BYTES_MAX:
+            return StoredTensor(dtype=dtype, shape=shape, data=values.tobytes())
+        offset = self.begin()
+        self.write(values.data.cast("B"))
+        return StoredTensor(dtype=dtype, shape=shape, offset=offset, length=values.nbytes)
+
+
+class GraphWriter:
+    """Collects nodes; every method that makes one returns the name of its first output."""
+
+    def __init__(self, tensors: TensorFile) -> None:
+        self.tensors = tensors
+        self._nodes: list[Any] = []
+        self._initialisers: list[Any] = []
+        self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
+
+    def input(self, name: str, dtype: str, shape: list[int | str]) -> str:
+        self._inputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], shape))
+        return name
+
+    def output(self, name: str, dtype: str, shape: list[int | str]) -> None:
+        self._outputs.append(helper.make_tensor_value_info(name, _TYPES[dtype], shape))
+
+    def constant(self, name: str, values: NDArray[Any]) -> str:
+        return self.initialiser(name, self.tensors.store(values))
+
+    def initialiser(
+        self, name: str, stored: StoredTensor, shape: tuple[int, ...] | None = None
+    ) -> str:
+        """The same stored bytes may be named several times, under different shapes."""
+        proto = TensorProto()
+        proto.name = name
+        proto.data_type = _TYPES[stored.dtype]
+        proto.dims.extend(stored.shape if shape is None else shape)
+        if stored.data is not None:
+            proto.raw_data = stored.data
+        else:
+            proto.data_location = TensorProto.EXTERNAL
+            place = {"location": WEIGHTS_FILE, "offset": stored.offset, "length": stored.length}
+            for key, value in place.items():
+                entry = proto.external_data.add()
+                entry.key, entry.value = key, str(value)
+        self._initialisers.append(proto)
+        return name
+
+    def node(
+        self,
+        kind: str,
+        inputs: list[str],
+        outputs: list[str],
+        *,
+        domain: str = "",
+        **attributes: float | int | str,
+    ) -> str:
+        self._nodes.append(
+            helper.make_node(
+                kind, inputs, outputs, name=outputs[0], domain=domain or None, **attributes
+            )
+        )
+        return outputs[0]
+
+    def save(self, path: Path) -> None:
+        graph = helper.make_graph(
+            self._nodes, "gemma3", self._inputs, self._outputs, self._initialisers
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)],
+            ir_version=IR_VERSION,
+            producer_name="chatledger",
+        )
+        path.write_bytes(model.SerializeToString())

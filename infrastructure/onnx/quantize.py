@@ -1,0 +1,26 @@
+"""Symmetric int8 weights in blocks along the input dimension, as MatMulNBits reads them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Blocks of 128 made a row's result depend on its batch, blocks of 32 were 12% slower.
+BLOCK = 64
+ZERO_POINT = 128
+
+
+def quantize_rows(
+    rows: NDArray[np.float32], block: int = BLOCK
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """float32[n, k] to uint8[n, k] (int8 + 128) and scales float32[n, k/block].
+
+    k must be a multiple of the block. A value is (stored - 128) * its block's scale.
+    """
+    count, width = rows.shape
+    assert width % block == 0, "the graph writer only quantises whole blocks"
+    blocks = rows.reshape(count, width // block, block)
+    scales = np.maximum(blocks.max(axis=2), -blocks.min(axis=2)) / np.float32(127)
+    inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=scales > 0)
+    levels = blocks * inverse[:, :, None]
+    np.rint(levels, out=levels)
+    levels += ZERO_POINT
+    return levels.astype(np.uint8).reshape(count, width), scales
