@@ -19,6 +19,8 @@ from filelock import FileLock, Timeout
 from infrastructure.embedded.errors import DataDirInUse, DataDirNotWritable, DiskFull, from_os_error
 
 PASSWORD_BYTES = 32
+# The kernel frees the lock of a killed process a moment after the kill.
+LOCK_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +71,7 @@ class DataFolder:
         try:
             self._make_writable_folders()
             lock = FileLock(self._lock_file, mode=0o600, thread_local=False, fallback_to_soft=False)
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=LOCK_TIMEOUT_S)
         except Timeout:
             raise DataDirInUse(self.path, self._holder_pid()) from None
         except OSError as error:

@@ -1,5 +1,7 @@
 """What the two roles may do in the database that the servers prepare."""
 
+import json
+import socket
 from urllib.parse import urlsplit
 
 import nats
@@ -81,17 +83,15 @@ async def test_nats_keeps_a_stream_on_disk_for_who_knows_the_password(
         await connection.close()
 
 
-async def test_nats_refuses_a_wrong_password(embedded_servers: EmbeddedServers) -> None:
+@pytest.mark.parametrize("password", ["wrong", None])
+def test_nats_refuses_who_does_not_know_the_password(
+    embedded_servers: EmbeddedServers, password: str | None
+) -> None:
+    """Spoken by hand, because nats-py leaves a refused connection open."""
     address = urlsplit(embedded_servers.nats_url)
-    with pytest.raises(nats.errors.Error, match="Authorization Violation"):
-        await nats.connect(
-            f"nats://{address.hostname}:{address.port}",
-            user=address.username,
-            password="wrong",
-            allow_reconnect=False,
-            error_cb=ignore_error,
-        )
-
-
-async def ignore_error(error: Exception) -> None:
-    """The client would print what the test already expects."""
+    credentials = {} if password is None else {"user": address.username, "pass": password}
+    with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+        connection.sendall(f"CONNECT {json.dumps(credentials)}\r\nPING\r\n".encode())
+        with connection.makefile("rb") as answers:
+            assert answers.readline().startswith(b"INFO ")
+            assert answers.readline() == b"-ERR 'Authorization Violation'\r\n"
