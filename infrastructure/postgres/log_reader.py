@@ -1,0 +1,84 @@
+"""Reads the event log in order, without the library's models in between: rows come in binary and
+stay bytes until somebody wants the event."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg import AsyncConnection
+
+from application.mapping import decode_event
+from domain.events import Event
+
+# What the recorder's NOTIFY after each commit is sent on.
+COMMIT_CHANNEL = "ledger_events"
+
+
+class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One row of the log. position: its notification_id."""
+
+    position: int
+    topic: str
+    originator_id: UUID
+    originator_version: int
+    state: bytes
+
+    def decode(self) -> Event:
+        """Raises MapperDeserialisationError, naming stream and version."""
+        event: Event = decode_event(
+            topic=self.topic,
+            originator_id=self.originator_id,
+            originator_version=self.originator_version,
+            state=self.state,
+        )
+        return event
+
+
+class ReadBounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one read: it ends before the event that would exceed one of them, but holds at least
+    one event."""
+
+    events_max: int = 1000
+    bytes_max: int = 4 * 2**20
+
+
+# The sizes come from the rows' headers: no long state is fetched only to be measured.
+_READ = """
+SELECT notification_id, topic, originator_id, originator_version, state
+FROM (
+    SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id)
+        - octet_length(state) AS bytes_before
+    FROM (
+        SELECT * FROM ledger.ledger_events
+        WHERE notification_id > %s AND notification_id <= %s
+        ORDER BY notification_id LIMIT %s
+    ) AS waiting
+) AS measured
+WHERE bytes_before < %s
+ORDER BY notification_id
+"""
+_POSITION_MAX = 2**63 - 1
+
+
+async def read_log(
+    connection: AsyncConnection[Any],
+    *,
+    after: int,
+    bounds: ReadBounds,
+    until: int = _POSITION_MAX,
+) -> Sequence[LoggedEvent]:
+    """The events after position `after`, up to and with `until`, oldest first; empty at the end."""
+    async with connection.cursor(binary=True) as cursor:
+        await cursor.execute(_READ, (after, until, bounds.events_max, bounds.bytes_max))
+        return [LoggedEvent(*row) for row in await cursor.fetchall()]
+
+
+async def read_head(connection: AsyncConnection[Any]) -> int:
+    """The position of the log's last event; 0 where there is none."""
+    cursor = await connection.execute(
+        "SELECT coalesce(max(notification_id), 0) FROM ledger.ledger_events"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

@@ -1,0 +1,210 @@
+"""Writes rows and positions of all projections in one transaction.
+
+A projection takes only events above the position stored with its rows, so an event that comes
+twice changes nothing, and a writer that was killed half-way has written nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+
+from infrastructure.postgres.log_reader import LoggedEvent
+from infrastructure.postgres.row_batch import Form, RowBatch
+from projections.registry import Projection
+from projections.row_changes import Accumulate, Delete, Increment, Insert, Update, Upsert
+
+READ_SCHEMA = "read"
+
+
+class PositionsMoved(Exception):
+    """Somebody else (a rebuild, another projector) wrote the positions first. Nothing of the
+    batch was written; load the positions and start from them."""
+
+
+class Statements:
+    """The SQL of row changes in one schema, as PostgreSQL describes its tables."""
+
+    def __init__(
+        self,
+        schema: str,
+        types: Mapping[tuple[str, str], str],
+        primary_keys: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        self._schema = schema
+        self._types = types
+        self.primary_keys = primary_keys
+        self._texts: dict[Form, sql.Composed] = {}
+
+    @classmethod
+    async def load(cls, connection: AsyncConnection[Any], schema: str) -> "Statements":
+        cursor = await connection.execute(
+            "SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod),"
+            "  coalesce(array_position(i.indkey::int2[], a.attnum), -1)"
+            " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+            " LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary"
+            " WHERE n.nspname = %s AND c.relkind = 'r' ORDER BY 1, 4",
+            (schema,),
+        )
+        types: dict[tuple[str, str], str] = {}
+        primary_keys: dict[str, tuple[str, ...]] = {}
+        for table, column, column_type, key_place in await cursor.fetchall():
+            types[table, column] = column_type
+            if key_place >= 0:
+                primary_keys[table] = (*primary_keys.get(table, ()), column)
+        return cls(schema, types, primary_keys)
+
+    def text(self, form: Form) -> sql.Composed:
+        """Takes one array for each of `form.columns`."""
+        known = self._texts.get(form)
+        if known is None:
+            known = self._texts[form] = self._compose(form)
+        return known
+
+    def _compose(self, form: Form) -> sql.Composed:
+        arrays = sql.SQL(", ").join(
+            sql.SQL("%s::" + self._types[form.table, column] + "[]") for column in form.columns
+        )
+        parts = {
+            "table": sql.Identifier(self._schema, form.table),
+            "columns": _names(form.columns),
+            "keys": _names(form.keys),
+            "rows": sql.SQL("unnest({}) AS v({})").format(arrays, _names(form.columns)),
+            "same": _each("t.{0} = v.{0}", form.keys, " AND "),
+            "set": _each("{0} = v.{0}", form.values),
+            "set_excluded": _each("{0} = excluded.{0}", form.values),
+            "add": _each("{0} = t.{0} + v.{0}", form.values),
+            "add_excluded": _each("{0} = t.{0} + excluded.{0}", form.values),
+        }
+        return sql.SQL(_TEMPLATES[form.kind]).format(**parts)
+
+
+_TEMPLATES = {
+    Insert: "INSERT INTO {table} ({columns}) SELECT * FROM {rows}",
+    Upsert: "INSERT INTO {table} ({columns}) SELECT * FROM {rows}"
+    " ON CONFLICT ({keys}) DO UPDATE SET {set_excluded}",
+    Update: "UPDATE {table} AS t SET {set} FROM {rows} WHERE {same}",
+    Increment: "UPDATE {table} AS t SET {add} FROM {rows} WHERE {same}",
+    Accumulate: "INSERT INTO {table} AS t ({columns}) SELECT * FROM {rows}"
+    " ON CONFLICT ({keys}) DO UPDATE SET {add_excluded}",
+    Delete: "DELETE FROM {table} AS t USING {rows} WHERE {same}",
+}
+
+
+async def write_rows(
+    connection: AsyncConnection[Any],
+    statements: Statements,
+    events: Iterable[LoggedEvent],
+    after: Mapping[Projection, int],
+) -> None:
+    """Sends what the projections make of the events above `after`, in the open transaction.
+
+    Raises MapperDeserialisationError for an event that cannot be read.
+    """
+    batch = RowBatch(statements.primary_keys)
+    for logged in events:
+        event = logged.decode()
+        for projection, position in after.items():
+            if logged.position > position:
+                for change in projection.project(event, logged.position):
+                    batch.add(change)
+    async with connection.cursor() as cursor:
+        for group in batch.groups:
+            await cursor.execute(statements.text(group.form), group.columns())
+
+
+class ProjectionWriter:
+    """For one connection, which must be in autocommit and is used by nobody else meanwhile.
+
+    positions: what each projection has, as last read or written.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        projections: Sequence[Projection],
+        statements: Statements,
+    ) -> None:
+        self._connection = connection
+        self._projections = {projection.name: projection for projection in projections}
+        self._statements = statements
+        self.positions: dict[str, int] = {}
+
+    @classmethod
+    async def open(
+        cls, connection: AsyncConnection[Any], projections: Sequence[Projection]
+    ) -> "ProjectionWriter":
+        assert connection.autocommit
+        # Rows and positions are lost together or not at all, and the log has the events: waiting
+        # for the disk would only make read models later.
+        await connection.execute("SET synchronous_commit = off")
+        writer = cls(connection, projections, await Statements.load(connection, READ_SCHEMA))
+        await writer.load_positions()
+        return writer
+
+    @property
+    def position(self) -> int:
+        """Every projection holds every event up to here."""
+        return min(self.positions.values())
+
+    async def load_positions(self) -> None:
+        """Read what is stored; a projection that is new starts at 0."""
+        names = list(self._projections)
+        await self._connection.execute(
+            "INSERT INTO read.positions (projection, position) SELECT unnest(%s::text[]), 0"
+            " ON CONFLICT (projection) DO NOTHING",
+            (names,),
+        )
+        cursor = await self._connection.execute(
+            "SELECT projection, position FROM read.positions WHERE projection = ANY(%s)", (names,)
+        )
+        self.positions = dict(await cursor.fetchall())
+
+    async def write(self, events: Sequence[LoggedEvent]) -> None:
+        """All of it or nothing. events: in order and without a gap from `position` on; what a
+        projection has already is passed over.
+
+        Raises PositionsMoved, MapperDeserialisationError, psycopg.Error.
+        """
+        if not events or events[-1].position <= self.position:
+            return
+        last = events[-1].position
+        after = {
+            projection: self.positions[name]
+            for name, projection in self._projections.items()
+            if self.positions[name] < last
+        }
+        names = sorted(projection.name for projection in after)
+        # Pipelined: one round trip for the whole batch, and one for the commit.
+        async with self._connection.pipeline(), self._connection.transaction():
+            stored = await lock_positions(self._connection, names)
+            await write_rows(self._connection, self._statements, events, after)
+            await self._connection.execute(
+                "UPDATE read.positions SET position = %s, updated_at = clock_timestamp()"
+                " WHERE projection = ANY(%s)",
+                (last, names),
+            )
+            if dict(await stored.fetchall()) != {name: self.positions[name] for name in names}:
+                raise PositionsMoved
+        self.positions |= dict.fromkeys(names, last)
+
+
+async def lock_positions(connection: AsyncConnection[Any], names: Sequence[str]) -> Any:
+    """A cursor over (name, position), locked until the transaction ends; always in one order, so
+    that two writers wait for each other and never lock each other out."""
+    return await connection.execute(
+        "SELECT projection, position FROM read.positions WHERE projection = ANY(%s)"
+        " ORDER BY projection FOR UPDATE",
+        (list(names),),
+    )
+
+
+def _names(columns: Iterable[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def _each(template: str, columns: Iterable[str], joiner: str = ", ") -> sql.Composed:
+    return sql.SQL(joiner).join(
+        sql.SQL(template).format(sql.Identifier(column)) for column in columns
+    )

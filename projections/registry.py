@@ -1,0 +1,42 @@
+"""All projections. Each owns its tables alone, so any of them can be rebuilt by itself."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from domain.events import Event
+from projections import (
+    balances,
+    conversations,
+    holds,
+    journal,
+    receipts,
+    transactions,
+    usage,
+    users,
+)
+from projections.row_changes import RowChange
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """project: a pure function from an event and its position to the changes of `tables`."""
+
+    name: str
+    tables: tuple[str, ...]
+    project: Callable[[Event, int], Iterable[RowChange]]
+
+
+PROJECTIONS: tuple[Projection, ...] = (
+    Projection(name="balances", tables=(balances.TABLE,), project=balances.project),
+    Projection(name="transactions", tables=(transactions.TABLE,), project=transactions.project),
+    Projection(name="journal", tables=(journal.TABLE,), project=journal.project),
+    Projection(name="holds", tables=(holds.HOLDS, holds.GRANTS), project=holds.project),
+    Projection(
+        name="conversations",
+        tables=(conversations.CONVERSATIONS, conversations.MESSAGES),
+        project=conversations.project,
+    ),
+    Projection(name="receipts", tables=(receipts.TABLE,), project=receipts.project),
+    Projection(name="usage", tables=(usage.TABLE,), project=usage.project),
+    Projection(name="users", tables=(users.TABLE,), project=users.project),
+)

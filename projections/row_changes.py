@@ -1,0 +1,71 @@
+"""What a projection can ask for: changes of rows, as plain data.
+
+A writer may put changes of different rows together, but changes of one row take effect in the
+order in which they were made.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+# A mapping is stored as JSON.
+Value = UUID | str | int | bool | date | datetime | Mapping[str, Any] | None
+Row = Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A row that cannot be there yet."""
+
+    table: str
+    values: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """The row of `key`, whether or not there was one before."""
+
+    table: str
+    key: Row
+    values: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Nothing happens where no row fits."""
+
+    table: str
+    where: Row
+    values: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """Adds to columns of rows that are there; nothing happens where no row fits."""
+
+    table: str
+    where: Row
+    by: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """Adds to columns of the row of `key`, which starts at zero."""
+
+    table: str
+    key: Row
+    by: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Nothing happens where no row fits."""
+
+    table: str
+    where: Row
+
+
+RowChange = Insert | Upsert | Update | Increment | Accumulate | Delete
+RowChanges = Iterable[RowChange]
