@@ -1,6 +1,7 @@
 """Command handlers of the credit account, beside those of the chat process."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from application.idempotency import Outcome, once
@@ -9,6 +10,7 @@ from application.ports import Clock, IdSource
 from application.streams import ACCOUNT
 from domain.accounts.commands import PurchaseCredits
 from domain.accounts.decider import decide
+from domain.accounts.events import Balance
 from domain.accounts.state import AccountState
 from domain.claims.idempotency import IdempotencyKey
 from domain.identifiers import account_id
@@ -34,6 +36,14 @@ class Accounts:
         self._ledger = ledger
         self._clock = clock
         self._ids = ids
+
+    async def balance_at(self, *, user_id: UUID, at: datetime) -> Balance:
+        """The balance after the last event before or at that time, folded from the log; zero
+        before the account was opened."""
+        account = await self._ledger.load_at(ACCOUNT, account_id(user_id), at)
+        if account is None:
+            return Balance(paid_micro=0, promotional_micro=0, held_micro=0)
+        return account.balance
 
     async def purchase(
         self,

@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
+from itertools import takewhile
 from typing import Any, ClassVar, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -64,6 +66,11 @@ class LedgerApplication(Application[UUID]):
             loaded = fold(kind, None, cast("Iterable[Event]", self.events.get(stream_id)))
         self.remember(loaded)
         return cast("S | None", loaded)
+
+    def load_at(self, kind: StreamKind[S], stream_id: UUID, at: datetime) -> S | None:
+        """The state as it was at a time, from its events alone."""
+        events = cast("Iterable[Event]", self.events.get(stream_id))
+        return fold(kind, None, takewhile(lambda event: event.timestamp <= at, events))
 
     def remember(self, state: Any) -> None:
         """The library's cache moves a mutable aggregate forward in place; an immutable state has
@@ -154,6 +161,10 @@ class Ledger:
     async def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
         """Raises LedgerUnavailable."""
         return await self._in_thread(partial(self._application.load, kind, stream_id))
+
+    async def load_at(self, kind: StreamKind[S], stream_id: UUID, at: datetime) -> S | None:
+        """Raises LedgerUnavailable."""
+        return await self._in_thread(partial(self._application.load_at, kind, stream_id, at))
 
     async def transact(
         self, work: Callable[[Transaction], T], *, streams: tuple[UUID, ...] = ()

@@ -4,7 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from application.inference import UnknownModel
+from domain.credits import MICRO_PER_CREDIT
 from domain.pricing.price import Price
+
+# A free amount, bought without a package.
+AMOUNT_MICRO_ADDED_MIN = 1 * MICRO_PER_CREDIT
+AMOUNT_MICRO_ADDED_MAX = 100_000 * MICRO_PER_CREDIT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,3 +40,23 @@ class PriceList:
 
     def package(self, package_id: str) -> CreditPackage | None:
         return next((p for p in self.packages if p.package_id == package_id), None)
+
+
+def _package(
+    package_id: str, title: str, amount: int, bonus: int, price_cents: int
+) -> CreditPackage:
+    return CreditPackage(
+        package_id=package_id,
+        title=title,
+        amount_micro=amount * MICRO_PER_CREDIT,
+        bonus_micro=bonus * MICRO_PER_CREDIT,
+        price_cents=price_cents,
+        currency="EUR",
+    )
+
+
+PACKAGES = (
+    _package("starter", "Starter", 100, 0, 500),
+    _package("standard", "Standard", 500, 50, 2000),
+    _package("plus", "Plus", 2000, 400, 7000),
+)

@@ -1,0 +1,58 @@
+"""The REST API as an ASGI application."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from interfaces.http.auth.routes import router as auth_router
+from interfaces.http.billing.routes import router as billing_router
+from interfaces.http.chat.routes import router as chat_router
+from interfaces.http.health.routes import router as health_router
+from interfaces.http.problems import install_problem_handlers
+from interfaces.http.request_log import RequestLog
+from interfaces.http.services import HttpServices
+
+_DESCRIPTION = """
+Chat with language models, paid for with prepaid credits. Every credit can be explained: each
+answer has a receipt, and each receipt names the events in an append-only ledger that prove it.
+
+Credits are exact decimals with at most six places. Every command takes an `Idempotency-Key`;
+every command answers with `Ledger-Position`, and a query sent with that header sees its effect.
+Errors are problem documents (RFC 9457).
+
+The Gemma models are provided under and subject to the
+[Gemma Terms of Use](https://ai.google.dev/gemma/terms).
+"""
+
+
+def create_app(
+    open_services: Callable[[], AbstractAsyncContextManager[HttpServices]],
+    *,
+    request_body_bytes_max: int,
+    new_id: Callable[[], object],
+) -> FastAPI:
+    """open_services: entered when the server starts, left when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_services() as found:
+            app.state.services = found
+            yield
+
+    app: FastAPI = FastAPIOffline(
+        title="chatledger",
+        version=version("chatledger"),
+        description=_DESCRIPTION,
+        license_info={"name": "MIT"},
+        lifespan=lifespan,
+        max_body_size=request_body_bytes_max,
+        redoc_url=None,
+    )
+    for router in (auth_router, chat_router, billing_router, health_router):
+        app.include_router(router)
+    install_problem_handlers(app)
+    app.add_middleware(RequestLog, new_id=new_id)
+    return app

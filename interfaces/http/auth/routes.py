@@ -1,0 +1,117 @@
+"""POST /auth/register, login, token, refresh, logout; GET /auth/me."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.security import OAuth2PasswordRequestForm
+
+from application.idempotency import idempotency_key
+from application.users import SignedIn
+from domain.identifiers import username_claim_id
+from infrastructure.tokens import TokenType
+from interfaces.http.auth.protocol import (
+    LoginRequest,
+    MeResponse,
+    RefreshRequest,
+    RegisteredResponse,
+    RegisterRequest,
+    TokenResponse,
+)
+from interfaces.http.context import IdempotencyDep, PrincipalDep, ServicesDep
+from interfaces.http.services import HttpServices
+from interfaces.http.wire import POSITION_HEADER, ExactRoute, answer
+
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=ExactRoute)
+
+
+@router.post("/register", status_code=201, response_model=RegisteredResponse)
+async def register(body: RegisterRequest, found: ServicesDep, key: IdempotencyDep) -> Response:
+    """Creates a user with an account and its welcome credits."""
+    outcome = await found.users.register(
+        username=body.username,
+        email=body.email,
+        password=body.password,
+        # Nobody is signed in yet, so the name that is asked for owns the key.
+        key=idempotency_key(
+            username_claim_id(body.username),
+            key,
+            "register",
+            username=body.username,
+            email=body.email,
+        ),
+    )
+    user = outcome.result
+    response = RegisteredResponse(
+        user_id=user.user_id,
+        username=user.username,
+        email=user.email,
+        email_verified=user.email_verified,
+    )
+    return answer(response, status=201, position=outcome.position, replayed=outcome.replayed)
+
+
+@router.post("/login", response_model=TokenResponse)
+async def login(body: LoginRequest, found: ServicesDep, request: Request) -> Response:
+    """Opens a session. Tokens are never stored, so an Idempotency-Key has no effect here."""
+    return await _sign_in(found, request, body.username, body.password)
+
+
+@router.post("/token", response_model=TokenResponse)
+async def token(
+    form: Annotated[OAuth2PasswordRequestForm, Depends()], found: ServicesDep, request: Request
+) -> Response:
+    """The same as an OAuth 2 password form (RFC 6749, section 4.3), for tools that send it."""
+    return await _sign_in(found, request, form.username, form.password)
+
+
+@router.post("/refresh", response_model=TokenResponse)
+async def refresh(body: RefreshRequest, found: ServicesDep) -> Response:
+    """A new pair for a refresh token, once. Using an old one again ends the session."""
+    claims = found.tokens.read(body.refresh_token, TokenType.REFRESH)
+    signed_in = await found.users.refresh(
+        session_id=claims.session_id, generation=claims.generation
+    )
+    return _tokens(found, signed_in)
+
+
+@router.post("/logout", status_code=204)
+async def logout(found: ServicesDep, who: PrincipalDep) -> Response:
+    """Ends this session."""
+    position = await found.users.sign_out(session_id=who.session_id)
+    headers = {} if position is None else {POSITION_HEADER: str(position)}
+    return Response(status_code=204, headers=headers)
+
+
+@router.get("/me", response_model=MeResponse)
+async def me(who: PrincipalDep) -> Response:
+    """Who the access token speaks for."""
+    return answer(
+        MeResponse(
+            user_id=who.user_id,
+            username=who.username,
+            email=who.email,
+            email_verified=who.email_verified,
+            role=who.role,
+        )
+    )
+
+
+async def _sign_in(
+    found: HttpServices, request: Request, login_name: str, password: str
+) -> Response:
+    address = request.client.host if request.client else "unknown"
+    await found.sign_in_limit.check(address, login_name.casefold()[:254])
+    signed_in = await found.users.sign_in(login=login_name, password=password)
+    return _tokens(found, signed_in)
+
+
+def _tokens(found: HttpServices, signed_in: SignedIn) -> Response:
+    pair = found.tokens.issue(signed_in)
+    response = TokenResponse(
+        access_token=pair.access_token,
+        refresh_token=pair.refresh_token,
+        expires_in=pair.expires_in_s,
+    )
+    result = answer(response, position=signed_in.position)
+    result.headers["Cache-Control"] = "no-store"
+    return result

@@ -1,0 +1,228 @@
+"""GET /billing/balance, packages, transactions, receipts; POST /billing/add."""
+
+import csv
+import io
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+from pydantic import AwareDatetime
+
+from application.idempotency import idempotency_key
+from application.price_list import AMOUNT_MICRO_ADDED_MAX, AMOUNT_MICRO_ADDED_MIN
+from application.read_models import ReceiptView, TransactionType, TransactionView
+from domain.credits import format_credits
+from domain.errors import InvalidAmount, InvalidInput, MessageNotFound, NotPermitted
+from interfaces.http.billing.protocol import (
+    AddCreditsRequest,
+    AddCreditsResponse,
+    BalanceResponse,
+    CustomAmountWire,
+    PackagesResponse,
+    PackageWire,
+    ReceiptWire,
+    TransactionWire,
+    price_text,
+)
+from interfaces.http.chat.convert import price_wire
+from interfaces.http.chat.protocol import BalanceWire
+from interfaces.http.context import FreshReads, IdempotencyDep, PrincipalDep, ServicesDep
+from interfaces.http.problems import ServiceBusy
+from interfaces.http.services import HttpServices
+from interfaces.http.wire import (
+    ExactRoute,
+    WirePage,
+    answer,
+    decode_cursor,
+    encode_cursor,
+    wire_credits,
+)
+
+router = APIRouter(prefix="/billing", tags=["billing"], route_class=ExactRoute)
+
+
+class UnknownPackage(InvalidInput):
+    code = "unknown_package"
+    field = "package_id"
+
+
+@router.get("/balance", response_model=BalanceResponse, dependencies=[FreshReads])
+async def balance(
+    found: ServicesDep, who: PrincipalDep, at: AwareDatetime | None = None
+) -> Response:
+    """The balance now, or as it was at any time in the past."""
+    if at is not None:
+        past = await found.accounts.balance_at(user_id=who.user_id, at=at)
+        return _balance(past.paid_micro, past.promotional_micro, past.held_micro, at)
+    view = await found.read_models.balance(who.user_id)
+    if view is None:
+        raise ServiceBusy("read_model_behind", "the balance is not there yet; try again shortly")
+    return _balance(view.paid_micro, view.promotional_micro, view.held_micro, view.as_of)
+
+
+@router.get("/packages", response_model=PackagesResponse)
+async def packages(found: ServicesDep) -> Response:
+    items = [
+        PackageWire(
+            package_id=package.package_id,
+            title=package.title,
+            credits=wire_credits(package.amount_micro),
+            bonus=wire_credits(package.bonus_micro),
+            price=price_text(package.price_cents),
+            currency=package.currency,
+        )
+        for package in found.price_list.packages
+    ]
+    custom = CustomAmountWire(
+        amount_min=wire_credits(AMOUNT_MICRO_ADDED_MIN),
+        amount_max=wire_credits(AMOUNT_MICRO_ADDED_MAX),
+    )
+    return answer(PackagesResponse(items=items, custom=custom, development=found.development))
+
+
+@router.post("/add", status_code=201, response_model=AddCreditsResponse)
+async def add_credits(
+    body: AddCreditsRequest, found: ServicesDep, who: PrincipalDep, header: IdempotencyDep
+) -> Response:
+    """Adds credits at once, without payment: for development and trials only."""
+    if not found.development:
+        raise NotPermitted("credits are not given away in production; ask the administrator")
+    amount_micro, bonus_micro = _amounts(body, found)
+    outcome = await found.accounts.purchase(
+        user_id=who.user_id,
+        amount_micro=amount_micro,
+        bonus_micro=bonus_micro,
+        package_id=body.package_id,
+        development=True,
+        key=idempotency_key(
+            who.user_id, header, "billing.add", package_id=body.package_id, amount=body.amount
+        ),
+    )
+    result = outcome.result
+    response = AddCreditsResponse(
+        transaction_id=result.transaction_id,
+        credited=wire_credits(result.credited_micro),
+        bonus=wire_credits(result.bonus_micro),
+        balance=BalanceWire(
+            available=wire_credits(result.available_micro), held=wire_credits(result.held_micro)
+        ),
+        development=True,
+    )
+    return answer(response, status=201, position=outcome.position, replayed=outcome.replayed)
+
+
+@router.get("/transactions", response_model=WirePage[TransactionWire], dependencies=[FreshReads])
+async def transactions(
+    *,
+    found: ServicesDep,
+    who: PrincipalDep,
+    type: TransactionType | None = None,  # noqa: A002 - the field's name on the wire
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+    format: Literal["json", "csv"] = "json",  # noqa: A002 - likewise
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(max_length=64)] = None,
+) -> Response:
+    """What came and went, newest first. until is exclusive."""
+    page = await found.read_models.transactions(
+        who.user_id,
+        type=type,
+        since=since,
+        until=until,
+        limit=limit,
+        before=decode_cursor(cursor),
+    )
+    if format == "csv":
+        return _csv(page.items)
+    items = [_transaction(view) for view in page.items]
+    return answer(WirePage[TransactionWire](items=items, next_cursor=encode_cursor(page.next)))
+
+
+@router.get("/receipts/{message_id}", response_model=ReceiptWire, dependencies=[FreshReads])
+async def receipt(message_id: UUID, found: ServicesDep, who: PrincipalDep) -> Response:
+    """Everything that explains what one answer cost."""
+    view = await found.read_models.receipt(who.user_id, message_id)
+    if view is None:
+        raise MessageNotFound("there is no receipt for such a message")
+    return answer(_receipt(view))
+
+
+def _amounts(body: AddCreditsRequest, found: HttpServices) -> tuple[int, int]:
+    if body.package_id is not None:
+        package = found.price_list.package(body.package_id)
+        if package is None:
+            names = ", ".join(p.package_id for p in found.price_list.packages)
+            raise UnknownPackage(f"there is no such package; choose one of {names}")
+        return package.amount_micro, package.bonus_micro
+    assert body.amount is not None
+    if not AMOUNT_MICRO_ADDED_MIN <= body.amount <= AMOUNT_MICRO_ADDED_MAX:
+        raise InvalidAmount(
+            f"an amount must be between {format_credits(AMOUNT_MICRO_ADDED_MIN)} and"
+            f" {format_credits(AMOUNT_MICRO_ADDED_MAX)} credits"
+        )
+    return body.amount, 0
+
+
+def _balance(paid_micro: int, promotional_micro: int, held_micro: int, at: datetime) -> Response:
+    return answer(
+        BalanceResponse(
+            available=wire_credits(paid_micro + promotional_micro),
+            held=wire_credits(held_micro),
+            paid=wire_credits(paid_micro),
+            promotional=wire_credits(promotional_micro),
+            as_of=at,
+        )
+    )
+
+
+def _transaction(view: TransactionView) -> TransactionWire:
+    return TransactionWire(
+        transaction_id=view.transaction_id,
+        type=view.type,
+        amount=wire_credits(view.amount_micro),
+        balance_after=wire_credits(view.balance_after_micro),
+        message_id=view.message_id,
+        description=view.description,
+        created_at=view.created_at,
+    )
+
+
+def _csv(views: tuple[TransactionView, ...]) -> Response:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    columns = list(TransactionWire.model_fields)
+    writer.writerow(columns)
+    for view in views:
+        row = _transaction(view).model_dump(mode="json")
+        row["amount"] = format_credits(view.amount_micro)
+        row["balance_after"] = format_credits(view.balance_after_micro)
+        writer.writerow(["" if row[name] is None else row[name] for name in columns])
+    headers = {"Content-Disposition": 'attachment; filename="transactions.csv"'}
+    return Response(text.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")
+
+
+def _receipt(view: ReceiptView) -> ReceiptWire:
+    return ReceiptWire(
+        message_id=view.message_id,
+        conversation_id=view.conversation_id,
+        status=view.status,
+        reason=view.reason,
+        model=view.model,
+        manifest_hash=view.manifest_hash,
+        price=None if view.price is None else price_wire(view.price),
+        price_version=None if view.price is None else view.price.version,
+        prompt_tokens=view.prompt_tokens,
+        completion_tokens=view.completion_tokens,
+        finish_reason=view.finish_reason,
+        hold_id=view.hold_id,
+        held=wire_credits(view.held_micro),
+        charged=wire_credits(view.charged_micro),
+        released=wire_credits(view.released_micro),
+        refunded=wire_credits(view.refunded_micro),
+        held_at=view.held_at,
+        settled_at=view.settled_at,
+        hold_position=view.hold_position,
+        settlement_position=view.settlement_position,
+        response_position=view.response_position,
+    )

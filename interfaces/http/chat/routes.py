@@ -1,0 +1,195 @@
+"""POST /chat/message, /chat/quote; GET /chat/models, /status, /history, /conversations; PATCH
+and DELETE /chat/conversations/{id}."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime
+
+from application.chat_commands import SendMessage
+from application.chat_run import Answer
+from application.idempotency import idempotency_key
+from application.inference import ModelState
+from application.users import Principal
+from domain.claims.idempotency import IdempotencyKey
+from interfaces.http.chat import convert, stream
+from interfaces.http.chat.protocol import (
+    ChatStatusResponse,
+    ConversationWire,
+    HistoryItem,
+    MessageRequest,
+    MessageResponse,
+    ModelsResponse,
+    QuoteRequest,
+    QuoteResponse,
+    RenameRequest,
+)
+from interfaces.http.context import FreshReads, IdempotencyDep, PrincipalDep, ServicesDep
+from interfaces.http.problems import request_id_of
+from interfaces.http.wire import (
+    POSITION_HEADER,
+    ExactRoute,
+    Line,
+    WirePage,
+    answer,
+    decode_cursor,
+    encode_cursor,
+)
+
+router = APIRouter(prefix="/chat", tags=["chat"], route_class=ExactRoute)
+
+LimitQuery = Annotated[int, Query(ge=1, le=200)]
+CursorQuery = Annotated[str | None, Query(max_length=64)]
+
+
+@router.post("/message", response_model=MessageResponse)
+async def send_message(
+    body: MessageRequest,
+    found: ServicesDep,
+    who: PrincipalDep,
+    header: IdempotencyDep,
+    request: Request,
+) -> Response:
+    """Sends a message and pays for its answer. With `stream`, answers with server-sent events:
+    `started`, `delta`…, then `done` (this response's document) or `error` (a problem)."""
+    fields = body.model_dump(exclude={"stream"})
+    key = idempotency_key(who.user_id, header, "chat.message", **fields)
+    outcome = await found.chat.send(_command(body, who, key))
+    if isinstance(outcome, Answer):
+        if body.stream:
+            return _event_stream(stream.recorded_events(outcome), None, replayed=True)
+        return answer(convert.message_response(outcome), replayed=True)
+    if body.stream:
+        events = stream.events(outcome, request_id_of(request))
+        return _event_stream(events, outcome.position)
+    settled = await stream.whole_answer(outcome, request)
+    return answer(convert.message_response(settled), position=settled.position)
+
+
+@router.post("/quote", response_model=QuoteResponse)
+async def quote(body: QuoteRequest, found: ServicesDep, who: PrincipalDep) -> Response:
+    """What a message would cost at most. Nothing is held."""
+    message = MessageRequest(**body.model_dump())
+    return answer(convert.quote_response(await found.chat.quote(_command(message, who, None))))
+
+
+@router.get("/models", response_model=ModelsResponse)
+async def models(found: ServicesDep) -> Response:
+    """The catalogue with prices; open to everybody."""
+    prices = found.price_list
+    items = [
+        convert.model_wire(card, prices.price(card.name), default=card.name == prices.default_model)
+        for card in found.engine.models()
+        if card.name in prices.prices
+    ]
+    return answer(ModelsResponse(items=items))
+
+
+@router.get("/status", response_model=ChatStatusResponse)
+async def status(found: ServicesDep, _: PrincipalDep) -> Response:
+    """Whether the default model can answer."""
+    default_model = found.price_list.default_model
+    can_answer = {ModelState.READY, ModelState.LOADING, ModelState.PREPARED}
+    ready = any(
+        card.name == default_model and card.state in can_answer for card in found.engine.models()
+    )
+    return answer(
+        ChatStatusResponse(
+            ready=ready, default_model=default_model, answers_under_way=found.chat.runs_open
+        )
+    )
+
+
+@router.get("/history", response_model=WirePage[HistoryItem], dependencies=[FreshReads])
+async def history(
+    *,
+    found: ServicesDep,
+    who: PrincipalDep,
+    conversation_id: UUID | None = None,
+    model: Annotated[Line | None, Query(max_length=100)] = None,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+    q: Annotated[Line | None, Query(max_length=200)] = None,
+    limit: LimitQuery = 50,
+    cursor: CursorQuery = None,
+) -> Response:
+    """Prompts and answers, newest first. q: a part of the text. until is exclusive."""
+    page = await found.read_models.history(
+        who.user_id,
+        conversation_id=conversation_id,
+        model=model,
+        since=since,
+        until=until,
+        q=q,
+        limit=limit,
+        before=decode_cursor(cursor),
+    )
+    items = [convert.history_item(view) for view in page.items]
+    return answer(WirePage[HistoryItem](items=items, next_cursor=encode_cursor(page.next)))
+
+
+@router.get("/conversations", response_model=WirePage[ConversationWire], dependencies=[FreshReads])
+async def conversations(
+    found: ServicesDep, who: PrincipalDep, limit: LimitQuery = 50, cursor: CursorQuery = None
+) -> Response:
+    """Conversations, the latest used first."""
+    page = await found.read_models.conversations(
+        who.user_id, limit=limit, before=decode_cursor(cursor)
+    )
+    items = [convert.conversation_wire(view) for view in page.items]
+    return answer(WirePage[ConversationWire](items=items, next_cursor=encode_cursor(page.next)))
+
+
+@router.patch("/conversations/{conversation_id}", status_code=204)
+async def rename(
+    conversation_id: UUID, body: RenameRequest, found: ServicesDep, who: PrincipalDep
+) -> Response:
+    position = await found.conversations.rename(
+        conversation_id=conversation_id, user_id=who.user_id, title=body.title
+    )
+    return _done(position)
+
+
+@router.delete("/conversations/{conversation_id}", status_code=204)
+async def delete(conversation_id: UUID, found: ServicesDep, who: PrincipalDep) -> Response:
+    """Hides the conversation; what it cost stays on the statement."""
+    position = await found.conversations.delete(
+        conversation_id=conversation_id, user_id=who.user_id
+    )
+    return _done(position)
+
+
+def _command(body: MessageRequest, who: Principal, key: IdempotencyKey | None) -> SendMessage:
+    return SendMessage(
+        user_id=who.user_id,
+        text=body.message,
+        model=body.model,
+        conversation_id=body.conversation_id,
+        max_tokens=body.max_tokens,
+        temperature=body.temperature,
+        top_p=body.top_p,
+        seed=body.seed,
+        key=key,
+    )
+
+
+def _event_stream(
+    events: object, position: int | None, *, replayed: bool = False
+) -> StreamingResponse:
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if position is not None:
+        headers[POSITION_HEADER] = str(position)
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return StreamingResponse(
+        events,  # type: ignore[arg-type]
+        headers=headers,
+        media_type="text/event-stream",
+    )
+
+
+def _done(position: int | None) -> Response:
+    headers = {} if position is None else {POSITION_HEADER: str(position)}
+    return Response(status_code=204, headers=headers)

@@ -1,0 +1,81 @@
+"""What every route may ask for: the services, who is calling, the idempotency key, and read
+models that are up to date enough."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
+from fastapi.security import OAuth2PasswordBearer
+
+from application.idempotency import KEY_CHARACTERS_MAX
+from application.users import Principal
+from domain.errors import InvalidInput, Unauthenticated
+from infrastructure.tokens import TokenType
+from interfaces.http.problems import ServiceBusy
+from interfaces.http.services import HttpServices
+from interfaces.http.wire import POSITION_HEADER
+
+_scheme = OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False)
+
+
+class InvalidHeader(InvalidInput):
+    code = "invalid_header"
+
+
+def services(request: Request) -> HttpServices:
+    found = request.app.state.services
+    assert isinstance(found, HttpServices)
+    return found
+
+
+ServicesDep = Annotated[HttpServices, Depends(services)]
+
+
+async def principal(
+    found: ServicesDep, request: Request, token: Annotated[str | None, Depends(_scheme)]
+) -> Principal:
+    """Raises Unauthenticated, UserIsSuspended, RateLimited."""
+    if not token:
+        raise Unauthenticated("send an access token as Authorization: Bearer …; sign in to get one")
+    claims = found.tokens.read(token, TokenType.ACCESS)
+    request.scope["extra_headers"] = await found.request_limit.check(str(claims.user_id))
+    return await found.users.principal(user_id=claims.user_id, session_id=claims.session_id)
+
+
+PrincipalDep = Annotated[Principal, Depends(principal)]
+
+
+def idempotency_header(
+    key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
+) -> str | None:
+    """Raises InvalidHeader."""
+    if key is None:
+        return None
+    if not 1 <= len(key) <= KEY_CHARACTERS_MAX or not key.isprintable():
+        raise InvalidHeader(
+            f"an Idempotency-Key has 1 to {KEY_CHARACTERS_MAX} printable characters"
+        )
+    return key
+
+
+IdempotencyDep = Annotated[str | None, Depends(idempotency_header)]
+
+
+async def fresh_reads(
+    found: ServicesDep,
+    position: Annotated[str | None, Header(alias=POSITION_HEADER)] = None,
+) -> None:
+    """Waits, bounded, until the read models hold the event the client has seen.
+
+    Raises InvalidHeader, ServiceBusy.
+    """
+    if position is None:
+        return
+    if not (position.isascii() and position.isdigit() and len(position) <= 18):
+        raise InvalidHeader(f"{POSITION_HEADER} must be a number from an earlier answer")
+    if not await found.read_models.wait_for(int(position), found.read_your_writes_timeout_s):
+        raise ServiceBusy(
+            "read_model_behind", "the read models have not caught up yet; try again shortly"
+        )
+
+
+FreshReads = Depends(fresh_reads)

@@ -1,0 +1,53 @@
+"""GET /livez, /readyz, /health."""
+
+from fastapi import APIRouter, Response
+
+from interfaces.http.context import ServicesDep
+from interfaces.http.wire import WireModel, answer
+
+router = APIRouter(tags=["health"])
+
+
+class AliveResponse(WireModel):
+    status: str
+
+
+class ComponentWire(WireModel):
+    name: str
+    healthy: bool
+    detail: str
+
+
+class HealthResponse(WireModel):
+    """status: "ok" when every part is healthy, else "degraded"."""
+
+    status: str
+    components: list[ComponentWire]
+
+
+@router.get("/livez", response_model=AliveResponse)
+async def livez() -> Response:
+    """The process answers; nothing else is asked."""
+    return answer(AliveResponse(status="ok"))
+
+
+@router.get("/readyz", response_model=HealthResponse)
+async def readyz(found: ServicesDep) -> Response:
+    """200 when messages can be taken and paid for, else 503."""
+    return await _health(found, needs_all=True)
+
+
+@router.get("/health", response_model=HealthResponse)
+async def health(found: ServicesDep) -> Response:
+    """Every part as it is, for people; always 200 as long as the process answers."""
+    return await _health(found, needs_all=False)
+
+
+async def _health(found: ServicesDep, *, needs_all: bool) -> Response:
+    components = [
+        ComponentWire(name=part.name, healthy=part.healthy, detail=part.detail)
+        for part in await found.health()
+    ]
+    healthy = all(part.healthy for part in components)
+    response = HealthResponse(status="ok" if healthy else "degraded", components=components)
+    return answer(response, status=200 if healthy or not needs_all else 503)

@@ -1,0 +1,195 @@
+"""Every error as a problem document (RFC 9457). The one place that knows which refusal is which
+status."""
+
+from collections.abc import Mapping
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from application import inference
+from application.chat_run import GenerationFailed
+from application.ledger import LedgerUnavailable
+from application.read_models import ReadModelsUnavailable
+from domain import errors
+from interfaces.http.wire import MalformedBody, to_json, wire_credits
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+_RETRY_AFTER_S = 2
+
+_TITLES = {
+    400: "Malformed request",
+    401: "Not signed in",
+    402: "Not enough credits",
+    403: "Not permitted",
+    404: "Not found",
+    405: "Method not allowed",
+    409: "Conflict",
+    413: "Request too large",
+    422: "Invalid request",
+    429: "Too many requests",
+    500: "Internal error",
+    503: "Not available",
+    504: "Took too long",
+}
+
+
+class ServiceBusy(Exception):
+    """code and text for the client, and when to come back."""
+
+    def __init__(self, code: str, text: str, *, retry_after_s: int = _RETRY_AFTER_S) -> None:
+        self.code = code
+        self.retry_after_s = retry_after_s
+        super().__init__(text)
+
+
+class RateLimited(Exception):
+    def __init__(self, text: str, headers: Mapping[str, str]) -> None:
+        self.headers = dict(headers)
+        super().__init__(text)
+
+
+def problem(
+    request_id: str,
+    status: int,
+    code: str,
+    detail: str,
+    **extensions: object,
+) -> dict[str, object]:
+    return {
+        "type": "about:blank",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+        **extensions,
+    }
+
+
+def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object], dict[str, str]]:
+    """Status, problem document and headers of an error that a caller can expect, or of one that
+    it cannot (500, logged with its trace)."""
+    status, code = _classify(error)
+    headers: dict[str, str] = {}
+    extensions: dict[str, object] = {}
+    detail = str(error)
+    match error:
+        case errors.InsufficientCredits():
+            extensions["available"] = wire_credits(error.available_micro)
+            extensions["required"] = wire_credits(error.required_micro)
+        case errors.InvalidInput() if error.field:
+            extensions["errors"] = [{"field": error.field, "detail": detail}]
+        case errors.Unauthenticated():
+            headers["WWW-Authenticate"] = "Bearer"
+        case ServiceBusy() | inference.EngineBusy():
+            headers["Retry-After"] = str(error.retry_after_s)
+        case inference.ModelUnavailable() | LedgerUnavailable() | ReadModelsUnavailable():
+            headers["Retry-After"] = str(_RETRY_AFTER_S)
+        case RateLimited():
+            headers.update(error.headers)
+        case inference.InferenceError() if code == "generation_failed":
+            detail = f"{detail}; nothing was charged"
+    if status == 500:
+        log.error("unexpected_error", request_id=request_id, exc_info=error)
+        detail = "this is our mistake; the log has it under the request_id"
+    return status, problem(request_id, status, code, detail, **extensions), headers
+
+
+def _classify(error: Exception) -> tuple[int, str]:
+    match error:
+        case MalformedBody():
+            return 400, error.code
+        case errors.InvalidInput() | errors.IdempotencyKeyReused():
+            return 422, error.code
+        case errors.InsufficientCredits():
+            return 402, error.code
+        case errors.Unauthenticated():
+            return 401, error.code
+        case errors.NotPermitted():
+            return 403, error.code
+        case errors.NotFound():
+            return 404, error.code
+        case errors.Conflict():
+            return 409, error.code
+        case inference.UnknownModel():
+            return 422, "unknown_model"
+        case inference.PromptTooLong():
+            return 422, "message_too_long"
+        case inference.ModelUnavailable():
+            return 503, "model_unavailable"
+        case inference.EngineBusy():
+            return 503, "engine_busy"
+        case inference.InferenceError():
+            return 503, "generation_failed"
+        case GenerationFailed():
+            return (504 if error.reason == "timeout" else 503), "generation_failed"
+        case LedgerUnavailable() | ReadModelsUnavailable():
+            return 503, "ledger_unavailable"
+        case ServiceBusy():
+            return 503, error.code
+        case RateLimited():
+            return 429, "rate_limited"
+        case _:
+            return 500, "internal_error"
+
+
+def request_id_of(request: Request) -> str:
+    return str(request.scope.get("request_id", ""))
+
+
+def _respond(status: int, document: Mapping[str, object], headers: Mapping[str, str]) -> Response:
+    return Response(to_json(dict(document)), status, dict(headers), MEDIA_TYPE)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return _respond(*describe(error, request_id_of(request)))
+
+
+async def _on_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [
+        {
+            "field": ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0]),
+            "detail": item["msg"].removeprefix("Value error, "),
+        }
+        for item in error.errors()
+    ]
+    detail = "; ".join(f"{item['field']}: {item['detail']}" for item in found[:5])
+    document = problem(request_id_of(request), 422, "validation_error", detail, errors=found)
+    return _respond(422, document, {})
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+    details = {
+        404: f"there is nothing at {request.url.path[:200]}; see /docs",
+        405: f"{request.method} is not possible here; see /docs",
+        413: "the request body is too large; send less at once",
+    }
+    status = error.status_code
+    code = codes.get(status, "http_error")
+    detail = details.get(status, str(error.detail))
+    document = problem(request_id_of(request), status, code, detail)
+    return _respond(status, document, error.headers or {})
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    expected: tuple[type[Exception], ...] = (
+        errors.Refusal,
+        inference.InferenceError,
+        GenerationFailed,
+        LedgerUnavailable,
+        ReadModelsUnavailable,
+        ServiceBusy,
+        RateLimited,
+        Exception,
+    )
+    for error_type in expected:
+        app.add_exception_handler(error_type, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_validation)
+    app.add_exception_handler(HTTPException, _on_http)

@@ -1,0 +1,56 @@
+"""An id for every request, and one log line for each that changed something or failed."""
+
+import re
+import time
+from collections.abc import Callable
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger()
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestLog:
+    """Plain ASGI, because a wrapped response would hold streams back and hide disconnects."""
+
+    def __init__(self, app: ASGIApp, new_id: Callable[[], object]) -> None:
+        self._app = app
+        self._new_id = new_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent_id = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else str(self._new_id())
+        scope["request_id"] = request_id
+        began = time.perf_counter()
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers.update(scope.get("extra_headers", {}))
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self._app(scope, receive, send_with_id)
+            finally:
+                elapsed_ms = round((time.perf_counter() - began) * 1000, 1)
+                self._say(scope["method"], scope["path"], status, elapsed_ms)
+
+    def _say(self, method: str, path: str, status: int, elapsed_ms: float) -> None:
+        if status >= 500:
+            say = log.warning
+        elif method in ("GET", "HEAD", "OPTIONS"):
+            say = log.debug
+        else:
+            say = log.info
+        say("request", method=method, path=path, status=status, elapsed_ms=elapsed_ms)

@@ -1,0 +1,45 @@
+"""What the HTTP layer is given by the composition root."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from application.accounts import Accounts
+from application.chat import ChatProcess
+from application.conversations import Conversations
+from application.inference import InferenceEngine
+from application.price_list import PriceList
+from application.read_models import ReadModels
+from application.users import Users
+from infrastructure.tokens import Tokens
+from interfaces.http.rate_limits import RateLimit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One part's health. detail: a sentence for the operator."""
+
+    name: str
+    healthy: bool
+    detail: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpServices:
+    """health: every part as it is now. development: credits may be added without payment."""
+
+    users: Users
+    accounts: Accounts
+    conversations: Conversations
+    chat: ChatProcess
+    engine: InferenceEngine
+    read_models: ReadModels
+    price_list: PriceList
+    tokens: Tokens
+    request_limit: RateLimit
+    sign_in_limit: RateLimit
+    read_your_writes_timeout_s: float
+    request_body_bytes_max: int
+    development: bool
+    new_id: Callable[[], UUID]
+    health: Callable[[], Awaitable[list[Component]]]

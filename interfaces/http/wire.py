@@ -1,0 +1,181 @@
+"""How values look on the wire: credits as exact decimals, times as RFC 3339 in UTC, pages with a
+cursor."""
+
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Coroutine
+from decimal import Decimal
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, WithJsonSchema
+
+from domain.credits import credits_decimal, parse_credits
+from domain.errors import InvalidAmount, InvalidInput
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_CURSOR_CHARACTERS_MAX = 32
+
+POSITION_HEADER = "Ledger-Position"
+
+
+class MalformedBody(InvalidInput):
+    code = "malformed_json"
+
+
+class InvalidCursor(InvalidInput):
+    code = "invalid_cursor"
+    field = "cursor"
+
+
+def _credits_schema(example: float) -> WithJsonSchema:
+    return WithJsonSchema(
+        {
+            "type": "number",
+            "description": "Credits: an exact decimal with at most six places.",
+            "examples": [example],
+        }
+    )
+
+
+# In an answer: built from micro-credits, written as a JSON number of at most six places.
+Credits = Annotated[Decimal, _credits_schema(98)]
+
+
+def wire_credits(amount_micro: int) -> Decimal:
+    return credits_decimal(amount_micro)
+
+
+def _amount_micro(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+        raise ValueError("must be a number of credits")
+    try:
+        return parse_credits(value)
+    except InvalidAmount as error:
+        raise ValueError(str(error)) from None
+
+
+# In a request: a JSON number or a string, read exactly, and micro-credits from there on.
+AmountMicro = Annotated[int, PlainValidator(_amount_micro), _credits_schema(12.5)]
+
+
+def _no_control_characters(value: str) -> str:
+    if any(character < " " or character == "\x7f" for character in value):
+        raise ValueError("holds control characters; remove them")
+    return value
+
+
+# One line of text, such as a name or a search.
+Line = Annotated[str, AfterValidator(_no_control_characters)]
+
+
+class WireModel(BaseModel):
+    """Unknown fields are refused, so that a misspelt one is noticed instead of ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WirePage(WireModel, Generic[T]):
+    items: list[T]
+    next_cursor: str | None
+
+
+def encode_cursor(before: int | None) -> str | None:
+    if before is None:
+        return None
+    return urlsafe_b64encode(str(before).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str | None) -> int | None:
+    """Raises InvalidCursor."""
+    if cursor is None:
+        return None
+    try:
+        assert len(cursor) <= _CURSOR_CHARACTERS_MAX
+        before = int(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii"))
+        assert 0 <= before < 2**63
+    except (ValueError, AssertionError):
+        raise InvalidCursor("use the next_cursor of an earlier page as it is") from None
+    return before
+
+
+def to_json(value: object) -> bytes:
+    """Decimals become JSON numbers digit by digit."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="python")
+    return _encoder.encode(value)
+
+
+def answer(
+    model: BaseModel, *, status: int = 200, position: int | None = None, replayed: bool = False
+) -> Response:
+    """position: of the last event that the command wrote."""
+    headers: dict[str, str] = {}
+    if position is not None:
+        headers[POSITION_HEADER] = str(position)
+    if replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return Response(to_json(model), status, headers, "application/json")
+
+
+class _ExactRequest(Request):
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = parse_json(await self.body())
+        return self._json
+
+
+def parse_json(body: bytes) -> Any:
+    """Numbers with a fraction as Decimals. Raises MalformedBody, which says where."""
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise MalformedBody("the body is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise MalformedBody(f"the body is not valid JSON: {error.msg} at {place}") from None
+    except RecursionError:
+        raise MalformedBody("the body is nested too deeply") from None
+    except ValueError as error:
+        raise MalformedBody(f"the body is not valid JSON: {str(error)[:120]}") from None
+    _check_characters(value)
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check_characters(value: object) -> None:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            if _SURROGATE.search(item):
+                raise MalformedBody(
+                    "the body holds a lone surrogate, which is no character; send valid Unicode"
+                )
+        elif isinstance(item, dict):
+            waiting.extend(item.keys())
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
+
+
+class ExactRoute(APIRoute):
+    """A route whose JSON body is read without floats and without broken characters."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def exact(request: Request) -> Response:
+            return await handle(_ExactRequest(request.scope, request.receive))
+
+        return exact
