@@ -105,7 +105,8 @@ def credits_html(balance: Balance | None) -> str:
     return str(
         Markup(
             '<div class="cl-credits" role="status" aria-label="Your credits">'
-            '<span class="cl-available"><b>{}</b> {} available</span>{}</div>'
+            '<span class="cl-available"><b>{}</b> {}<span class="cl-word"> available</span>'
+            "</span>{}</div>"
         ).format(
             credits_text(balance.available),
             "credit" if balance.available == 1 else "credits",

@@ -113,7 +113,7 @@ def conversations_html(tab: Tab) -> str:
             one.conversation_id,
             Markup(' aria-current="true"') if one.conversation_id == tab.conversation_id else EMPTY,
             one.title or "Untitled",
-            f"{time_text(one.updated_at)} · {count_phrase(one.message_count, 'message')}",
+            f"{time_text(one.updated_at)} UTC · {count_phrase(one.message_count, 'message')}",
         )
         for one in tab.conversations
     )

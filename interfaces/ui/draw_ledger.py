@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from interfaces.ui.draw import EMPTY, button, empty_state, join, receipt_html
 from interfaces.ui.formats import answer_facts, credits_phrase, credits_text, signed_text, time_text
+from interfaces.ui.markdown import formatted, plain
 from interfaces.ui.wire import HistoryItem, Package, Packages, Transaction
 
 _EXCERPT_CHARS = 400
@@ -53,14 +54,14 @@ def _history_row(item: HistoryItem, titles: dict[str, str]) -> Markup:
         facts = "under way"
     return Markup(
         '<li class="cl-{}"><div class="cl-history-head"><b>{}</b>'
-        '<span class="cl-muted">{}</span>{}</div><div class="cl-plain">{}</div>'
+        '<span class="cl-muted">{}</span>{}</div><div class="cl-body">{}</div>'
         '<div class="cl-muted">{}</div></li>'
     ).format(
         item.role,
         speaker,
-        time_text(item.created_at),
+        f"{time_text(item.created_at)} UTC",
         button("open", "open", item.conversation_id),
-        text,
+        plain(text) if item.role == "user" else formatted(text),
         facts,
     )
 

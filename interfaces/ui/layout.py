@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from interfaces.ui.draw import model_note_html
+from interfaces.ui.formats import AMOUNT_CHARS_MAX
 from interfaces.ui.settings import UiSettings
 
 TAB_CHAT, TAB_HISTORY, TAB_TRANSACTIONS, TAB_TOPUP = "chat", "history", "transactions", "topup"
@@ -90,14 +90,19 @@ class Ui:
 
 def html(**options: Any) -> Any:
     """An HTML place whose buttons send their actions to Python."""
-    return gr.HTML(js_on_load=_FORWARD_CLICKS, **options)
+    return gr.HTML(js_on_load=_FORWARD_CLICKS, apply_default_css=False, **options)
+
+
+def still(value: str, **options: Any) -> Any:
+    """An HTML place that is only read."""
+    return gr.HTML(value, js_on_load=None, apply_default_css=False, **options)
 
 
 def build_layout(settings: UiSettings) -> Ui:
     """Lay the page out inside the current ``gr.Blocks``."""
     parts: dict[str, Any] = {}
     with gr.Row(elem_id="cl-header"):
-        gr.HTML(Markup('<h1 class="cl-brand">{}</h1>').format(settings.title), elem_id="cl-brand")
+        still(Markup('<h1 class="cl-brand">{}</h1>').format(settings.title), elem_id="cl-brand")
         parts["credits"] = html(value="", elem_id="cl-credits")
         parts["person"] = html(value="", elem_id="cl-person")
         parts["sign_out"] = gr.Button(
@@ -118,7 +123,7 @@ def build_layout(settings: UiSettings) -> Ui:
             _transactions(parts)
         with gr.Tab("Top up", id=TAB_TOPUP) as parts["tab_topup"]:
             _topup(parts)
-    gr.HTML(_footer(settings), elem_id="cl-footer")
+    still(_footer(settings), elem_id="cl-footer")
     return Ui(**parts)
 
 
@@ -145,12 +150,12 @@ def _field(label: str, identity: str, *, chars_max: int, **options: Any) -> Any:
 
 def _door(parts: dict[str, Any]) -> None:
     with gr.Column(elem_classes="cl-card"):
-        gr.HTML(
+        still(
             '<div class="cl-welcome"><h2>Chat with Gemma 3, and see what every answer costs</h2>'
             "<p>You pay with prepaid credits, only for answers that arrive. "
             "A new account starts with welcome credits, so you can try it at once.</p></div>"
         )
-        parts["door_models"] = gr.HTML("", elem_id="cl-door-models")
+        parts["door_models"] = still("", elem_id="cl-door-models")
         with gr.Tabs(elem_id="cl-door-tabs"):
             with gr.Tab("Sign in", id="sign-in"):
                 parts["login_name"] = _field(
@@ -217,7 +222,7 @@ def _chat(parts: dict[str, Any], settings: UiSettings) -> None:
                     scale=0,
                     min_width=0,
                 )
-                parts["model_note"] = gr.HTML(model_note_html(None), elem_id="cl-model-note")
+                parts["model_note"] = still("", elem_id="cl-model-note")
 
 
 def _chat_head(parts: dict[str, Any]) -> None:
@@ -225,7 +230,7 @@ def _chat_head(parts: dict[str, Any]) -> None:
         parts["list_toggle"] = gr.Button(
             "Chats", size="sm", elem_id="cl-list-toggle", scale=0, min_width=0
         )
-        parts["heading"] = gr.HTML("", elem_id="cl-heading")
+        parts["heading"] = still("", elem_id="cl-heading")
         parts["rename"] = gr.Button(
             "Rename", size="sm", elem_id="cl-rename", scale=0, min_width=0, visible=False
         )
@@ -249,7 +254,7 @@ def _chat_head(parts: dict[str, Any]) -> None:
         )
         parts["rename_cancel"] = gr.Button("Cancel", size="sm", scale=0, min_width=0)
     with gr.Row(elem_id="cl-delete-row", visible=False) as parts["delete_row"]:
-        gr.HTML(
+        still(
             "<span>Delete this conversation? Its messages go; what they cost stays in your "
             "transactions.</span>"
         )
@@ -303,18 +308,17 @@ def _transactions(parts: dict[str, Any]) -> None:
 
 
 def _topup(parts: dict[str, Any]) -> None:
-    parts["topup_mark"] = gr.HTML("", elem_id="cl-topup-mark")
+    parts["topup_mark"] = still("", elem_id="cl-topup-mark")
     parts["packages"] = html(value="", elem_id="cl-packages")
-    with gr.Column(elem_id="cl-custom", visible=False) as parts["custom_group"]:
-        with gr.Row(elem_id="cl-custom-row"):
-            parts["custom_amount"] = gr.Textbox(
-                label="Another amount, in credits",
-                max_lines=1,
-                max_length=32,
-                elem_id="cl-custom-amount",
-                scale=0,
-                min_width=220,
-            )
-            parts["custom_add"] = gr.Button(
-                "Add credits", elem_id="cl-custom-add", scale=0, min_width=0
-            )
+    with gr.Row(elem_id="cl-custom", visible=False) as parts["custom_group"]:
+        parts["custom_amount"] = gr.Textbox(
+            label="Another amount, in credits",
+            max_lines=1,
+            max_length=AMOUNT_CHARS_MAX,
+            elem_id="cl-custom-amount",
+            scale=0,
+            min_width=0,
+        )
+        parts["custom_add"] = gr.Button(
+            "Add credits", elem_id="cl-custom-add", scale=0, min_width=0
+        )

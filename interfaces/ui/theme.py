@@ -23,6 +23,7 @@ def calm_theme() -> Any:
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",
         block_border_width="0px",
+        block_padding="0px",
         block_shadow="none",
         block_background_fill="transparent",
         block_background_fill_dark="transparent",

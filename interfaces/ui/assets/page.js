@@ -1,25 +1,41 @@
 /* Small help for the reader: keep the newest words in view, close the list of chats on a phone. */
 (() => {
   const NEAR_PX = 80;
+  const HAND_MS = 600;
   let follows = true;
+  let handAt = 0;
+  let reveal = '';
 
   const scroller = () => document.querySelector('#cl-scroll');
 
-  function followNewest(box) {
+  function keepInView(box) {
     if (follows) box.scrollTop = box.scrollHeight;
+    if (reveal) {
+      const button = box.querySelector(`[data-value="${CSS.escape(reveal)}"]`);
+      const article = button?.closest('article');
+      if (article?.querySelector('.cl-receipt')) {
+        article.scrollIntoView({ block: 'nearest' });
+        reveal = '';
+      }
+    }
   }
 
   function watch(box) {
     box.setAttribute('tabindex', '0');
     box.setAttribute('role', 'log');
     box.setAttribute('aria-label', 'Conversation');
+    // Only the reader's own scrolling counts: a redraw moves the box as well.
+    for (const kind of ['wheel', 'touchmove', 'pointerdown', 'keydown']) {
+      box.addEventListener(kind, () => { handAt = Date.now(); }, { passive: true });
+    }
     box.addEventListener('scroll', () => {
+      if (Date.now() - handAt > HAND_MS) return;
       follows = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_PX;
     });
-    new MutationObserver(() => followNewest(box)).observe(box, {
+    new MutationObserver(() => keepInView(box)).observe(box, {
       childList: true, subtree: true, characterData: true,
     });
-    new ResizeObserver(() => followNewest(box)).observe(box);
+    new ResizeObserver(() => keepInView(box)).observe(box);
   }
 
   const waiting = new MutationObserver(() => {
@@ -29,9 +45,8 @@
     watch(box);
   });
 
-  document.addEventListener('DOMContentLoaded', () => {
-    waiting.observe(document.body, { childList: true, subtree: true });
-  });
+  // Gradio adds this script after the document has loaded, so there is no event to wait for.
+  waiting.observe(document.documentElement, { childList: true, subtree: true });
 
   document.addEventListener('click', (event) => {
     const button = event.target.closest('[data-action], #cl-new-chat, #cl-send');
@@ -41,6 +56,7 @@
       document.body.classList.remove('cl-show-list');
     }
     if (action === 'open' || action === 'starter' || button.id) follows = true;
+    if (action === 'receipt') reveal = button.dataset.value;
     if (action === 'starter' || button.id === 'cl-new-chat') {
       document.querySelector('#cl-prompt textarea')?.focus();
     }
