@@ -92,13 +92,10 @@ _TEMPLATES = {
 }
 
 
-async def write_rows(
-    connection: AsyncConnection[Any],
-    statements: Statements,
-    events: Iterable[LoggedEvent],
-    after: Mapping[Projection, int],
-) -> None:
-    """Sends what the projections make of the events above `after`, in the open transaction.
+def row_batch(
+    statements: Statements, events: Iterable[LoggedEvent], after: Mapping[Projection, int]
+) -> RowBatch:
+    """What each projection makes of the events above its position in `after`.
 
     Raises MapperDeserialisationError for an event that cannot be read.
     """
@@ -109,6 +106,13 @@ async def write_rows(
             if logged.position > position:
                 for change in projection.project(event, logged.position):
                     batch.add(change)
+    return batch
+
+
+async def write_rows(
+    connection: AsyncConnection[Any], statements: Statements, batch: RowBatch
+) -> None:
+    """In the open transaction."""
     async with connection.cursor() as cursor:
         for group in batch.groups:
             await cursor.execute(statements.text(group.form), group.columns())
@@ -176,28 +180,30 @@ class ProjectionWriter:
             if self.positions[name] < last
         }
         names = sorted(projection.name for projection in after)
-        # Pipelined: one round trip for the whole batch, and one for the commit.
+        batch = row_batch(self._statements, events, after)
+        # Pipelined: one round trip for the locks, and one for everything else with the commit.
         async with self._connection.pipeline(), self._connection.transaction():
             stored = await lock_positions(self._connection, names)
-            await write_rows(self._connection, self._statements, events, after)
+            if stored != {name: self.positions[name] for name in names}:
+                raise PositionsMoved
+            await write_rows(self._connection, self._statements, batch)
             await self._connection.execute(
                 "UPDATE read.positions SET position = %s, updated_at = clock_timestamp()"
                 " WHERE projection = ANY(%s)",
                 (last, names),
             )
-            if dict(await stored.fetchall()) != {name: self.positions[name] for name in names}:
-                raise PositionsMoved
         self.positions |= dict.fromkeys(names, last)
 
 
-async def lock_positions(connection: AsyncConnection[Any], names: Sequence[str]) -> Any:
-    """A cursor over (name, position), locked until the transaction ends; always in one order, so
-    that two writers wait for each other and never lock each other out."""
-    return await connection.execute(
+async def lock_positions(connection: AsyncConnection[Any], names: Sequence[str]) -> dict[str, int]:
+    """The stored positions, locked until the transaction ends; always in one order, so that two
+    writers wait for each other and never lock each other out."""
+    cursor = await connection.execute(
         "SELECT projection, position FROM read.positions WHERE projection = ANY(%s)"
         " ORDER BY projection FOR UPDATE",
         (list(names),),
     )
+    return dict(await cursor.fetchall())
 
 
 def _names(columns: Iterable[str]) -> sql.Composed:
