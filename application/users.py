@@ -27,7 +27,7 @@ from domain.sessions.decider import decide as decide_session
 from domain.sessions.events import SessionRevoked
 from domain.sessions.state import SessionState
 from domain.text import check_email, check_password, check_username
-from domain.users.commands import AssignRole, RegisterUser
+from domain.users.commands import AssignRole, ChangePassword, RegisterUser
 from domain.users.decider import decide as decide_user
 from domain.users.events import UserRole
 from domain.users.state import UserState
@@ -253,6 +253,20 @@ class Users:
         claim_id = email_claim_id(login) if "@" in login else username_claim_id(login)
         owner = await self._ledger.load(CLAIM, claim_id)
         return None if owner is None else await self._ledger.load(USER, owner.owner_id)
+
+    async def has_password(self, user: UserState, password: str) -> bool:
+        return await self._hasher.verify(password, user.password_hash)
+
+    async def set_password(self, user: UserState, password: str) -> None:
+        """The operator's command. Raises WeakPassword."""
+        password_hash = await self._hasher.hash(check_password(password))
+
+        def work(transaction: Transaction) -> None:
+            state = transaction.load(USER, user.id)
+            change = ChangePassword(password_hash=password_hash)
+            transaction.add(USER, *decide_user(change, state, self._clock.now()))
+
+        await self._ledger.transact(work, streams=(user.id,))
 
     def _session_end(self) -> datetime:
         return self._clock.now() + self._policy.session_lifetime

@@ -1,0 +1,57 @@
+# Two commands: `make run` and `make test`. Everything else serves whoever changes the code.
+#
+# PYTHON: the interpreter that .venv is made of, 3.11 or later.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench lock docs clean
+
+help:
+	@echo "make run     start chatledger: API, chat page, PostgreSQL, NATS and Gemma 3 270M"
+	@echo "make test    run the whole test suite"
+	@echo "make lint    formatting, types, and the direction of imports"
+	@echo "make bench   measure speed and memory"
+
+# The stamps say which lock file an environment was installed from.
+$(VENV)/.run: requirements.lock pyproject.toml
+	@PYTHON="$(PYTHON)" sh scripts/install.sh run
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	@PYTHON="$(PYTHON)" sh scripts/install.sh dev
+
+run: $(VENV)/.run
+	@exec $(BIN)/chatledger start
+
+test: $(VENV)/.dev
+	@sh scripts/chromium.sh
+	$(BIN)/pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.service
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m interfaces.cli.event_docs
+	$(BIN)/python -m interfaces.cli.settings_docs
+
+# Needs uv (https://docs.astral.sh/uv/) and a package index.
+lock:
+	uv pip compile pyproject.toml --extra build --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra build --extra dev --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header --quiet --output-file requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

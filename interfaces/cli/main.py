@@ -1,0 +1,96 @@
+"""`chatledger`: the command line."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from interfaces.cli.refusals import explain
+
+EXIT_REFUSED = 1
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="chatledger",
+        description="A chat service with prepaid credits whose every credit can be explained.",
+    )
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_start(commands)
+
+    models = commands.add_parser("models", help="list and prepare language models")
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="the catalogue and what is prepared")
+    prepare = actions.add_parser("prepare", help="convert a model's weights for this service")
+    prepare.add_argument("name")
+    _add_data_dir(models)
+
+    projections = commands.add_parser("projections", help="the read models")
+    actions = projections.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("status", help="how far each read model is")
+    rebuild = actions.add_parser("rebuild", help="make a read model anew from the log")
+    rebuild.add_argument("name", help="a projection's name, or all")
+    _add_data_dir(projections)
+
+    users = commands.add_parser("users", help="users, for the operator")
+    actions = users.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = actions.add_parser("create-admin", help="a new administrator")
+    create.add_argument("username")
+    create.add_argument("email")
+    change = actions.add_parser("set-password", help="a new password for a user")
+    change.add_argument("username")
+    _add_data_dir(users)
+    return top
+
+
+def _add_start(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    start = commands.add_parser("start", help="run the service")
+    start.add_argument("--mode", choices=("all", "api", "ui"), default="all")
+    start.add_argument("--host", help="address to bind (setting HOST)")
+    start.add_argument("--port", type=int, help="port of the API (setting PORT)")
+    start.add_argument("--ui-port", type=int, help="port of the chat page (setting UI_PORT)")
+    start.add_argument("--api-url", help="the API that the chat page talks to (setting API_URL)")
+    start.add_argument(
+        "--skip-init", action="store_true", help="do not prepare the model; it stays unavailable"
+    )
+    _add_data_dir(start)
+
+
+def _add_data_dir(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data-dir", help="folder of all data (setting DATA_DIR)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or 1 after one sentence on standard error that says what to do."""
+    options = parser().parse_args(arguments)
+    try:
+        return _command(options)(options)
+    except KeyboardInterrupt:
+        return 0
+    except Exception as error:  # noqa: BLE001 - explain() raises what it does not know
+        print(f"chatledger: {explain(error)}", file=sys.stderr)
+        return EXIT_REFUSED
+
+
+def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    # Imported here, because each brings what the others do not need.
+    match options.command:
+        case "start":
+            from interfaces.cli.start import start
+
+            return start
+        case "models":
+            from interfaces.cli.models import models
+
+            return models
+        case "projections":
+            from interfaces.cli.projections import projections
+
+            return projections
+        case _:
+            from interfaces.cli.users import users
+
+            return users
+
+
+if __name__ == "__main__":
+    sys.exit(main())

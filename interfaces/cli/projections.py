@@ -1,0 +1,51 @@
+"""`chatledger projections status|rebuild NAME`."""
+
+import argparse
+import asyncio
+import sys
+
+from infrastructure.settings import SettingsError
+from interfaces.cli.options import settings_from
+from interfaces.composition import Endpoints, open_endpoints
+
+
+def projections(options: argparse.Namespace) -> int:
+    """Works beside a running service when DATABASE_URL is set; the embedded servers belong to one
+    process at a time, and are then started for this command alone."""
+    settings = settings_from(options)
+    with open_endpoints(settings, lambda _: None) as endpoints:
+        if options.action == "status":
+            return asyncio.run(_status(endpoints))
+        return asyncio.run(_rebuild(endpoints, options.name))
+
+
+async def _status(endpoints: Endpoints) -> int:
+    from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
+
+    read_models = PostgresReadModels(endpoints.service_url, ReadPoolLimits())
+    await read_models.start()
+    try:
+        for name, position in sorted((await read_models.positions()).items()):
+            print(f"{name:16} {position}")
+    finally:
+        await read_models.stop()
+    return 0
+
+
+async def _rebuild(endpoints: Endpoints, name: str) -> int:
+    from infrastructure.postgres.rebuild import rebuild
+    from rich.progress import Progress
+
+    from projections.registry import PROJECTIONS
+
+    known = [projection.name for projection in PROJECTIONS]
+    if name != "all" and name not in known:
+        raise SettingsError(f"there is no projection {name!r}; choose all or {', '.join(known)}")
+    with Progress() as bar:
+        task = bar.add_task(f"Rebuilding {name}", total=1.0)
+        names = known if name == "all" else [name]
+        await rebuild(
+            names, endpoints.service_url, lambda fraction: bar.update(task, completed=fraction)
+        )
+    print(f"{name} is rebuilt from the log", file=sys.stderr)
+    return 0

@@ -1,0 +1,33 @@
+"""One sentence for each thing that can be wrong with the operator's machine or settings."""
+
+import errno
+
+
+class CannotStart(Exception):
+    """The text says what to do."""
+
+
+def explain(error: Exception) -> str:
+    """Raises the error itself when it is not an expected one: then the trace is the report."""
+    import psycopg
+
+    from domain.errors import Refusal
+    from infrastructure.embedded.errors import EmbeddedServerError
+    from infrastructure.onnx.errors import PreparationError
+    from infrastructure.postgres.migrate import MigrationError
+    from infrastructure.settings import SettingsError
+
+    match error:
+        case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():
+            return str(error)
+        case SettingsError() | Refusal():
+            return str(error)
+        case psycopg.Error():
+            first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
+            return f"the database refused: {first_line}; check DATABASE_URL"
+        case OSError(errno=errno.ENOSPC):
+            return f"the disk is full ({error.filename}); free some space and start again"
+        case OSError(errno=errno.EROFS | errno.EACCES | errno.EPERM):
+            return f"{error.filename} cannot be written; set DATA_DIR to a folder of yours"
+        case _:
+            raise error

@@ -1,0 +1,70 @@
+"""The chat page as a process of its own: a client of the API over HTTP, and nothing else."""
+
+import subprocess
+import sys
+from types import TracebackType
+from typing import Self
+
+from infrastructure.settings import Settings
+
+_STOP_TIMEOUT_S = 10
+
+
+def api_url(settings: Settings) -> str:
+    if settings.api_url:
+        return settings.api_url
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"http://{bracketed}:{settings.port}"
+
+
+def serve_page(settings: Settings) -> int:
+    from interfaces.ui.app import run_ui
+    from interfaces.ui.settings import UiSettings
+
+    run_ui(UiSettings(api_url=api_url(settings), host=settings.host, port=settings.ui_port))
+    return 0
+
+
+class PageProcess:
+    """The page beside the API. It ends with this process, however this process ends, because it
+    watches the pipe that is its standard input."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._command = [
+            sys.executable,
+            "-m",
+            "interfaces.cli.page_child",
+            *("--host", settings.host),
+            *("--ui-port", str(settings.ui_port)),
+            *("--api-url", api_url(settings)),
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def __enter__(self) -> Self:
+        # A session of its own: Ctrl-C reaches the API alone, which then stops the page.
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            self._command, stdin=subprocess.PIPE, start_new_session=True
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        process = self._process
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,286 @@
+"""The composition root: the only place that builds infrastructure and joins it to the
+application."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+from infrastructure.nats.projection_service import ProjectionService
+
+from application.accounts import Accounts
+from application.chat import ChatProcess
+from application.chat_commands import ChatLimits
+from application.conversations import Conversations
+from application.inference import InferenceEngine, InferenceError
+from application.ledger import Ledger, LedgerLimits
+from application.price_list import PACKAGES, PriceList
+from application.sweeper import Sweeper, SweeperLimits
+from application.users import UserPolicy, Users
+from domain.users.events import UserRole
+from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
+from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
+from infrastructure.postgres.migrate import migrate
+from infrastructure.postgres.position_board import PositionBoard
+from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
+from infrastructure.postgres.recorder import open_application
+from infrastructure.secret_files import secret_from
+from infrastructure.settings import (
+    DEVELOPMENT_ADMIN_PASSWORD,
+    Provider,
+    Settings,
+    SettingsError,
+)
+from infrastructure.tokens import Tokens
+from interfaces.health import Health
+from interfaces.http.rate_limits import RateLimit
+from interfaces.http.services import HttpServices
+
+log = structlog.get_logger()
+
+ADMIN_USERNAME = "admin"
+ADMIN_EMAIL = "admin@example.com"
+MODELS_FOLDER = "models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """Where the servers are. owner_url: for migrations alone."""
+
+    owner_url: str
+    service_url: str
+    nats_url: str
+
+
+@contextmanager
+def open_endpoints(settings: Settings, on_progress: Callable[[str], None]) -> Iterator[Endpoints]:
+    """The operator's servers, or our own for those that are not configured.
+
+    Raises EmbeddedServerError.
+    """
+    service_url = settings.database_url.get_secret_value()
+    nats_url = settings.nats_url.get_secret_value()
+    if service_url and nats_url:
+        owner_url = settings.migration_database_url.get_secret_value() or service_url
+        yield Endpoints(owner_url=owner_url, service_url=service_url, nats_url=nats_url)
+        return
+    if service_url or nats_url:
+        raise SettingsError("set both DATABASE_URL and NATS_URL, or neither for embedded servers")
+    embedded = EmbeddedServers.start(
+        EmbeddedSettings(data_dir=settings.data_dir.resolve()), on_progress
+    )
+    try:
+        yield Endpoints(
+            owner_url=embedded.owner_database_url,
+            service_url=embedded.service_database_url,
+            nats_url=embedded.nats_url,
+        )
+    finally:
+        embedded.stop()
+
+
+def open_ledger(settings: Settings, endpoints: Endpoints) -> Ledger:
+    """close() releases it."""
+    application = open_application(
+        endpoints.service_url,
+        threads=settings.ledger_threads,
+        connect_timeout_s=settings.database_timeout_s,
+        cached_streams_max=settings.cached_streams_max,
+    )
+    limits = LedgerLimits(
+        threads=settings.ledger_threads, conflict_retries_max=settings.conflict_retries_max
+    )
+    return Ledger(application, SystemClock(), limits)
+
+
+def migrate_schema(settings: Settings, endpoints: Endpoints) -> int:
+    """Raises MigrationError, psycopg.Error."""
+    return migrate(
+        endpoints.owner_url, endpoints.service_url, connect_timeout_s=settings.database_timeout_s
+    )
+
+
+def models_dir(settings: Settings) -> Path:
+    return settings.data_dir / MODELS_FOLDER
+
+
+def build_users(settings: Settings, ledger: Ledger, hasher: BcryptHasher) -> Users:
+    return Users(
+        ledger=ledger,
+        clock=SystemClock(),
+        ids=TimeOrderedIds(),
+        hasher=hasher,
+        policy=UserPolicy(
+            welcome_micro=settings.welcome_micro,
+            session_lifetime=timedelta(days=settings.refresh_expire_days),
+        ),
+    )
+
+
+def build_engine(settings: Settings) -> OnnxEngine:
+    return OnnxEngine(
+        OnnxEngineSettings(
+            models_dir=models_dir(settings),
+            provider=settings.inference_provider.value,
+            require_provider=(
+                settings.is_production and settings.inference_provider is Provider.CUDA
+            ),
+            threads=settings.inference_threads or None,
+            context_tokens_max=settings.context_tokens_max,
+            queue_max=settings.inference_queue_max,
+            generation_timeout_s=settings.generation_timeout_s,
+        )
+    )
+
+
+def build_tokens(settings: Settings) -> Tokens:
+    return Tokens(
+        secret=secret_from(
+            settings.jwt_secret_key.get_secret_value(), settings.data_dir / "jwt_secret_key"
+        ),
+        algorithm=settings.jwt_algorithm,
+        access_lifetime=timedelta(minutes=settings.jwt_expire_minutes),
+        clock=SystemClock(),
+    )
+
+
+@asynccontextmanager
+async def open_services(settings: Settings, endpoints: Endpoints) -> AsyncIterator[HttpServices]:
+    """Everything the API serves, running; and everything stopped in the opposite order."""
+    async with AsyncExitStack() as stack:
+        hasher = BcryptHasher(settings.bcrypt_rounds)
+        stack.callback(hasher.close)
+        ledger = open_ledger(settings, endpoints)
+        stack.callback(ledger.close)
+        users = build_users(settings, ledger, hasher)
+        board = PositionBoard()
+        read_models = PostgresReadModels(
+            endpoints.service_url,
+            ReadPoolLimits(
+                connections_max=settings.read_pool_max,
+                connection_timeout_s=settings.database_timeout_s,
+            ),
+            board,
+        )
+        await read_models.start()
+        stack.push_async_callback(read_models.stop)
+        projections = ProjectionService(
+            service_url=endpoints.service_url,
+            nats_url=endpoints.nats_url,
+            stream=settings.nats_stream,
+            board=board,
+        )
+        await projections.start()
+        stack.push_async_callback(projections.stop)
+        engine = build_engine(settings)
+        stack.push_async_callback(engine.close)
+        await _ensure_admin(settings, users)
+        chat = _build_chat(settings, ledger, engine)
+        stack.push_async_callback(chat.close)
+        _run_in_background(stack, _build_sweeper(settings, ledger, read_models).run())
+        _run_in_background(stack, _preload(engine, settings.default_model))
+        yield HttpServices(
+            users=users,
+            accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
+            conversations=Conversations(ledger=ledger, clock=SystemClock()),
+            chat=chat,
+            engine=engine,
+            read_models=read_models,
+            price_list=_price_list(settings),
+            tokens=build_tokens(settings),
+            request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
+            sign_in_limit=RateLimit(settings.sign_in_attempts_per_minute, what="sign-in attempts"),
+            read_your_writes_timeout_s=settings.read_your_writes_timeout_s,
+            request_body_bytes_max=settings.request_body_bytes_max,
+            development=not settings.is_production,
+            new_id=TimeOrderedIds().new_id,
+            health=Health(
+                read_models=read_models,
+                projections=projections,
+                engine=engine,
+                default_model=settings.default_model,
+            ).components,
+        )
+
+
+def _price_list(settings: Settings) -> PriceList:
+    if settings.default_model not in settings.prices:
+        names = ", ".join(settings.prices)
+        raise SettingsError(f"DEFAULT_MODEL: choose one of {names}")
+    return PriceList(
+        default_model=settings.default_model, prices=settings.prices, packages=PACKAGES
+    )
+
+
+def _build_chat(settings: Settings, ledger: Ledger, engine: InferenceEngine) -> ChatProcess:
+    return ChatProcess(
+        ledger=ledger,
+        engine=engine,
+        price_list=_price_list(settings),
+        clock=SystemClock(),
+        ids=TimeOrderedIds(),
+        limits=ChatLimits(
+            response_tokens_max=settings.max_response_length,
+            generation_timeout=timedelta(seconds=settings.generation_timeout_s),
+            hold_ttl=timedelta(seconds=settings.hold_ttl_s),
+            settle_retry=timedelta(seconds=settings.settle_retry_s),
+        ),
+    )
+
+
+def _build_sweeper(settings: Settings, ledger: Ledger, read_models: PostgresReadModels) -> Sweeper:
+    return Sweeper(
+        ledger=ledger,
+        read_models=read_models,
+        clock=SystemClock(),
+        limits=SweeperLimits(interval_s=settings.sweep_interval_s),
+    )
+
+
+def _run_in_background(stack: AsyncExitStack, work: object) -> None:
+    task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    stack.push_async_callback(stop)
+
+
+async def _preload(engine: OnnxEngine, model: str) -> None:
+    """So that the first message does not wait for the weights."""
+    try:
+        await engine.preload(model)
+    except InferenceError as error:
+        log.warning("model_not_ready", model=model, reason=str(error))
+
+
+async def _ensure_admin(settings: Settings, users: Users) -> None:
+    """Development starts with a known administrator; production refuses one with that password.
+
+    Raises SettingsError.
+    """
+    admin = await users.find(ADMIN_USERNAME)
+    if settings.is_production:
+        if admin is not None and await users.has_password(admin, DEVELOPMENT_ADMIN_PASSWORD):
+            raise SettingsError(
+                "the administrator still has the development password; change it with"
+                " `chatledger users set-password admin` before production"
+            )
+        return
+    if admin is None:
+        await users.register(
+            username=ADMIN_USERNAME,
+            email=ADMIN_EMAIL,
+            password=DEVELOPMENT_ADMIN_PASSWORD,
+            role=UserRole.ADMIN,
+        )
+        log.warning(
+            "development_admin_created",
+            username=ADMIN_USERNAME,
+            advice="its password is the documented one; change it before anybody else can sign in",
+        )
