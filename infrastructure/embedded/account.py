@@ -80,18 +80,19 @@ def reachable_programs(
     program = install / "bin" / "postgres"
     if account is None or _can_run(program.resolve(), account):
         return install
-    found = program.stat()
-    key = hashlib.sha256(f"{program}:{found.st_size}:{found.st_mtime_ns}".encode()).hexdigest()
-    copy = cache_dir / f"postgresql-{key[:16]}"
     try:
+        # By content, so that many clones and environments share one copy.
+        with program.open("rb") as file:
+            key = hashlib.file_digest(file, "sha256").hexdigest()
+        copy = cache_dir / f"postgresql-{key[:16]}"
         cache_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         if not copy.exists():
             _copy_programs(install, libraries, copy)
     except OSError as error:
         raise EmbeddedServerError(
             f"The user that PostgreSQL runs as (uid {account.uid}) cannot reach {install}, and the"
-            f" programs could not be copied to {copy} ({error.strerror}): start chatledger as an"
-            " ordinary user, or install it in a folder that every user may enter."
+            f" programs could not be copied to {cache_dir} ({error.strerror}): start chatledger as"
+            " an ordinary user, or install it in a folder that every user may enter."
         ) from error
     copied = copy / install.parent.name / install.name
     if copy.stat().st_uid != 0 or not _can_run(copied / "bin" / "postgres", account):

@@ -30,6 +30,7 @@ from infrastructure.embedded.processes import (
     processes_in,
     send,
     spawn,
+    wait_until,
 )
 
 DATABASE = "chatledger"
@@ -39,6 +40,7 @@ SERVICE = "chatledger_service"
 SCRAM_ITERATIONS = 4096
 SCRAM_SALT_BYTES = 16
 CONNECT_TIMEOUT_S = 10
+KILL_TIMEOUT_S = 5.0
 
 
 def create_cluster(
@@ -57,7 +59,7 @@ def create_cluster(
     """
     partial, folder = data.cluster_partial, data.cluster_partial / "data"
     for program in ("initdb", "postgres"):
-        send(processes_in(folder, program), signal.SIGKILL)
+        _kill_all_in(folder, program)
     if partial.exists():
         shutil.rmtree(partial)
     folder.mkdir(mode=0o700, parents=True)
@@ -216,6 +218,12 @@ def _run(
         raise DiskFull(data.path, free_bytes=None, needed_bytes=data.min_free_bytes)
     reason = f"{Path(command[0]).name} ended with status {child.returncode}"
     raise ServerDidNotStart("PostgreSQL", reason, log_file=data.postgres_log, log_lines=lines)
+
+
+def _kill_all_in(folder: Path, program: str) -> None:
+    """Nothing of a cluster that never became whole is worth a mild end."""
+    send(processes_in(folder, program), signal.SIGKILL)
+    wait_until(lambda: not processes_in(folder, program), KILL_TIMEOUT_S)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -59,7 +59,7 @@ class DataFolder:
         self.nats_config = self.run / "nats.conf"
         self._lock_file = self.run / "lock"
         self._pid_file = self.run / "pid"
-        self._secrets_file = self.run / "secrets.json"
+        self.secrets_file = self.run / "secrets.json"
         self._ports_file = self.run / "ports.json"
 
     @contextmanager
@@ -89,12 +89,12 @@ class DataFolder:
     def secrets(self) -> tuple[Secrets, bool]:
         """The secrets, and whether they are new: then an existing cluster has to learn them."""
         try:
-            return Secrets(**json.loads(self._secrets_file.read_text())), False
+            return Secrets(**json.loads(self.secrets_file.read_text())), False
         except (FileNotFoundError, ValueError, TypeError):
             return Secrets.generate(), True
 
     def keep_secrets(self, kept: Secrets) -> None:
-        self._write(self._secrets_file, json.dumps(asdict(kept), indent=1))
+        self._write(self.secrets_file, json.dumps(asdict(kept), indent=1))
 
     def ports(self) -> dict[str, int]:
         """The ports of the last start by server; empty when there was none."""

@@ -46,7 +46,7 @@ class Server(ABC):
     name: ClassVar[str]
     program: ClassVar[str]  # as the system's process list calls it
     death_signal: ClassVar[signal.Signals]
-    # What ends it, mildest first; each but the last is given `stop_timeout_s` or a last resort.
+    # What ends it, mildest first: `stop_timeout_s` for the first, a last resort for the others.
     stop_signals: ClassVar[tuple[signal.Signals, ...]]
 
     def __init__(
@@ -88,6 +88,7 @@ class Server(ABC):
 
     def start_on_free_port(self, remembered_port: int | None, stopping: threading.Event) -> None:
         """Start on the port of the last run, or on another if that one is taken."""
+        self.stop_leftovers()  # They may hold the port of the last run.
         preferred = remembered_port
         for attempt in range(1, PORT_ATTEMPTS_MAX + 1):
             self.port = free_port(preferred)
@@ -140,7 +141,7 @@ class Server(ABC):
             if wait_for_exit(child, timeout_s):
                 break
             log.warning("embedded_server_stop_slow", server=self.name, signal=number.name)
-            timeout_s = LAST_RESORT_TIMEOUT_S
+            timeout_s = min(self.stop_timeout_s, LAST_RESORT_TIMEOUT_S)
         log.info("embedded_server_stopped", server=self.name, exit_status=child.returncode)
         if child.returncode != 0:
             self.stop_leftovers()
@@ -171,7 +172,7 @@ class Server(ABC):
                 send(addressees, number)
                 if wait_until(lambda: not self.leftovers(), timeout_s, LEFTOVER_POLL_INTERVAL_S):
                     return
-            timeout_s = LAST_RESORT_TIMEOUT_S
+            timeout_s = min(self.stop_timeout_s, LAST_RESORT_TIMEOUT_S)
         pids = [process.pid for process in self.leftovers()]
         if pids:
             reason = f"processes {pids} of an earlier run do not end; end them and start again"

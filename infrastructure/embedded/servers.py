@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import psycopg
+
 from infrastructure.embedded.account import account_for, give_tree, reachable_programs
 from infrastructure.embedded.cluster import (
     DATABASE,
@@ -247,7 +249,20 @@ class EmbeddedServers:
         self._postgres = postgres
         self._servers.append(postgres)
         postgres.start_on_free_port(remembered_port, stopping)
-        ensure_roles_and_database(self.superuser_url, secrets)
+        self._prepare_roles(postgres, secrets)
+
+    def _prepare_roles(self, postgres: PostgresServer, secrets: Secrets) -> None:
+        try:
+            ensure_roles_and_database(self.superuser_url, secrets)
+        except psycopg.errors.DiskFull as error:
+            raise DiskFull(
+                self._data.path, free_bytes=None, needed_bytes=self._data.min_free_bytes
+            ) from error
+        except psycopg.Error as error:
+            reason = (
+                f"{str(error).strip()}; if passwords were lost, remove {self._data.secrets_file}"
+            )
+            raise ServerDidNotStart(postgres.name, reason, log_file=postgres.log_file) from error
 
     def _make_nats(self, secrets: Secrets) -> NatsServer:
         settings = self._settings

@@ -5,6 +5,7 @@ They lie in a folder that only the user of the tests may enter, as everything un
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,5 +36,6 @@ def stopped_data_dir() -> Iterator[Path]:
 @pytest.fixture
 def used_data_dir(stopped_data_dir: Path, data_dir: Path) -> Path:
     """A folder as an earlier start left it; a copy, because making a cluster takes a second."""
-    subprocess.run(["cp", "-a", str(stopped_data_dir), str(data_dir)], check=True)
+    sparse = ["--sparse=always"] if sys.platform == "linux" else []  # Four times as fast.
+    subprocess.run(["cp", "-a", *sparse, str(stopped_data_dir), str(data_dir)], check=True)
     return data_dir

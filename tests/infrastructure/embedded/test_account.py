@@ -34,11 +34,11 @@ def cache_dir() -> Iterator[Path]:
     shutil.rmtree(parent)
 
 
-@pytest.fixture
-def unreachable_install(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def unreachable_install(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """PostgreSQL's programs in a folder that only root may enter, as a venv under /root is."""
-    hidden = tmp_path / "root"
-    hidden.mkdir(mode=0o700)
+    hidden = tmp_path_factory.mktemp("root")
+    hidden.chmod(0o700)
     package = postgres_install().parent
     shutil.copytree(package, hidden / package.name, symlinks=True)
     libraries = postgres_libraries(postgres_install())

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import nats
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from infrastructure.embedded.errors import from_os_error
 from infrastructure.embedded.processes import processes_in, wait_until
@@ -82,8 +83,10 @@ def test_a_start_right_after_a_kill_waits_for_the_left_over_servers(used_data_di
         write_number(started.superuser_url, 1)
         process.kill()
         with start(used_data_dir) as servers:
-            assert read_numbers(servers.superuser_url) == [1]
             assert are_gone(started.postgres_pid, started.nats_pid)
+            assert servers.superuser_url == started.superuser_url
+            assert servers.nats_url == started.nats_url
+            assert read_numbers(servers.superuser_url) == [1]
 
 
 def test_left_over_servers_that_do_not_react_are_killed(used_data_dir: Path) -> None:
@@ -181,16 +184,20 @@ async def test_a_killed_nats_comes_back_on_its_port_with_its_messages(used_data_
         await connection.close()
 
 
-def test_a_server_that_cannot_come_back_is_given_up(
-    used_data_dir: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with start(used_data_dir, restarts_max=2) as servers:
+def test_a_server_that_cannot_come_back_is_given_up(used_data_dir: Path) -> None:
+    with capture_logs() as logged, start(used_data_dir, restarts_max=2) as servers:
         control_file = used_data_dir / "postgres" / "global" / "pg_control"
         control_file.rename(control_file.with_name("pg_control.away"))
         assert servers.postgres_pid is not None
         os.kill(servers.postgres_pid, signal.SIGKILL)
         assert wait_until(lambda: servers.given_up == ("PostgreSQL",), HEALED_TIMEOUT_S)
-    assert "embedded_server_given_up" in capfd.readouterr().out
+    events = [entry["event"] for entry in logged if entry["log_level"] == "error"]
+    assert events == [
+        "embedded_server_died",
+        "embedded_server_restart_failed",
+        "embedded_server_restart_failed",
+        "embedded_server_given_up",
+    ]
 
 
 def test_restarts_are_slowed_down_and_bounded_within_a_window() -> None:

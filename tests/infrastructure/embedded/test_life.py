@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 import nats
 import pytest
+from structlog.testing import capture_logs
 
-from infrastructure.embedded.data_folder import DataFolder
-from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.embedded.data_folder import DataFolder, Secrets
+from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings, ServerDidNotStart
 from tests.infrastructure.embedded.checks import are_gone, read_numbers, write_number
 from tests.support.servers import ignore
 
@@ -72,6 +73,13 @@ def test_stop_ends_both_servers_and_a_second_stop_does_nothing(used_data_dir: Pa
     servers.stop()
 
 
+def test_ctrl_c_in_a_terminal_reaches_the_service_and_not_its_servers(used_data_dir: Path) -> None:
+    """A terminal signals its whole foreground process group."""
+    with start(used_data_dir) as servers:
+        for pid in pids(servers):
+            assert os.getpgid(pid) == pid
+
+
 def test_servers_started_in_one_thread_can_be_stopped_in_another(used_data_dir: Path) -> None:
     started: list[EmbeddedServers] = []
     starter = threading.Thread(target=lambda: started.append(start(used_data_dir)))
@@ -83,31 +91,28 @@ def test_servers_started_in_one_thread_can_be_stopped_in_another(used_data_dir: 
     started[0].stop()
 
 
-def test_only_the_user_of_the_service_can_read_passwords_and_logs(data_dir: Path) -> None:
-    with start(data_dir):
-        run = data_dir / "run"
+def test_only_the_user_of_the_service_can_read_passwords_and_logs(used_data_dir: Path) -> None:
+    with start(used_data_dir):
+        run = used_data_dir / "run"
         assert stat.S_IMODE(run.stat().st_mode) == 0o700
         for name in ("secrets.json", "nats.conf"):
             assert stat.S_IMODE((run / name).stat().st_mode) == 0o600
 
 
-def test_no_password_stands_in_the_process_list_or_in_a_log(
-    data_dir: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with start(data_dir) as servers:
+def test_no_password_stands_in_the_process_list_or_in_a_log(used_data_dir: Path) -> None:
+    with capture_logs() as logged, start(used_data_dir) as servers:
         listed = subprocess.run(
             ["ps", "-eww", "-o", "args"], check=True, capture_output=True, text=True
         ).stdout
-        logs = "".join(path.read_text() for path in (data_dir / "run").glob("*.log"))
-        secrets = json.loads((data_dir / "run" / "secrets.json").read_text())
-        assert str(data_dir / "run" / "nats.conf") in listed
+        logs = "".join(path.read_text() for path in (used_data_dir / "run").glob("*.log"))
+        secrets = json.loads((used_data_dir / "run" / "secrets.json").read_text())
+        assert str(used_data_dir / "run" / "nats.conf") in listed
         assert "Server is ready" in logs
-    printed = "".join(capfd.readouterr())
-    assert "embedded_server_started" in printed
+    assert "embedded_server_started" in [entry["event"] for entry in logged]
     del secrets["nats_server_name"]
     for password in secrets.values():
         assert len(password) >= 40
-        for place in (listed, logs, printed, repr(servers), str(vars(servers))):
+        for place in (listed, logs, str(logged), repr(servers), str(vars(servers))):
             assert password not in place
 
 
@@ -138,6 +143,16 @@ def test_lost_passwords_are_replaced_and_the_data_stays(used_data_dir: Path, los
     with start(used_data_dir) as servers:
         assert servers.owner_database_url != lost_url
         assert read_numbers(servers.owner_database_url) == [1]
+
+
+def test_passwords_of_another_cluster_are_said_and_can_be_replaced(used_data_dir: Path) -> None:
+    folder = DataFolder(used_data_dir, min_free_bytes=0)
+    folder.keep_secrets(Secrets.generate())
+    with pytest.raises(ServerDidNotStart, match="password authentication failed") as failed:
+        start(used_data_dir)
+    assert f"remove {folder.secrets_file}" in str(failed.value)
+    folder.secrets_file.unlink()
+    start(used_data_dir).stop()
 
 
 def test_a_pid_file_whose_number_now_belongs_to_another_process_stops_nothing(
