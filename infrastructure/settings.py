@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path("data"), description="Where the embedded servers, models and generated secrets live"
     )
+    models_dir: Path | None = Field(
+        None, description="Where prepared models live; empty: the folder models in DATA_DIR"
+    )
     database_url: SecretStr = Field(
         SecretStr(""), description="PostgreSQL 17 or later, as the service's role; empty: embedded"
     )
@@ -185,6 +188,10 @@ class Settings(BaseSettings):
             "gemma3-1b": parse_price(self.gemma3_1b_cost),
             "gemma3-12b": parse_price(self.gemma3_12b_cost),
         }
+
+    @property
+    def prepared_models_dir(self) -> Path:
+        return self.models_dir or self.data_dir / "models"
 
     @property
     def welcome_micro(self) -> int:

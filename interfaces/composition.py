@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import structlog
 from infrastructure.nats.projection_service import ProjectionService
@@ -44,7 +43,6 @@ log = structlog.get_logger()
 
 ADMIN_USERNAME = "admin"
 ADMIN_EMAIL = "admin@example.com"
-MODELS_FOLDER = "models"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +102,6 @@ def migrate_schema(settings: Settings, endpoints: Endpoints) -> int:
     )
 
 
-def models_dir(settings: Settings) -> Path:
-    return settings.data_dir / MODELS_FOLDER
-
-
 def build_users(settings: Settings, ledger: Ledger, hasher: BcryptHasher) -> Users:
     return Users(
         ledger=ledger,
@@ -124,7 +118,7 @@ def build_users(settings: Settings, ledger: Ledger, hasher: BcryptHasher) -> Use
 def build_engine(settings: Settings) -> OnnxEngine:
     return OnnxEngine(
         OnnxEngineSettings(
-            models_dir=models_dir(settings),
+            models_dir=settings.prepared_models_dir,
             provider=settings.inference_provider.value,
             require_provider=(
                 settings.is_production and settings.inference_provider is Provider.CUDA

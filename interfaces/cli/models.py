@@ -28,10 +28,9 @@ def _prepare(options: argparse.Namespace) -> int:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     from infrastructure.onnx.prepare import prepare_model
-    from interfaces.composition import models_dir
 
     settings = settings_from(options)
-    folder = models_dir(settings)
+    folder = settings.prepared_models_dir
     folder.mkdir(parents=True, exist_ok=True)
     console = Console(file=sys.stdout)
     columns = (TextColumn("  {task.description}"), BarColumn(), TaskProgressColumn())
