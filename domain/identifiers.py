@@ -1,6 +1,7 @@
 """Stream ids. Where a stream belongs to a value, its id is a UUIDv5 of that value, so that its
 first version can be written once: that is the uniqueness rule, and it needs no index."""
 
+import unicodedata
 from uuid import UUID, uuid5
 
 # A UUIDv4 drawn once for this project; changing it would orphan every derived stream.
@@ -17,7 +18,9 @@ def username_claim_id(username: str) -> UUID:
 
 
 def email_claim_id(email: str) -> UUID:
-    return uuid5(NAMESPACE, f"email:{email.casefold()}")
+    """The same for every way in which keyboards write one address (NFKC) and for any case."""
+    written = unicodedata.normalize("NFKC", email).casefold()
+    return uuid5(NAMESPACE, f"email:{written}")
 
 
 def idempotency_claim_id(owner_id: UUID, key: str) -> UUID:

@@ -118,6 +118,7 @@ class IdempotencyKey:
 
 
 def abandon(state: IdempotencyState, *, reason: str, now: datetime) -> CommandAbandoned:
+    assert state.running is not None, "only a running command is abandoned"
     return CommandAbandoned(**header(state.id, state.version + 1, now), reason=reason)
 
 

@@ -1,6 +1,7 @@
 """Every rule of a conversation.
 
 - It belongs to the user who started it; for anybody else it does not exist.
+- A prompt is a message that a person can read, of at most MESSAGE_CHARACTERS_MAX.
 - A deleted conversation takes no prompts and no new name, but an answer under way still lands.
 - An answer, or its failure, is recorded once for a prompt that is open.
 """
@@ -14,7 +15,7 @@ from domain.conversations import events as e
 from domain.conversations.state import ConversationState, Exchange
 from domain.errors import ConversationNotFound, HoldNotOpen
 from domain.events import Header, header
-from domain.text import TITLE_CHARACTERS_MAX, check_text
+from domain.text import MESSAGE_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, check_text
 
 _TITLE_FROM_PROMPT_CHARACTERS = 60
 
@@ -65,18 +66,22 @@ def title_from_prompt(text: str) -> str:
 def _submit(
     command: c.SubmitPrompt, state: ConversationState | None, now: datetime
 ) -> tuple[e.ConversationEvent, ...]:
+    text = check_text(
+        command.text, field="message", characters_max=MESSAGE_CHARACTERS_MAX, lines=True
+    )
     started: tuple[e.ConversationEvent, ...] = ()
     if state is None:
         version = 1
         first = e.ConversationStarted(
             **header(command.conversation_id, version, now),
             user_id=command.user_id,
-            title=title_from_prompt(command.text),
+            title=title_from_prompt(text),
             model=command.model,
         )
         started = (first,)
     else:
         _check_not_deleted(_owned(state, command.user_id))
+        assert state.open_exchange(command.response_id) is None, "response ids are fresh"
         version = state.version
     submitted = e.PromptSubmitted(
         **header(command.conversation_id, version + 1, now),
@@ -85,7 +90,7 @@ def _submit(
         response_id=command.response_id,
         hold_id=command.hold_id,
         idempotency_claim_id=command.idempotency_claim_id,
-        text=command.text,
+        text=text,
         model=command.model,
         max_tokens=command.max_tokens,
         temperature=command.temperature,

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import assert_never
 
 from domain.errors import SessionEnded
-from domain.events import Header, header
+from domain.events import Header, check_zone, header
 from domain.sessions import commands as c
 from domain.sessions import events as e
 from domain.sessions.state import SessionState
@@ -26,7 +26,7 @@ def decide(
         opened = e.SessionOpened(
             **header(command.session_id, 1, now),
             user_id=command.user_id,
-            expires_at=command.expires_at,
+            expires_at=_in_the_future(command.expires_at, now),
         )
         return (opened,)
     if state is None or not state.is_live(now):
@@ -38,13 +38,18 @@ def decide(
             rotated = e.SessionRotated(
                 **_next(state, now),
                 generation=state.generation + 1,
-                expires_at=command.expires_at,
+                expires_at=_in_the_future(command.expires_at, now),
             )
             return (rotated,)
         case c.RevokeSession():
             return (e.SessionRevoked(**_next(state, now), reason=command.reason),)
         case _:
             assert_never(command)
+
+
+def _in_the_future(expires_at: datetime, now: datetime) -> datetime:
+    assert check_zone(expires_at) > now, "a session ends in the future"
+    return expires_at
 
 
 def _next(state: SessionState, now: datetime) -> Header:

@@ -1,0 +1,173 @@
+"""Given these events, when this command, then these events or this refusal; and a machine that
+refreshes with every token that was ever handed out."""
+
+from datetime import datetime, timedelta
+from functools import reduce
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
+
+from domain.errors import SessionEnded
+from domain.sessions import commands as c
+from domain.sessions import events as e
+from domain.sessions.decider import REASON_REUSED, decide
+from domain.sessions.state import SessionState, evolve
+from tests.domain.given import NOW, USER, an_id, in_days
+
+SESSION = an_id("session")
+OPEN = c.OpenSession(session_id=SESSION, user_id=USER, expires_at=in_days(7))
+LOGOUT = c.RevokeSession(reason="logout")
+
+
+def rotate(generation: int) -> c.RotateSession:
+    return c.RotateSession(generation=generation, expires_at=in_days(14))
+
+
+def after(*commands: c.SessionCommand, at: datetime = NOW) -> SessionState:
+    state: SessionState | None = None
+    for command in (OPEN, *commands):
+        state = reduce(evolve, decide(command, state, at), state)
+    assert state is not None
+    return state
+
+
+def test_a_session_opens_with_its_first_refresh_token() -> None:
+    (opened,) = decide(OPEN, None, NOW)
+    assert opened == e.SessionOpened(
+        originator_id=SESSION,
+        originator_version=1,
+        timestamp=NOW,
+        user_id=USER,
+        expires_at=in_days(7),
+    )
+    assert after().generation == 1
+    assert after().is_live(NOW)
+
+
+def test_a_refresh_token_is_exchanged_for_the_next_and_lives_longer() -> None:
+    (rotated,) = decide(rotate(1), after(), NOW)
+    assert isinstance(rotated, e.SessionRotated)
+    assert (rotated.generation, rotated.expires_at) == (2, in_days(14))
+    state = after(rotate(1), rotate(2))
+    assert (state.generation, state.expires_at) == (3, in_days(14))
+
+
+@pytest.mark.parametrize("generation", [0, 1, 3, 99])
+def test_a_token_of_any_other_generation_ends_the_whole_session(generation: int) -> None:
+    (revoked,) = decide(rotate(generation), after(rotate(1)), NOW)
+    assert isinstance(revoked, e.SessionRevoked)
+    assert revoked.reason == REASON_REUSED
+    ended = after(rotate(1), rotate(generation))
+    assert not ended.is_live(NOW)
+    with pytest.raises(SessionEnded, match="sign in again"):
+        decide(rotate(2), ended, NOW)
+
+
+def test_a_session_is_revoked_and_says_why() -> None:
+    (revoked,) = decide(LOGOUT, after(), NOW)
+    assert isinstance(revoked, e.SessionRevoked)
+    assert revoked.reason == "logout"
+
+
+@pytest.mark.parametrize("command", [rotate(1), LOGOUT])
+def test_a_session_that_ended_takes_no_commands(command: c.SessionCommand) -> None:
+    with pytest.raises(SessionEnded):
+        decide(command, after(LOGOUT), NOW)
+
+
+@pytest.mark.parametrize("command", [rotate(1), LOGOUT])
+def test_a_session_that_never_was_has_ended(command: c.SessionCommand) -> None:
+    with pytest.raises(SessionEnded):
+        decide(command, None, NOW)
+
+
+def test_a_session_ends_at_its_time_and_not_before() -> None:
+    assert decide(rotate(1), after(), in_days(6.999))
+    with pytest.raises(SessionEnded):
+        decide(rotate(1), after(), in_days(7))
+
+
+def test_a_session_id_is_used_once() -> None:
+    with pytest.raises(AssertionError, match="session ids are fresh"):
+        decide(OPEN, after(), NOW)
+
+
+def test_a_session_that_would_never_be_live_is_a_broken_caller() -> None:
+    with pytest.raises(AssertionError, match="a session ends in the future"):
+        decide(OPEN, None, OPEN.expires_at)
+    with pytest.raises(AssertionError, match="a session ends in the future"):
+        decide(c.RotateSession(generation=1, expires_at=NOW), after(), NOW)
+
+
+def test_an_expiry_without_a_zone_is_a_broken_caller() -> None:
+    naive = c.OpenSession(
+        session_id=SESSION, user_id=USER, expires_at=in_days(7).replace(tzinfo=None)
+    )
+    with pytest.raises(AssertionError, match="carry their zone"):
+        decide(naive, None, NOW)
+
+
+class SessionLife(RuleBasedStateMachine):
+    """The naive session is one number: the only token that is good, or none."""
+
+    tokens: Bundle[int] = Bundle("tokens")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.good: int | None = 1
+        self.ends_at = self.now + timedelta(days=3)
+        opening = c.OpenSession(session_id=SESSION, user_id=USER, expires_at=self.ends_at)
+        (opened,) = decide(opening, None, self.now)
+        self.state = evolve(None, opened)
+        self.exchanged: list[int] = []
+
+    @initialize(target=tokens)
+    def first_token(self) -> int:
+        return self.state.generation
+
+    @rule(target=tokens, token=tokens)
+    def refresh(self, token: int) -> int | MultipleResults[int]:
+        until = self.now + timedelta(days=3)
+        command = c.RotateSession(generation=token, expires_at=until)
+        if self.good is None or self.now >= self.ends_at:
+            with pytest.raises(SessionEnded):
+                decide(command, self.state, self.now)
+            return multiple()
+        (event,) = decide(command, self.state, self.now)
+        self.state = evolve(self.state, event)
+        if token != self.good:
+            assert isinstance(event, e.SessionRevoked)
+            self.good = None
+            return multiple()
+        assert isinstance(event, e.SessionRotated)
+        self.exchanged.append(token)
+        self.good, self.ends_at = event.generation, until
+        return event.generation
+
+    @rule(days=st.sampled_from([0.5, 1, 2, 4]))
+    def time_passes(self, days: float) -> None:
+        self.now += timedelta(days=days)
+
+    @invariant()
+    def no_token_was_good_twice(self) -> None:
+        assert len(self.exchanged) == len(set(self.exchanged))
+
+    @invariant()
+    def the_session_is_live_exactly_while_a_token_is_good(self) -> None:
+        alive = self.good is not None and self.now < self.ends_at
+        assert self.state.is_live(self.now) is alive
+
+
+SessionLife.TestCase.settings = settings(max_examples=60, stateful_step_count=20)
+test_a_refresh_token_is_good_once = SessionLife.TestCase
