@@ -60,22 +60,24 @@ def generate(
     tokens_max = min(request.max_tokens, request.prompt.max_tokens)
     if tokens_max < 1:
         raise InferenceError("max_tokens must be at least 1")
-    if not request.prompt.token_ids:
-        raise InferenceError("the prompt is empty")
-    if len(request.prompt.token_ids) + tokens_max > model.context_tokens:
+    ids = request.prompt.token_ids
+    # The embedding kernel does not check its indices, so they are checked here.
+    if not ids or min(ids) < 0 or max(ids) >= model.session.vocab_size:
+        raise InferenceError("the prompt is empty or holds tokens that the model does not know")
+    if len(ids) + tokens_max > model.context_tokens:
         raise InferenceError(
             f"prompt and max_tokens take more than the window of {model.context_tokens} tokens"
         )
     check = watch.started()
     started = time.perf_counter()
-    for _ in model.session.prefill(request.prompt.token_ids, room_for=tokens_max):
+    for _ in model.session.prefill(ids, room_for=tokens_max):
         check()
     prefilled = time.perf_counter()
     answer = _decode(model, request, tokens_max, emit, check)
     return Completion(
         text=answer.text,
         finish_reason=answer.finish_reason,
-        prompt_tokens=len(request.prompt.token_ids),
+        prompt_tokens=len(ids),
         completion_tokens=answer.tokens,
         seed=answer.seed,
         manifest_hash=model.manifest_hash,

@@ -31,14 +31,17 @@ Progress = Callable[[float, str], None]
 POSITIONS_MAX = 4096
 
 # The GGUF file (253 MB), the graph (294 MB), the tokenizer (14 MB) and the terms.
-_DISK_BYTES = 600_000_000
+DISK_BYTES = 600_000_000
 _LOCK_TIMEOUT_S = 600
 _LICENCE_FILES = ("GEMMA_TERMS.html", "NOTICE.md")
 
 
-def prepare_model(name: str, models_dir: Path, on_progress: Progress) -> Manifest:
+def prepare_model(
+    name: str, models_dir: Path, on_progress: Progress, *, disk_bytes: int = DISK_BYTES
+) -> Manifest:
     """Make the model ready for the engine, or find that it is (sizes are compared).
 
+    disk_bytes: free space that must be there before anything is written.
     on_progress gets the fraction done and a sentence for the user. Takes about 10 s and 400 MB
     of memory; a service had better run it in a process of its own.
 
@@ -54,11 +57,11 @@ def prepare_model(name: str, models_dir: Path, on_progress: Progress) -> Manifes
         on_progress(1.0, f"{entry.title} is ready.")
         return ready
     try:
-        return _prepare_locked(entry, models_dir, on_progress)
+        return _prepare_locked(entry, models_dir, on_progress, disk_bytes)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             free = shutil.disk_usage(models_dir).free
-            raise NotEnoughDisk(models_dir, needed_bytes=_DISK_BYTES, free_bytes=free) from error
+            raise NotEnoughDisk(models_dir, needed_bytes=disk_bytes, free_bytes=free) from error
         raise PreparationError(
             f"{entry.title} cannot be prepared in {models_dir}: {error.strerror or error}"
         ) from error
@@ -80,7 +83,9 @@ def _is_current(manifest: Manifest) -> bool:
     return made_by == (GRAPH_VERSION, TEMPLATE_VERSION)
 
 
-def _prepare_locked(entry: CatalogueEntry, models_dir: Path, on_progress: Progress) -> Manifest:
+def _prepare_locked(
+    entry: CatalogueEntry, models_dir: Path, on_progress: Progress, disk_bytes: int
+) -> Manifest:
     from filelock import FileLock, Timeout
 
     models_dir.mkdir(parents=True, exist_ok=True)
@@ -94,8 +99,8 @@ def _prepare_locked(entry: CatalogueEntry, models_dir: Path, on_progress: Progre
             temporary = models_dir / f".{entry.name}.preparing"
             shutil.rmtree(temporary, ignore_errors=True)
             free = shutil.disk_usage(models_dir).free
-            if free < _DISK_BYTES:
-                raise NotEnoughDisk(models_dir, needed_bytes=_DISK_BYTES, free_bytes=free)
+            if free < disk_bytes:
+                raise NotEnoughDisk(models_dir, needed_bytes=disk_bytes, free_bytes=free)
             temporary.mkdir()
             try:
                 manifest = _fill(entry, temporary, on_progress)

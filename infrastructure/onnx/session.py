@@ -92,6 +92,10 @@ class GemmaSession:
         return row
 
     @property
+    def vocab_size(self) -> int:
+        return self._config.vocab_size
+
+    @property
     def length(self) -> int:
         """Tokens in the buffer."""
         return self._length

