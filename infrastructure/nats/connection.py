@@ -1,0 +1,128 @@
+"""Connections that relay and projector work on. None of them mends itself: whoever uses one
+starts again from a known position when it breaks."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import BadRequestError
+from psycopg import AsyncConnection
+
+from infrastructure.nats.settings import ProjectionSettings
+
+# A message's headers and JetStream's own framing.
+_HEADER_BYTES = 4096
+# Many forms of statements, each with a few types of arrays.
+_PREPARED_MAX = 400
+
+
+@dataclass(frozen=True)
+class NatsConnection:
+    """payload_bytes_max: what the server takes in one message. closed: set when it is over."""
+
+    client: Client
+    jetstream: JetStreamContext
+    payload_bytes_max: int
+    closed: asyncio.Event
+
+
+@asynccontextmanager
+async def nats_connection(
+    url: str, *, name: str, settings: ProjectionSettings
+) -> AsyncIterator[NatsConnection]:
+    """url: one server, or several with commas between. Raises OSError, TimeoutError or
+    nats.errors.Error."""
+    closed = asyncio.Event()
+
+    async def on_closed() -> None:
+        closed.set()
+
+    client = Client()
+    try:
+        async with asyncio.timeout(settings.connect_timeout_s):
+            await client.connect(
+                [server.strip() for server in url.split(",")],
+                name=name,
+                allow_reconnect=False,
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
+                connect_timeout=settings.connect_timeout_s,
+                ping_interval=10,
+                error_cb=_ignore,
+                closed_cb=on_closed,
+            )
+        yield NatsConnection(
+            client=client,
+            jetstream=client.jetstream(timeout=settings.ack_timeout_s),
+            payload_bytes_max=client.max_payload - _HEADER_BYTES,
+            closed=closed,
+        )
+    finally:
+        await client.close()
+
+
+async def ensure_stream(jetstream: JetStreamContext, settings: ProjectionSettings) -> None:
+    """Make the stream, or bring its bounds up to the settings."""
+    config = StreamConfig(
+        name=settings.stream,
+        subjects=[settings.subject],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        # PostgreSQL has everything: what falls out here is read from there.
+        discard=DiscardPolicy.OLD,
+        max_age=settings.stream_age_s_max,
+        max_bytes=settings.stream_bytes_max,
+        num_replicas=settings.stream_replicas,
+        duplicate_window=min(120.0, settings.stream_age_s_max),
+    )
+    try:
+        await jetstream.add_stream(config)
+    except BadRequestError:  # it is there with other bounds
+        await jetstream.update_stream(config)
+
+
+async def database_connection(
+    service_url: str, *, name: str, settings: ProjectionSettings
+) -> AsyncConnection[Any]:
+    """In autocommit. Raises psycopg.OperationalError."""
+    connection = await AsyncConnection.connect(
+        service_url,
+        autocommit=True,
+        application_name=name,
+        connect_timeout=settings.connect_timeout_s,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        prepare_threshold=1,
+    )
+    connection.prepared_max = _PREPARED_MAX
+    return connection
+
+
+async def become_leader(
+    connection: AsyncConnection[Any],
+    lock: int,
+    settings: ProjectionSettings,
+    *,
+    on_standby: Callable[[], None],
+) -> None:
+    """Returns as the only one with this lock, which lasts as long as the connection."""
+    # A leader that vanished from the network is noticed, so that another can take over.
+    await connection.execute("SET tcp_keepalives_idle = 10")
+    await connection.execute("SET tcp_keepalives_interval = 5")
+    await connection.execute("SET tcp_keepalives_count = 3")
+    while True:
+        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (lock,))
+        if await cursor.fetchone() == (True,):
+            return
+        on_standby()
+        await asyncio.sleep(settings.leader_retry_s)
+
+
+async def _ignore(error: Exception) -> None:
+    """The failure is raised where the connection is used; here it would be said twice."""

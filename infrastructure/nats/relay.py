@@ -1,0 +1,167 @@
+"""Publishes the committed events, in order, to JetStream.
+
+One relay at a time works for a database; it holds an advisory lock. Where it stops, another goes
+on from the stream's own last message. What it publishes twice, or not at all, readers notice by
+the positions in the messages.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import structlog
+from nats.js.api import PubAck
+from nats.js.errors import NotFoundError
+from psycopg import AsyncConnection
+
+from infrastructure.nats.condition import Condition, State, keep_running
+from infrastructure.nats.connection import (
+    NatsConnection,
+    become_leader,
+    database_connection,
+    ensure_stream,
+    nats_connection,
+)
+from infrastructure.nats.messages import PackedEvents, pack, unpack
+from infrastructure.nats.settings import ProjectionSettings
+from infrastructure.postgres.log_reader import COMMIT_CHANNEL, ReadBounds, read_head, read_log
+
+log = structlog.get_logger()
+
+# Any number, as long as every version of the service uses the same.
+RELAY_LOCK = 7_203_554_002
+
+
+class Relay:
+    """position: of the last event handed to JetStream."""
+
+    def __init__(self, service_url: str, nats_url: str, settings: ProjectionSettings) -> None:
+        self._service_url = service_url
+        self._nats_url = nats_url
+        self._settings = settings
+        self._bounds = ReadBounds(
+            events_max=settings.message_events_max, bytes_max=settings.message_bytes_max
+        )
+        self.condition = Condition("relay")
+        self.position = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await keep_running(
+            self._session,
+            self.condition,
+            backoff_s_min=self._settings.backoff_s_min,
+            backoff_s_max=self._settings.backoff_s_max,
+        )
+
+    async def _session(self) -> None:
+        settings = self._settings
+        async with await database_connection(
+            self._service_url, name="chatledger relay", settings=settings
+        ) as database:
+            await become_leader(
+                database,
+                RELAY_LOCK,
+                settings,
+                on_standby=lambda: self.condition.enter(State.STANDBY),
+            )
+            async with nats_connection(
+                self._nats_url, name="chatledger relay", settings=settings
+            ) as nats:
+                await ensure_stream(nats.jetstream, settings)
+                await database.execute(f"LISTEN {COMMIT_CHANNEL}".encode())
+                self.position = await self._resume(database, nats)
+                self.condition.enter(State.WORKING)
+                publisher = Publisher(nats, settings)
+                try:
+                    while not nats.closed.is_set():
+                        await self._publish_waiting(database, publisher)
+                        await self._wait_for_commit(database)
+                    raise ConnectionError("the connection to NATS was closed")
+                finally:
+                    publisher.give_up()
+
+    async def _publish_waiting(
+        self, database: AsyncConnection[Any], publisher: "Publisher"
+    ) -> None:
+        while events := await read_log(database, after=self.position, bounds=self._bounds):
+            await publisher.publish(
+                *pack(events, previous=self.position, bytes_max=publisher.payload_bytes_max)
+            )
+            self.position = events[-1].position
+        publisher.check()
+
+    async def _wait_for_commit(self, database: AsyncConnection[Any]) -> None:
+        """Notifications that came since the last wait end it at once."""
+        async for _ in database.notifies(timeout=self._settings.poll_s, stop_after=1):
+            pass
+
+    async def _resume(self, database: AsyncConnection[Any], nats: NatsConnection) -> int:
+        """The position after which to publish. An empty stream starts at the log's end: whoever
+        reads it has read the log before."""
+        stream = self._settings.stream
+        try:
+            message = await nats.jetstream.get_last_msg(stream, self._settings.subject)
+        except NotFoundError:
+            return await read_head(database)
+        last = unpack(message.data or b"")
+        if await self._is_in_log(database, last):
+            return last.last
+        # The database was restored, or is another one. With the stream goes what JetStream
+        # remembers of message ids, under which new events would be dropped as known.
+        log.warning("stream_is_of_another_log", stream=stream, stream_position=last.last)
+        await nats.jetstream.delete_stream(stream)
+        await ensure_stream(nats.jetstream, self._settings)
+        return await read_head(database)
+
+    async def _is_in_log(self, database: AsyncConnection[Any], message: PackedEvents) -> bool:
+        found = await read_log(
+            database, after=message.last - 1, until=message.last, bounds=self._bounds
+        )
+        return bool(found) and (not message.events or message.events[-1] == found[0])
+
+
+class Publisher:
+    """Publishes without waiting for each acknowledgement, and notices when one fails or is
+    overdue. After that it must not be used again."""
+
+    def __init__(self, nats: NatsConnection, settings: ProjectionSettings) -> None:
+        self._nats = nats
+        self._settings = settings
+        self._clock = asyncio.get_running_loop().time
+        self._pending: deque[tuple[float, asyncio.Future[PubAck]]] = deque()
+
+    @property
+    def payload_bytes_max(self) -> int:
+        return self._nats.payload_bytes_max
+
+    async def publish(self, message_id: str, body: bytes) -> None:
+        """Raises nats.errors.Error, or TimeoutError for an acknowledgement that is overdue."""
+        self.check()
+        if len(self._pending) >= self._settings.unacknowledged_max:
+            async with asyncio.timeout(self._settings.ack_timeout_s):
+                await asyncio.wait([self._pending[0][1]])
+            self.check()
+        future = await self._nats.jetstream.publish_async(
+            self._settings.subject,
+            body,
+            stream=self._settings.stream,
+            headers={"Nats-Msg-Id": message_id},
+        )
+        self._pending.append((self._clock(), future))
+
+    def check(self) -> None:
+        """Raises what `publish` raises."""
+        while self._pending and self._pending[0][1].done():
+            self._pending.popleft()[1].result()
+        if self._pending:
+            sent_at_s = self._pending[0][0]
+            if self._clock() - sent_at_s > self._settings.ack_timeout_s:
+                raise TimeoutError("JetStream did not acknowledge in time")
+
+    def give_up(self) -> None:
+        for _, future in self._pending:
+            if future.done() and not future.cancelled():
+                future.exception()  # taken note of: another failure ended this session first
+            future.cancel()
+        self._pending.clear()

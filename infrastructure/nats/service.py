@@ -1,0 +1,83 @@
+"""Relay and projector as one service of a process."""
+
+import asyncio
+from dataclasses import dataclass
+
+from infrastructure.nats.condition import Condition, State
+from infrastructure.nats.inbox import Inbox
+from infrastructure.nats.projector import Projector
+from infrastructure.nats.relay import Relay
+from infrastructure.nats.settings import ProjectionSettings
+from infrastructure.nats.subscription import Subscription
+from infrastructure.postgres.position_board import PositionBoard
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartStatus:
+    """last_error: of the latest failure, also where it has passed."""
+
+    state: State
+    last_error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionStatus:
+    """stream_position: what this process's relay has published; it is 0 where another process's
+    relay works. positions: of each projection, where this process's projector works."""
+
+    relay: PartStatus
+    subscription: PartStatus
+    projector: PartStatus
+    stream_position: int
+    positions: dict[str, int]
+
+
+class ProjectionService:
+    """Neither start() nor stop() needs any server to be there: what is away is waited for. Any
+    number of processes may run one for the same database; one of them does the work.
+
+    board: where queries of this process wait for their position.
+    """
+
+    def __init__(
+        self,
+        service_url: str,
+        nats_url: str,
+        settings: ProjectionSettings,
+        board: PositionBoard | None = None,
+    ) -> None:
+        self.board = board or PositionBoard()
+        inbox = Inbox(events_max=settings.inbox_events_max)
+        self._relay = Relay(service_url, nats_url, settings)
+        self._subscription = Subscription(nats_url, settings, inbox)
+        self._projector = Projector(
+            service_url, settings, inbox=inbox, subscription=self._subscription, board=self.board
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        assert not self._tasks, "started once"
+        self._tasks = [
+            asyncio.create_task(part.run(), name=type(part).__name__)
+            for part in (self._relay, self._subscription, self._projector)
+        ]
+
+    async def stop(self) -> None:
+        """What is being written is finished or rolled back."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def status(self) -> ProjectionStatus:
+        return ProjectionStatus(
+            relay=_part(self._relay.condition),
+            subscription=_part(self._subscription.condition),
+            projector=_part(self._projector.condition),
+            stream_position=self._relay.position,
+            positions=dict(self._projector.positions),
+        )
+
+
+def _part(condition: Condition) -> PartStatus:
+    return PartStatus(state=condition.state, last_error=condition.last_error)
