@@ -2,13 +2,13 @@
 application."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import structlog
-from infrastructure.nats.projection_service import ProjectionService
 
 from application.accounts import Accounts
 from application.chat import ChatProcess
@@ -22,6 +22,8 @@ from application.users import UserPolicy, Users
 from domain.users.events import UserRole
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
+from infrastructure.nats.service import ProjectionService
+from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.position_board import PositionBoard
@@ -163,10 +165,10 @@ async def open_services(settings: Settings, endpoints: Endpoints) -> AsyncIterat
         await read_models.start()
         stack.push_async_callback(read_models.stop)
         projections = ProjectionService(
-            service_url=endpoints.service_url,
-            nats_url=endpoints.nats_url,
-            stream=settings.nats_stream,
-            board=board,
+            endpoints.service_url,
+            endpoints.nats_url,
+            ProjectionSettings(stream=settings.nats_stream),
+            board,
         )
         await projections.start()
         stack.push_async_callback(projections.stop)
@@ -235,8 +237,8 @@ def _build_sweeper(settings: Settings, ledger: Ledger, read_models: PostgresRead
     )
 
 
-def _run_in_background(stack: AsyncExitStack, work: object) -> None:
-    task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
 
     async def stop() -> None:
         task.cancel()

@@ -1,12 +1,13 @@
 """What is well and what is not, in sentences for the operator."""
 
-from infrastructure.nats.projection_service import ProjectionService
-
 from application.inference import InferenceEngine, ModelState
 from application.read_models import ReadModels
+from infrastructure.nats.condition import State
+from infrastructure.nats.service import PartStatus, ProjectionService
 from interfaces.http.services import Component
 
 _CAN_ANSWER = {ModelState.READY, ModelState.LOADING, ModelState.PREPARED}
+_WELL = {State.WORKING, State.STANDBY}
 
 
 class Health:
@@ -24,23 +25,20 @@ class Health:
         self._default_model = default_model
 
     async def components(self) -> list[Component]:
-        return [await self._database(), self._projection(), self._relay(), self._model()]
+        status = self._projections.status()
+        relay = _component("relay", status.relay)
+        return [
+            await self._database(),
+            _component("projector", status.projector),
+            # Without NATS the read models are fed from PostgreSQL, so messages can be taken.
+            Component(name=relay.name, healthy=True, detail=relay.detail),
+            self._model(),
+        ]
 
     async def _database(self) -> Component:
         healthy = await self._read_models.ping()
         detail = "PostgreSQL answers" if healthy else "PostgreSQL does not answer"
         return Component(name="database", healthy=healthy, detail=detail)
-
-    def _projection(self) -> Component:
-        status = self._projections.status()
-        return Component(
-            name="projections", healthy=status.projecting, detail=status.projection_detail
-        )
-
-    def _relay(self) -> Component:
-        # Without NATS the read models are fed from PostgreSQL, so messages can still be taken.
-        status = self._projections.status()
-        return Component(name="relay", healthy=True, detail=status.relay_detail)
 
     def _model(self) -> Component:
         for card in self._engine.models():
@@ -53,3 +51,10 @@ class Health:
         return Component(
             name=f"model {self._default_model}", healthy=False, detail="not in the catalogue"
         )
+
+
+def _component(name: str, part: PartStatus) -> Component:
+    healthy = part.state in _WELL
+    # What went wrong before is in the log; here it would look like a present fault.
+    error = "" if healthy or part.last_error is None else f" ({part.last_error})"
+    return Component(name=name, healthy=healthy, detail=f"{part.state.value}{error}")

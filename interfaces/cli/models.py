@@ -42,5 +42,5 @@ def _prepare(options: argparse.Namespace) -> int:
 
         manifest = prepare_model(options.name, folder, show)
     if not console.is_terminal:
-        print(f"  {options.name} is prepared, manifest {manifest.manifest_hash[:12]}")
+        print(f"  {options.name} is prepared, manifest {manifest.hash[:12]}")
     return 0
