@@ -136,7 +136,7 @@ def _posting_lines(event_type: type[Event]) -> Iterator[str]:
     if not issubclass(event_type, MoneyEvent):
         return
     choices = {
-        field.name: list(cast("type[Enum]", value))
+        field.name: list(value)
         for field in fields_of(event_type)
         for value in field.values
         if issubclass(value, Enum) and field.type_text == value.__name__
