@@ -6,6 +6,7 @@ import pytest
 
 from domain.accounts import commands as c
 from domain.accounts import events as e
+from domain.accounts.state import evolve
 from domain.errors import HoldNotExpired, HoldNotOpen
 from tests.domain.given import (
     ACCOUNT,
@@ -138,3 +139,9 @@ def test_a_hold_that_never_was_cannot_end(ending: c.AccountCommand) -> None:
     account = Account.with_events_of(purchase(10))
     with pytest.raises(HoldNotOpen):
         account.when(ending)
+
+
+def test_a_fold_never_rejects_history_even_where_the_rules_would() -> None:
+    account = Account.with_events_of(purchase(10), hold(4))
+    (released,) = account.when(release())
+    assert evolve(account.opened, released) == account.opened

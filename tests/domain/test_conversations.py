@@ -178,6 +178,13 @@ def test_a_prompt_that_is_no_message_is_refused(text: str) -> None:
     assert refusal.value.field == "message"
 
 
+def test_a_fold_never_rejects_history_even_where_the_rules_would() -> None:
+    state = after(prompt())
+    (generated,) = decide(answer(), state, NOW)
+    once = evolve(state, generated)
+    assert evolve(once, generated) == once
+
+
 def test_a_response_id_is_used_once() -> None:
     with pytest.raises(AssertionError, match="response ids are fresh"):
         decide(prompt(), after(prompt()), NOW)

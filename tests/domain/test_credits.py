@@ -97,6 +97,7 @@ def test_an_amount_is_read_as_it_is_meant(sent: str | int | Decimal, amount_micr
         "1e",
         "--1",
         "1 000",
+        "1e99999999999999999999",
     ],
 )
 def test_what_is_no_number_is_refused(sent: str) -> None:
