@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
 
 from markupsafe import Markup
 
 from interfaces.ui.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut, UiError
-from interfaces.ui.formats import credits_phrase, credits_text, price_phrase
+from interfaces.ui.formats import credits_text, price_phrase, sentence
 from interfaces.ui.wire import Balance, Model, PerMessage
 
 EMPTY = Markup("")
@@ -59,6 +57,8 @@ _ADVICE = {
     "rate_limited": "warning",
     "too_many_attempts": "warning",
     "model_unavailable": "warning",
+    "engine_busy": "warning",
+    "read_model_behind": "warning",
     "insufficient_credits": "warning",
 }
 
@@ -75,21 +75,23 @@ def notice_of(error: UiError) -> Notice:
     assert isinstance(error, ApiProblem)
     kind = _ADVICE.get(error.code, "error")
     if error.code == "insufficient_credits":
-        return Notice(kind=kind, text=error.detail, actions=(("Top up credits", "topup"),))
-    text = error.detail
+        return Notice(
+            kind=kind, text=sentence(error.detail), actions=(("Top up credits", "topup"),)
+        )
+    text = sentence(error.detail)
     if error.fields:
         text = " ".join(_field_sentence(name, detail) for name, detail in error.fields)
-    if error.retry_after_s:
+    if error.retry_after_s and "try again" not in text:
         text = f"{text} You can try again in {error.retry_after_s} s."
-    if error.status >= 500 and error.request_id and error.code != "model_unavailable":
-        text = f"{text} (request {error.request_id})"
-    return Notice(kind=kind, text=text)
+    if error.code == "internal_error" and error.request_id:
+        text = f"{text} Its request_id is {error.request_id}."
+    actions = (("Try again", "retry"),) if error.code == "read_model_behind" else ()
+    return Notice(kind=kind, text=text, actions=actions)
 
 
 def _field_sentence(name: str, detail: str) -> str:
     label = name.rpartition(".")[2].replace("_", " ").capitalize()
-    sentence = f"{label}: {detail}" if label else detail
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+    return sentence(f"{label}: {detail}" if label else detail)
 
 
 def credits_html(balance: Balance | None) -> str:
@@ -120,7 +122,7 @@ def model_note_html(model: Model | None) -> str:
     if model is None:
         return ""
     if not model.is_usable:
-        reason = model.detail or "It has not been prepared on this server."
+        reason = sentence(model.detail or "It has not been prepared on this server.")
         return str(
             Markup(
                 '<div class="cl-note cl-note-warning"><b>{}</b> cannot answer yet. {}</div>'
@@ -154,46 +156,3 @@ def models_html(models: list[Model]) -> str:
 def person_html(username: str | None) -> str:
     """Who is signed in."""
     return str(Markup('<span class="cl-person">{}</span>').format(username)) if username else ""
-
-
-_RECEIPT_LABELS = {
-    "model": "Model",
-    "cost": "Cost",
-    "held": "Held before the answer",
-    "released": "Given back",
-    "price": "Price",
-    "prompt_tokens": "Prompt tokens",
-    "completion_tokens": "Completion tokens",
-    "finish_reason": "Ended because",
-    "transaction_id": "Transaction",
-    "message_id": "Message",
-    "created_at": "Time",
-}
-_CREDIT_FIELDS = {"cost", "held", "released"}
-
-
-def receipt_html(receipt: dict[str, Any]) -> Markup:
-    """A receipt as a list of facts; facts this page has no name for keep their own."""
-    rows = []
-    for name, value in receipt.items():
-        if value is None or value == "" or (isinstance(value, list) and not value):
-            continue
-        label = _RECEIPT_LABELS.get(name) or name.replace("_", " ").capitalize()
-        text = _fact(name, value)
-        rows.append(Markup("<dt>{}</dt><dd>{}</dd>").format(label, text))
-    return Markup('<dl class="cl-receipt" aria-label="Receipt">{}</dl>').format(join(rows))
-
-
-def _fact(name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int | Decimal):
-        amount = Decimal(value)
-        return credits_phrase(amount) if name in _CREDIT_FIELDS else credits_text(amount)
-    if isinstance(value, dict):
-        return ", ".join(
-            f"{key.replace('_', ' ')} {_fact(key, item)}" for key, item in value.items()
-        )
-    if isinstance(value, list):
-        return "; ".join(_fact("", item) for item in value)
-    return str(value)

@@ -1,11 +1,10 @@
 """The transcript and the list of conversations as HTML."""
 
-from decimal import Decimal
-
 from markupsafe import Markup
 
-from interfaces.ui.draw import EMPTY, button, empty_state, join, receipt_html
-from interfaces.ui.formats import answer_facts, count_phrase, time_text
+from interfaces.ui.draw import EMPTY, button, empty_state, join
+from interfaces.ui.draw_receipt import receipt_html
+from interfaces.ui.formats import answer_facts, count_phrase, date_text
 from interfaces.ui.markdown import formatted, plain
 from interfaces.ui.page import Line, Tab
 from interfaces.ui.turn import Turn
@@ -58,18 +57,22 @@ def _waiting(turn: Turn) -> Markup:
 
 def _line_html(tab: Tab, line: Line, titles: dict[str, str]) -> Markup:
     if line.role == "user":
-        return _message("user", "You", plain(line.text))
+        return _message("user", "You", plain(line.text)) + _outcome(line)
     speaker = titles.get(line.model or "", line.model or "Model")
-    if line.status == "failed":
-        text = formatted(line.text) if line.text else EMPTY
-        failed = Markup(
-            '<p class="cl-failed">No answer: the model failed. Nothing was charged.</p>'
-        )
-        return _message("assistant", speaker, text + failed)
-    if line.status == "pending":
-        waiting = Markup('<p class="cl-waiting">This answer is still under way.</p>')
-        return _message("assistant", speaker, waiting, button("Look again", "reload"))
     return _message("assistant", speaker, formatted(line.text), _facts(tab, line))
+
+
+def _outcome(line: Line) -> Markup:
+    """What became of a question that has no answer."""
+    if line.status == "failed":
+        return Markup('<p class="cl-outcome cl-failed">{}</p>').format(
+            "There was no answer, and nothing was charged."
+        )
+    if line.status == "pending":
+        return Markup('<p class="cl-outcome cl-muted">{} {}</p>').format(
+            "The answer is still under way.", button("Look again", "reload")
+        )
+    return EMPTY
 
 
 def _facts(tab: Tab, line: Line) -> Markup:
@@ -113,7 +116,7 @@ def conversations_html(tab: Tab) -> str:
             one.conversation_id,
             Markup(' aria-current="true"') if one.conversation_id == tab.conversation_id else EMPTY,
             one.title or "Untitled",
-            f"{time_text(one.updated_at)} UTC · {count_phrase(one.message_count, 'message')}",
+            f"{date_text(one.updated_at)} · {count_phrase(one.message_count, 'message')}",
         )
         for one in tab.conversations
     )
@@ -134,7 +137,6 @@ def settled_line(turn: Turn) -> Line:
     """The answer of a turn that has ended well."""
     done = turn.done
     assert done is not None, "only a turn that is done has an answer"
-    latency = Decimal(done.latency_ms) if done.latency_ms is not None else None
     return Line(
         message_id=done.message_id,
         role="assistant",
@@ -142,5 +144,5 @@ def settled_line(turn: Turn) -> Line:
         model=done.model,
         cost=done.cost,
         completion_tokens=done.usage.completion_tokens,
-        latency_ms=latency,
+        latency_ms=done.latency_ms,
     )

@@ -5,7 +5,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from interfaces.ui.draw import EMPTY, button, empty_state, join, receipt_html
+from interfaces.ui.draw import EMPTY, button, empty_state, join
+from interfaces.ui.draw_receipt import receipt_html
 from interfaces.ui.formats import answer_facts, credits_phrase, credits_text, signed_text, time_text
 from interfaces.ui.markdown import formatted, plain
 from interfaces.ui.wire import HistoryItem, Package, Packages, Transaction

@@ -34,6 +34,15 @@ def credits_phrase(amount: Decimal) -> str:
     return f"{credits_text(amount)} {'credit' if amount == 1 else 'credits'}"
 
 
+def sentence(text: str) -> str:
+    """The API's words with a capital and a full stop, so that they read like the page's own."""
+    text = text.strip()
+    if not text:
+        return ""
+    text = text[0].upper() + text[1:]
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
 def count_phrase(count: int, noun: str) -> str:
     """``1 token``, ``45 tokens``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
@@ -45,7 +54,7 @@ def price_phrase(price: PerMessage | PerToken) -> str:
         return "free" if price.credits == 0 else f"{credits_phrase(price.credits)} a message"
     return (
         f"{credits_text(price.prompt_credits_per_1000)} in / "
-        f"{credits_text(price.completion_credits_per_1000)} out, credits per 1,000 tokens"
+        f"{credits_text(price.completion_credits_per_1000)} out per 1,000 tokens"
     )
 
 
@@ -61,14 +70,12 @@ def model_label(model: Model) -> str:
     return f"{model.title} — {price_phrase(model.price)}{_STATE_WORDS.get(model.state, '')}"
 
 
-def seconds_text(latency_ms: Decimal) -> str:
+def seconds_text(latency_ms: int) -> str:
     """``1234`` milliseconds as ``1.2 s``."""
     return f"{latency_ms / 1000:.1f} s"
 
 
-def answer_facts(
-    *, cost: Decimal | None, tokens: int | None, latency_ms: Decimal | None = None
-) -> str:
+def answer_facts(*, cost: Decimal | None, tokens: int | None, latency_ms: int | None = None) -> str:
     """The line under an answer: ``2 credits · 45 tokens · 1.2 s``."""
     facts = []
     if cost is not None:
@@ -86,6 +93,11 @@ def time_text(moment: str) -> str:
         return datetime.fromisoformat(moment).strftime("%-d %b %Y, %H:%M")
     except ValueError:
         return moment
+
+
+def date_text(moment: str) -> str:
+    """The day of an RFC 3339 time, in UTC: ``22 Nov 2026``. Anything else stays as it is."""
+    return time_text(moment).partition(",")[0]
 
 
 def read_amount(typed: str, *, smallest: Decimal, largest: Decimal) -> Decimal:

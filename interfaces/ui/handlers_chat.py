@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from decimal import Decimal
 
 import gradio as gr
 
@@ -99,17 +98,18 @@ class ChatHandlers:
                 **self._views.busy(tab, is_busy=False),
                 self._views.ui.prompt: turn.sending.text,
             }
-        if turn.started is None:
+        if turn.started is None and turn.done is None:
             return await self._never_started(visit, turn)
         notice: Notice | None = None
         if turn.done is not None:
+            tab.conversation_id = turn.done.conversation_id
             tab.lines += [_question(turn), settled_line(turn)]
         elif turn.stopped:
-            tab.lines += [_question(turn), await self._stopped_line(visit, turn)]
+            tab.lines += await self._stopped_lines(visit, turn)
         else:
             assert turn.error is not None
             is_lost = isinstance(turn.error, ApiUnreachable)
-            tab.lines += [_question(turn), _broken_line(turn, is_lost=is_lost)]
+            tab.lines.append(_question(turn, "pending" if is_lost else "failed"))
             notice = notice_of(turn.error)
             if is_lost:
                 notice = Notice(kind="error", text=_LOST, actions=(("Try again", "retry"),))
@@ -142,35 +142,32 @@ class ChatHandlers:
             self._views.ui.prompt: turn.sending.text,
         }
 
-    async def _stopped_line(self, visit: Visit, turn: Turn) -> Line:
-        """The part of the answer that was kept, once the API has booked it."""
-        assert turn.started is not None
+    async def _stopped_lines(self, visit: Visit, turn: Turn) -> list[Line]:
+        """The question and the part of the answer that was kept, once the API has booked it.
+
+        Before its first token an answer is not kept: then the question counts as unanswered.
+        """
+        started = turn.started
+        assert started is not None
         settings = self._page.settings
-        wanted, started = turn.started.message_id, turn.started
-        attempts = max(1, int(settings.settle_timeout_s / settings.settle_interval_s))
-        for _ in range(attempts):
+        for _ in range(max(1, int(settings.settle_timeout_s / settings.settle_interval_s))):
             try:
                 history = await self._page.api.get(
                     visit.session,
                     "/chat/history",
                     History,
                     conversation_id=started.conversation_id,
-                    limit=4,
+                    limit=2,
                 )
             except UiError:
                 break
-            item = next((one for one in history.items if one.message_id == wanted), None)
-            if item is not None and item.status != "pending":
-                line = Line.of(item)
-                return replace(line, text=line.text or turn.text, is_stopped=True)
+            newest = history.items[0] if history.items else None
+            if newest is not None and newest.message_id == started.message_id:
+                return [_question(turn), replace(Line.of(newest), is_stopped=True)]
+            if newest is not None and newest.role == "user" and newest.status == "failed":
+                return [_question(turn, "failed")]
             await asyncio.sleep(settings.settle_interval_s)
-        return Line(
-            message_id=wanted,
-            role="assistant",
-            text=turn.text,
-            model=turn.sending.model,
-            is_stopped=True,
-        )
+        return [_question(turn, "pending")]
 
     async def _balance(self, visit: Visit) -> Updates:
         """The credits as the API has them now; where it can't say, what is shown stays."""
@@ -181,17 +178,5 @@ class ChatHandlers:
         return self._views.balance(balance)
 
 
-def _question(turn: Turn) -> Line:
-    return Line(message_id="", role="user", text=turn.sending.text)
-
-
-def _broken_line(turn: Turn, *, is_lost: bool) -> Line:
-    assert turn.started is not None
-    return Line(
-        message_id=turn.started.message_id,
-        role="assistant",
-        text=turn.text,
-        model=turn.sending.model,
-        cost=None if is_lost else Decimal(0),
-        status="pending" if is_lost else "failed",
-    )
+def _question(turn: Turn, status: str = "answered") -> Line:
+    return Line(message_id="", role="user", text=turn.sending.text, status=status)

@@ -90,6 +90,10 @@ class ConversationHandlers:
         """Another model was picked: say what it is."""
         return self._views.model_note(self._page.visit(request).tab, name)
 
+    def come_back(self) -> Updates:
+        """The chat was chosen again: what was said about another tab is old."""
+        return self._views.notice(None)
+
     async def new_chat(self, request: gr.Request) -> Updates:
         """Put the open conversation away and show an empty one."""
         tab = self._page.visit(request).tab

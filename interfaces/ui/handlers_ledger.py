@@ -101,6 +101,7 @@ class LedgerHandlers:
         except UiError as error:
             return self._views.error(error, visit.tab)
         return {
+            **self._views.notice(None),
             ui.topup_mark: development_html(packages.development),
             ui.packages: packages_html(packages),
             ui.custom_group: gr.update(visible=packages.custom is not None),
@@ -166,12 +167,13 @@ class LedgerHandlers:
         tab.history = [*tab.history, *answer.items] if older else list(answer.items)
         tab.history_cursor = answer.next_cursor
         return {
+            **self._views.notice(None),
             self._views.ui.history_list: history_html(
                 tab.history,
                 tab.model_titles(),
                 is_filtered=bool(conversation_id or model or text.strip()),
                 has_more=tab.history_cursor is not None,
-            )
+            ),
         }
 
     async def _transactions(self, visit: Visit) -> Updates:
@@ -189,6 +191,7 @@ class LedgerHandlers:
             return self._views.error(error, tab)
         tab.next_transactions = answer.next_cursor
         return {
+            **self._views.notice(None),
             ui.transactions: transactions_html(answer.items, tab.receipts),
             ui.transactions_newer: gr.update(visible=len(tab.transaction_cursors) > 1),
             ui.transactions_older: gr.update(visible=answer.next_cursor is not None),

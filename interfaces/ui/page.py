@@ -14,10 +14,12 @@ from interfaces.ui.settings import UiSettings
 from interfaces.ui.turn import Sending, Turn
 from interfaces.ui.wire import Conversation, HistoryItem, Model
 
+CANCELLED = "cancelled"
+
 
 @dataclass(kw_only=True)
 class Line:
-    """One message of the transcript; ``latency_ms`` is known only for answers seen live."""
+    """One message of the transcript. A question has the status of its answer."""
 
     message_id: str
     role: str
@@ -25,7 +27,7 @@ class Line:
     model: str | None = None
     cost: Decimal | None = None
     completion_tokens: int | None = None
-    latency_ms: Decimal | None = None
+    latency_ms: int | None = None
     status: str = "answered"
     is_stopped: bool = False
 
@@ -39,7 +41,9 @@ class Line:
             model=item.model,
             cost=item.cost,
             completion_tokens=item.completion_tokens,
+            latency_ms=item.latency_ms,
             status=item.status,
+            is_stopped=item.finish_reason == CANCELLED,
         )
 
 

@@ -12,10 +12,11 @@ EVENT_BYTES_MAX = 4_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class ServerEvent:
-    """One dispatched event; ``data`` is the joined data lines."""
+    """One dispatched event; ``data`` is the joined data lines, ``id`` is empty where none came."""
 
     name: str
     data: str
+    id: str = ""
 
 
 class EventTooLong(Exception):
@@ -29,6 +30,7 @@ class EventParser:
         self._bytes_max = event_bytes_max
         self._rest = b""
         self._name = ""
+        self._id = ""
         self._data: list[str] = []
         self._size = 0
 
@@ -53,14 +55,17 @@ class EventParser:
 
     def _line(self, line: str) -> ServerEvent | None:
         if not line:
-            event = ServerEvent(name=self._name or "message", data="\n".join(self._data))
+            name, data = self._name or "message", "\n".join(self._data)
+            event = ServerEvent(name=name, data=data, id=self._id)
             has_data = bool(self._data)
-            self._name, self._data, self._size = "", [], 0
+            self._name, self._id, self._data, self._size = "", "", [], 0
             return event if has_data else None
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "event":
             self._name = value
+        elif field == "id":
+            self._id = value
         elif field == "data":
             self._data.append(value)
             self._size += len(value)

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import dataclass, field
-from decimal import Decimal
 
 from interfaces.ui.api import Api
 from interfaces.ui.errors import ApiProblem, ApiUnreachable, UiError
@@ -49,11 +48,6 @@ class Turn:
         """Whether nothing more will arrive."""
         return self.done is not None or self.error is not None or self.stopped
 
-    @property
-    def held(self) -> Decimal:
-        """Credits set aside for this answer."""
-        return self.started.held if self.started is not None else Decimal(0)
-
     def apply(self, event: ServerEvent) -> None:
         """Fold one event of the stream. Unknown events are skipped, as the contract may grow."""
         if event.name == "delta":
@@ -82,6 +76,7 @@ async def follow(api: Api, session: BrowserSession, turn: Turn) -> None:
     try:
         async with api.stream(session, MESSAGE_PATH, body, key=sending.key) as events:
             async for event in events:
+                session.saw_position(event.id)
                 turn.apply(event)
                 if turn.is_over:
                     return

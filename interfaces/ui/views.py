@@ -1,6 +1,5 @@
 """What each part of the page shows, as Gradio updates: component → its new properties."""
 
-from decimal import Decimal
 from typing import Any
 
 import gradio as gr
@@ -17,7 +16,8 @@ from interfaces.ui.draw import (
 from interfaces.ui.draw_chat import conversations_html, heading_html, live_html, transcript_html
 from interfaces.ui.errors import SignedOut, UiError
 from interfaces.ui.formats import model_label
-from interfaces.ui.layout import EVERY_CONVERSATION, EVERY_MODEL, TAB_CHAT, Ui
+from interfaces.ui.layout import TAB_CHAT, Ui
+from interfaces.ui.layout_tabs import EVERY_CONVERSATION, EVERY_MODEL
 from interfaces.ui.page import Tab
 from interfaces.ui.wire import Balance, Model
 
@@ -153,8 +153,3 @@ def preferred_model(models: list[Model]) -> str | None:
     default = next((model for model in usable if model.default), None)
     chosen = default or (usable[0] if usable else (models[0] if models else None))
     return chosen.name if chosen is not None else None
-
-
-def after_hold(balance: Balance, held: Decimal) -> Balance:
-    """The balance as it stands once ``held`` more credits are set aside."""
-    return Balance(available=balance.available - held, held=balance.held + held)

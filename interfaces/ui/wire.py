@@ -112,6 +112,8 @@ class HistoryItem(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     status: str = "answered"
+    finish_reason: str | None = None
+    latency_ms: int | None = None
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +152,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     cost: Decimal
     balance: Balance
     finish_reason: str = "stop"
-    latency_ms: Decimal | None = None
+    latency_ms: int | None = None
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):

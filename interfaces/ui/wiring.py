@@ -13,7 +13,7 @@ from interfaces.ui.layout import Ui
 from interfaces.ui.page import Page
 from interfaces.ui.views import Views
 
-_TOGGLE_LIST = "() => { document.body.classList.toggle('cl-show-list'); }"
+_TOGGLE_LIST = "() => { document.querySelector('#cl-chat').classList.toggle('cl-show-list'); }"
 
 
 def wire(blocks: Any, ui: Ui, page: Page) -> None:
@@ -65,6 +65,7 @@ def _wire_door(blocks: Any, ui: Ui, door: DoorHandlers, chat: ChatHandlers) -> N
 def _wire_chat(ui: Ui, chat: ChatHandlers, conversations: ConversationHandlers) -> None:
     _bind([ui.prompt.submit, ui.send.click], chat.send, ui, [ui.prompt, ui.model])
     _bind([ui.stop.click], chat.stop, ui)
+    _bind([ui.tab_chat.select], conversations.come_back, ui)
     _bind([ui.model.input], conversations.choose_model, ui, [ui.model])
     _bind([ui.new_chat.click], conversations.new_chat, ui)
     for place in (ui.notice, ui.transcript, ui.conversations):

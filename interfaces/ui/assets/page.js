@@ -7,6 +7,7 @@
   let reveal = '';
 
   const scroller = () => document.querySelector('#cl-scroll');
+  const closeList = () => document.querySelector('#cl-chat')?.classList.remove('cl-show-list');
 
   function keepInView(box) {
     if (follows) box.scrollTop = box.scrollHeight;
@@ -53,7 +54,7 @@
     if (!button) return;
     const action = button.dataset.action;
     if (action === 'open' || button.id === 'cl-new-chat') {
-      document.body.classList.remove('cl-show-list');
+      closeList();
     }
     if (action === 'open' || action === 'starter' || button.id) follows = true;
     if (action === 'receipt') reveal = button.dataset.value;
@@ -64,6 +65,6 @@
 
   document.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' && event.target.closest?.('#cl-prompt')) follows = true;
-    if (event.key === 'Escape') document.body.classList.remove('cl-show-list');
+    if (event.key === 'Escape') closeList();
   });
 })();
