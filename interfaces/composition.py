@@ -49,11 +49,13 @@ ADMIN_EMAIL = "admin@example.com"
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Where the servers are. owner_url: for migrations alone."""
+    """Where the servers are. owner_url: for migrations alone. given_up: embedded servers that
+    ended too often to be started again."""
 
     owner_url: str
     service_url: str
     nats_url: str
+    given_up: Callable[[], tuple[str, ...]] = tuple
 
 
 @contextmanager
@@ -78,6 +80,7 @@ def open_endpoints(settings: Settings, on_progress: Callable[[str], None]) -> It
             owner_url=embedded.owner_database_url,
             service_url=embedded.service_database_url,
             nats_url=embedded.nats_url,
+            given_up=lambda: embedded.given_up,
         )
     finally:
         embedded.stop()
@@ -197,6 +200,7 @@ async def open_services(settings: Settings, endpoints: Endpoints) -> AsyncIterat
             health=Health(
                 read_models=read_models,
                 projections=projections,
+                given_up=endpoints.given_up,
                 engine=engine,
                 default_model=settings.default_model,
             ).components,

@@ -1,5 +1,7 @@
 """What is well and what is not, in sentences for the operator."""
 
+from collections.abc import Callable
+
 from application.inference import InferenceEngine, ModelState
 from application.read_models import ReadModels
 from infrastructure.nats.condition import State
@@ -16,11 +18,13 @@ class Health:
         *,
         read_models: ReadModels,
         projections: ProjectionService,
+        given_up: Callable[[], tuple[str, ...]],
         engine: InferenceEngine,
         default_model: str,
     ) -> None:
         self._read_models = read_models
         self._projections = projections
+        self._given_up = given_up
         self._engine = engine
         self._default_model = default_model
 
@@ -33,12 +37,21 @@ class Health:
             # Without NATS the read models are fed from PostgreSQL, so messages can be taken.
             Component(name=relay.name, healthy=True, detail=relay.detail),
             self._model(),
+            *(self._lost(name) for name in self._given_up()),
         ]
 
     async def _database(self) -> Component:
         healthy = await self._read_models.ping()
         detail = "PostgreSQL answers" if healthy else "PostgreSQL does not answer"
         return Component(name="database", healthy=healthy, detail=detail)
+
+    def _lost(self, name: str) -> Component:
+        return Component(
+            name=f"embedded {name}",
+            healthy=False,
+            detail="ended too often and is not started again; see its log, then start chatledger"
+            " anew",
+        )
 
     def _model(self) -> Component:
         for card in self._engine.models():

@@ -40,7 +40,7 @@ def test_every_route_is_documented() -> None:
     page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
     for router in (auth, billing, chat, health):
         for route in router.routes:
-            methods = getattr(route, "methods", set())
+            methods: set[str] = getattr(route, "methods", set())
             path = getattr(route, "path", "")
             for method in methods:
                 assert f"`{method} {path}`" in page, f"docs/api.md says nothing of {method} {path}"
