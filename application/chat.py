@@ -26,6 +26,7 @@ from application.ledger import Committed, Ledger, Transaction
 from application.ports import Clock, IdSource
 from application.price_list import PriceList
 from application.recorded import find_recorded
+from application.stages import Stages
 from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
 from domain.accounts.commands import HoldCredits
 from domain.accounts.decider import decide as decide_account
@@ -65,7 +66,7 @@ class ChatProcess:
         InsufficientCredits, AccountIsFrozen, IdempotencyKeyReused, CommandInProgress,
         LedgerUnavailable.
         """
-        received_at = self._clock.now()
+        received_at, stages = self._clock.now(), Stages()
         if command.key is not None:
             wait = self._limits.hold_ttl
             recorded = await find_recorded(self._ledger, command.key, wait=wait)
@@ -75,6 +76,7 @@ class ChatProcess:
         model = command.model or self._price_list.default_model
         price = self._price_list.price(model)
         prompt, conversation_id = await self._prepare(command, text, model)
+        stages.end("prepare")
         try:
             committed = await self._open(command, text, price, prompt, conversation_id)
         except CommandInProgress:
@@ -84,6 +86,7 @@ class ChatProcess:
             if recorded is None:
                 raise
             return recorded
+        stages.end("hold")
         run = ChatRun(
             started=committed.value,
             engine=self._engine,
@@ -106,6 +109,7 @@ class ChatProcess:
             ),
             position=committed.position,
             timeout_s=self._limits.generation_timeout.total_seconds(),
+            stages=stages,
         )
         self._runs.add(run)
         run.begin(on_end=self._runs.discard)

@@ -17,6 +17,7 @@ from application.inference import (
     InferenceEngine,
     InferenceError,
 )
+from application.stages import Stages
 from domain.pricing.price import Price
 
 log = structlog.get_logger()
@@ -88,7 +89,11 @@ class Settles(Protocol):
 
 class ChatRun:
     """Consumed once, through `deltas` and then `answer`. A consumer that goes away calls
-    `cancel`."""
+    `cancel`.
+
+    stages: prepare, hold, generate (with the engine's own prefill and decode) and settle, as far
+    as they have ended.
+    """
 
     def __init__(
         self,
@@ -99,9 +104,11 @@ class ChatRun:
         settlement: Settles,
         position: int | None,
         timeout_s: float,
+        stages: Stages,
     ) -> None:
         self.started = started
         self.position = position
+        self.stages = stages
         self._engine = engine
         self._request = request
         self._settlement = settlement
@@ -159,6 +166,7 @@ class ChatRun:
     async def _settle(self) -> Answer:
         assert self._generation is not None
         await asyncio.wait([self._generation])
+        self.stages.end("generate")
         if self._generation.cancelled():
             return await self._settle_cancelled()
         error = self._generation.exception()
@@ -176,6 +184,7 @@ class ChatRun:
                 raise error
             raise GenerationFailed(reason) from error
         completion = self._generation.result()
+        self.stages.note(prefill=completion.prefill_ms, decode=completion.decode_ms)
         return await self._deliver(
             Generated(
                 text=completion.text,
@@ -203,4 +212,6 @@ class ChatRun:
             reason = "cancelled" if cancelled else "empty"
             await self._settlement.give_up(reason)
             raise GenerationFailed(reason)
-        return await self._settlement.deliver(generated)
+        answer = await self._settlement.deliver(generated)
+        self.stages.end("settle")
+        return answer

@@ -4,6 +4,7 @@ from application.chat_commands import Quote
 from application.chat_run import Answer, Started
 from application.inference import ModelCard
 from application.read_models import ConversationView, MessageView
+from application.stages import Stages
 from domain.pricing.price import Price, PriceKind
 from interfaces.http.chat.protocol import (
     BalanceWire,
@@ -36,6 +37,11 @@ def message_response(answer: Answer) -> MessageResponse:
         cached=answer.cached,
         latency_ms=answer.latency_ms,
     )
+
+
+def server_timing(stages: Stages) -> str:
+    """The header Server-Timing (W3C), which browsers show beside a request."""
+    return ", ".join(f"{stage};dur={spent:.2f}" for stage, spent in stages.spent_ms.items())
 
 
 def started_wire(started: Started) -> StartedWire:

@@ -65,7 +65,9 @@ async def send_message(
         events = stream.events(outcome, request_id_of(request))
         return _event_stream(events, outcome.position)
     settled = await stream.whole_answer(outcome, request)
-    return answer(convert.message_response(settled), position=settled.position)
+    response = answer(convert.message_response(settled), position=settled.position)
+    response.headers["Server-Timing"] = convert.server_timing(outcome.stages)
+    return response
 
 
 @router.post("/quote", response_model=QuoteResponse)

@@ -1,0 +1,21 @@
+"""Where the time of one command went."""
+
+import time
+
+
+class Stages:
+    """Milliseconds of named stages, in the order in which they ended."""
+
+    def __init__(self) -> None:
+        self._last_s = time.perf_counter()
+        self.spent_ms: dict[str, float] = {}
+
+    def end(self, stage: str) -> None:
+        """The stage took all the time since the stage before it ended."""
+        now_s = time.perf_counter()
+        self.spent_ms[stage] = (now_s - self._last_s) * 1000
+        self._last_s = now_s
+
+    def note(self, **spent_ms: float) -> None:
+        """Parts of a stage, as somebody else has measured them."""
+        self.spent_ms.update(spent_ms)
