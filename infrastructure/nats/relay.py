@@ -84,7 +84,12 @@ class Relay:
     async def _publish_waiting(
         self, database: AsyncConnection[Any], publisher: "Publisher"
     ) -> None:
-        while events := await read_log(database, after=self.position, bounds=self._bounds):
+        more = True
+        while more:
+            events = await read_log(database, after=self.position, bounds=self._bounds)
+            if not events:
+                break
+            more = self._bounds.filled_by(events)
             await publisher.publish(
                 *pack(events, previous=self.position, bytes_max=publisher.payload_bytes_max)
             )

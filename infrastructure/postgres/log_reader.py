@@ -42,6 +42,13 @@ class ReadBounds(msgspec.Struct, frozen=True, kw_only=True):
     events_max: int = 1000
     bytes_max: int = 4 * 2**20
 
+    def filled_by(self, events: Sequence[LoggedEvent]) -> bool:
+        """Whether there may be more events behind these."""
+        return (
+            len(events) >= self.events_max
+            or sum(len(event.state) for event in events) >= self.bytes_max
+        )
+
 
 # The sizes come from the rows' headers: no long state is fetched only to be measured.
 _READ = """

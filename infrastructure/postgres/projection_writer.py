@@ -7,9 +7,12 @@ twice changes nothing, and a writer that was killed half-way has written nothing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from psycopg import AsyncConnection, sql
+from psycopg.errors import SerializationFailure
 
 from infrastructure.postgres.log_reader import LoggedEvent
+from infrastructure.postgres.pipeline import Statement, StatementPipeline
 from infrastructure.postgres.row_batch import Form, RowBatch
 from projections.registry import Projection
 from projections.row_changes import Accumulate, Delete, Increment, Insert, Update, Upsert
@@ -34,7 +37,7 @@ class Statements:
         self._schema = schema
         self._types = types
         self.primary_keys = primary_keys
-        self._texts: dict[Form, sql.Composed] = {}
+        self._texts: dict[Form, bytes] = {}
 
     @classmethod
     async def load(cls, connection: AsyncConnection[Any], schema: str) -> "Statements":
@@ -55,22 +58,23 @@ class Statements:
                 primary_keys[table] = (*primary_keys.get(table, ()), column)
         return cls(schema, types, primary_keys)
 
-    def text(self, form: Form) -> sql.Composed:
-        """Takes one array for each of `form.columns`."""
+    def text(self, form: Form) -> bytes:
+        """Takes the group's rows as JSON."""
         known = self._texts.get(form)
         if known is None:
-            known = self._texts[form] = self._compose(form)
+            known = self._texts[form] = self._compose(form).as_bytes(None)
         return known
 
     def _compose(self, form: Form) -> sql.Composed:
-        arrays = sql.SQL(", ").join(
-            sql.SQL("%s::" + self._types[form.table, column] + "[]") for column in form.columns
+        columns = sql.SQL(", ").join(
+            sql.SQL("{} " + self._types[form.table, column]).format(sql.Identifier(column))
+            for column in form.columns
         )
         parts = {
             "table": sql.Identifier(self._schema, form.table),
             "columns": _names(form.columns),
             "keys": _names(form.keys),
-            "rows": sql.SQL("unnest({}) AS v({})").format(arrays, _names(form.columns)),
+            "rows": sql.SQL("json_to_recordset($1::json) AS v({})").format(columns),
             "same": _each("t.{0} = v.{0}", form.keys, " AND "),
             "set": _each("{0} = v.{0}", form.values),
             "set_excluded": _each("{0} = excluded.{0}", form.values),
@@ -81,21 +85,22 @@ class Statements:
 
 
 _TEMPLATES = {
-    Insert: "INSERT INTO {table} ({columns}) SELECT * FROM {rows}",
-    Upsert: "INSERT INTO {table} ({columns}) SELECT * FROM {rows}"
+    Insert: "INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows}",
+    Upsert: "INSERT INTO {table} ({columns}) SELECT {columns} FROM {rows}"
     " ON CONFLICT ({keys}) DO UPDATE SET {set_excluded}",
     Update: "UPDATE {table} AS t SET {set} FROM {rows} WHERE {same}",
     Increment: "UPDATE {table} AS t SET {add} FROM {rows} WHERE {same}",
-    Accumulate: "INSERT INTO {table} AS t ({columns}) SELECT * FROM {rows}"
+    Accumulate: "INSERT INTO {table} AS t ({columns}) SELECT {columns} FROM {rows}"
     " ON CONFLICT ({keys}) DO UPDATE SET {add_excluded}",
     Delete: "DELETE FROM {table} AS t USING {rows} WHERE {same}",
 }
+_ADVANCE = b"SELECT read.advance($1::json, $2::bigint)"
 
 
-def row_batch(
+def row_statements(
     statements: Statements, events: Iterable[LoggedEvent], after: Mapping[Projection, int]
-) -> RowBatch:
-    """What each projection makes of the events above its position in `after`.
+) -> list[Statement]:
+    """What makes each projection's rows of the events above its position in `after`.
 
     Raises MapperDeserialisationError for an event that cannot be read.
     """
@@ -106,16 +111,7 @@ def row_batch(
             if logged.position > position:
                 for change in projection.project(event, logged.position):
                     batch.add(change)
-    return batch
-
-
-async def write_rows(
-    connection: AsyncConnection[Any], statements: Statements, batch: RowBatch
-) -> None:
-    """In the open transaction."""
-    async with connection.cursor() as cursor:
-        for group in batch.groups:
-            await cursor.execute(statements.text(group.form), group.columns())
+    return [(statements.text(group.form), (group.json(),)) for group in batch.groups]
 
 
 class ProjectionWriter:
@@ -133,6 +129,7 @@ class ProjectionWriter:
         self._connection = connection
         self._projections = {projection.name: projection for projection in projections}
         self._statements = statements
+        self._pipeline = StatementPipeline(connection)
         self.positions: dict[str, int] = {}
 
     @classmethod
@@ -179,31 +176,13 @@ class ProjectionWriter:
             for name, projection in self._projections.items()
             if self.positions[name] < last
         }
-        names = sorted(projection.name for projection in after)
-        batch = row_batch(self._statements, events, after)
-        # Pipelined: one round trip for the locks, and one for everything else with the commit.
-        async with self._connection.pipeline(), self._connection.transaction():
-            stored = await lock_positions(self._connection, names)
-            if stored != {name: self.positions[name] for name in names}:
-                raise PositionsMoved
-            await write_rows(self._connection, self._statements, batch)
-            await self._connection.execute(
-                "UPDATE read.positions SET position = %s, updated_at = clock_timestamp()"
-                " WHERE projection = ANY(%s)",
-                (last, names),
-            )
-        self.positions |= dict.fromkeys(names, last)
-
-
-async def lock_positions(connection: AsyncConnection[Any], names: Sequence[str]) -> dict[str, int]:
-    """The stored positions, locked until the transaction ends; always in one order, so that two
-    writers wait for each other and never lock each other out."""
-    cursor = await connection.execute(
-        "SELECT projection, position FROM read.positions WHERE projection = ANY(%s)"
-        " ORDER BY projection FOR UPDATE",
-        (list(names),),
-    )
-    return dict(await cursor.fetchall())
+        expected = {projection.name: self.positions[projection.name] for projection in after}
+        advance = (_ADVANCE, (msgspec.json.encode(expected), str(last).encode()))
+        try:
+            await self._pipeline.run([advance, *row_statements(self._statements, events, after)])
+        except SerializationFailure as failure:
+            raise PositionsMoved from failure
+        self.positions |= dict.fromkeys(expected, last)
 
 
 def _names(columns: Iterable[str]) -> sql.Composed:

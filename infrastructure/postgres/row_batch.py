@@ -2,15 +2,15 @@
 
 Changes of different rows commute, so a change may join an earlier statement of its form as long
 as no later statement has touched its row. What a batch of a thousand events asks for is then some
-thirty statements over arrays.
+thirty statements, each over an array of rows.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from psycopg.types.json import Jsonb
+import msgspec
 
 from projections.row_changes import (
     Accumulate,
@@ -22,6 +22,9 @@ from projections.row_changes import (
     Upsert,
     Value,
 )
+
+_encoder = msgspec.json.Encoder()
+_NUL = b"\\u0000"
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,17 @@ class Group:
     index: int
     rows: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
 
-    def columns(self) -> list[list[Any]]:
-        """One list for each column, in the order of `form.columns`."""
-        return [list(column) for column in zip(*self._wide_rows(), strict=True)]
-
-    def _wide_rows(self) -> Iterator[tuple[Any, ...]]:
-        for key, values in self.rows.items():
-            yield tuple(_stored(value) for value in (*key, *values))
+    def json(self) -> bytes:
+        """An array of objects, one for each row."""
+        columns = self.form.columns
+        wide = [dict(zip(columns, (*key, *row), strict=True)) for key, row in self.rows.items()]
+        body = _encoder.encode(wide)
+        # PostgreSQL's text holds no NUL. Prompts have none, but a model may write anything.
+        if _NUL in body:
+            body = _encoder.encode(
+                [{name: _without_nul(value) for name, value in row.items()} for row in wide]
+            )
+        return body
 
 
 @dataclass(slots=True)
@@ -154,11 +161,8 @@ def _put(group: Group, key: tuple[Any, ...], values: tuple[Any, ...]) -> None:
     group.rows[key] = values
 
 
-def _stored(value: Any) -> Any:
-    """PostgreSQL's text holds no NUL. Prompts have none, but a model may write anything."""
-    if isinstance(value, str):
-        return value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    return Jsonb(value) if isinstance(value, Mapping) else value
+def _without_nul(value: Any) -> Any:
+    return value.replace("\x00", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value
 
 
 def _tuple_of(columns: tuple[str, ...]) -> Callable[[Mapping[str, Value]], tuple[Any, ...]]:

@@ -12,6 +12,30 @@ CREATE TABLE read.positions (
 -- Every batch updates every row: free room keeps those updates within the page.
 ) WITH (fillfactor = 20);
 
+-- Moves projections on, each from its position in `expected` (an object of names and positions),
+-- to `reached`. Rows are locked in one order, so two writers never lock each other out. Fails where
+-- another writer was first, and with it the transaction that would have written its rows twice.
+CREATE FUNCTION read.advance(expected json, reached bigint) RETURNS void
+LANGUAGE plpgsql AS $body$
+DECLARE
+    moved integer;
+    named integer;
+BEGIN
+    PERFORM 1 FROM read.positions
+        WHERE projection IN (SELECT json_object_keys(expected))
+        ORDER BY projection FOR UPDATE;
+    UPDATE read.positions AS p SET position = reached, updated_at = clock_timestamp()
+        FROM json_each_text(expected) AS e
+        WHERE p.projection = e.key AND p.position = e.value::bigint;
+    GET DIAGNOSTICS moved = ROW_COUNT;
+    SELECT count(*) INTO named FROM json_object_keys(expected);
+    IF moved <> named THEN
+        RAISE EXCEPTION 'another writer has moved the projections on'
+            USING ERRCODE = 'serialization_failure';
+    END IF;
+END;
+$body$;
+
 CREATE TABLE read.balances (
     user_id uuid PRIMARY KEY,
     account_id uuid NOT NULL,
