@@ -10,6 +10,7 @@ settings.register_profile(
     "repeatable",
     deadline=None,
     derandomize=True,
+    max_examples=120,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(

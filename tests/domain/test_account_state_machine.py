@@ -232,5 +232,5 @@ class AccountLife(RuleBasedStateMachine):
         assert replayed == self.account.opened
 
 
-AccountLife.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
+AccountLife.TestCase.settings = settings(stateful_step_count=50)
 test_a_life_of_an_account_is_that_of_the_naive_one = AccountLife.TestCase

@@ -107,5 +107,5 @@ class ConversationLife(RuleBasedStateMachine):
         assert reduce(evolve, self.events, replayed) == self.state
 
 
-ConversationLife.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
+ConversationLife.TestCase.settings = settings(stateful_step_count=30)
 test_a_conversation_is_what_was_asked_and_answered = ConversationLife.TestCase

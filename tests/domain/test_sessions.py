@@ -169,5 +169,5 @@ class SessionLife(RuleBasedStateMachine):
         assert self.state.is_live(self.now) is alive
 
 
-SessionLife.TestCase.settings = settings(max_examples=60, stateful_step_count=20)
+SessionLife.TestCase.settings = settings(stateful_step_count=20)
 test_a_refresh_token_is_good_once = SessionLife.TestCase
