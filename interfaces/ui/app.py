@@ -35,6 +35,7 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
         idle_s=settings.session_idle_s,
         count_max=settings.sessions_max,
         monotonic=time.monotonic,
+        key=settings.cookie_secret.encode(),
     )
     page = Page(settings, Api(http, settings, time.monotonic), sessions)
     with gr.Blocks(title=settings.title, analytics_enabled=False, fill_width=True) as blocks:

@@ -67,10 +67,7 @@ def notice_of(error: UiError) -> Notice:
     """An error in words for the person in front of the page, with what to do next."""
     if isinstance(error, SignedOut):
         return Notice(kind="info", text="You are not signed in any more. Please sign in again.")
-    if isinstance(error, ApiUnreachable):
-        text = f"{error} What you typed is still here."
-        return Notice(kind="error", text=text, actions=(("Try again", "retry"),))
-    if isinstance(error, ApiGarbled):
+    if isinstance(error, ApiUnreachable | ApiGarbled):
         return Notice(kind="error", text=str(error), actions=(("Try again", "retry"),))
     assert isinstance(error, ApiProblem)
     kind = _ADVICE.get(error.code, "error")

@@ -16,6 +16,8 @@ from interfaces.ui.views import Updates, Views
 from interfaces.ui.wire import Balance, History
 
 _NOTHING_TO_SEND = Notice(kind="warning", text="Write a message first.")
+_TRY_AGAIN = (("Try again", "retry"),)
+_KEPT = "Your message is still in the box: send it again when the service is back."
 _LOST = (
     "The connection was lost while the model was answering. Try again to see what was delivered; "
     "you are never charged twice for one message."
@@ -112,7 +114,7 @@ class ChatHandlers:
             tab.lines.append(_question(turn, "pending" if is_lost else "failed"))
             notice = notice_of(turn.error)
             if is_lost:
-                notice = Notice(kind="error", text=_LOST, actions=(("Try again", "retry"),))
+                notice = Notice(kind="error", text=_LOST, actions=_TRY_AGAIN)
         tab.turn = None
         try:
             await load_conversations(self._page, visit)
@@ -130,9 +132,10 @@ class ChatHandlers:
         """The message was refused or not delivered: it goes back into the box."""
         tab = visit.tab
         tab.turn = None
+        notice = notice_of(turn.error) if turn.error is not None else None
         if isinstance(turn.error, ApiUnreachable):
             tab.unsent = turn.sending
-        notice = notice_of(turn.error) if turn.error is not None else None
+            notice = Notice(kind="error", text=f"{turn.error} {_KEPT}", actions=_TRY_AGAIN)
         is_refusal = isinstance(turn.error, ApiProblem)
         return {
             **self._views.conversation(tab),

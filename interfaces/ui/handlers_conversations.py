@@ -10,7 +10,7 @@ from interfaces.ui.handlers_door import DoorHandlers, load_conversations
 from interfaces.ui.layout import TAB_CHAT, TAB_TOPUP
 from interfaces.ui.page import Line, Page, Visit, new_key
 from interfaces.ui.views import Updates, Views
-from interfaces.ui.wire import History
+from interfaces.ui.wire import History, Models
 
 _BUSY = Notice(kind="warning", text="Wait for the answer under way, or stop it first.")
 
@@ -89,6 +89,15 @@ class ConversationHandlers:
     def choose_model(self, name: str | None, request: gr.Request) -> Updates:
         """Another model was picked: say what it is."""
         return self._views.model_note(self._page.visit(request).tab, name)
+
+    async def look_at_models(self, name: str | None, request: gr.Request) -> Updates:
+        """A model was loading when it was last looked at."""
+        visit = self._page.visit(request)
+        try:
+            visit.tab.models = (await self._page.api.public("/chat/models", Models)).items
+        except UiError:
+            return {}  # It is asked again soon; what the person does next says what is wrong.
+        return self._views.models(visit.tab, name)
 
     def come_back(self) -> Updates:
         """The chat was chosen again: what was said about another tab is old."""

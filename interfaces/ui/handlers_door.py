@@ -1,16 +1,14 @@
 """Opening the page, signing in and out, creating an account."""
 
-from typing import Any
-
 import gradio as gr
 
 from interfaces.ui.draw import Notice
-from interfaces.ui.errors import ApiProblem, SignedOut, UiError
+from interfaces.ui.errors import SignedOut, UiError
 from interfaces.ui.formats import credits_phrase
 from interfaces.ui.page import Page, Tab, Visit
 from interfaces.ui.sessions import BrowserSession
 from interfaces.ui.views import Updates, Views
-from interfaces.ui.wire import Balance, Conversations, Models, Person
+from interfaces.ui.wire import Balance, Conversations, Model, Models, Person
 
 NO_COOKIES = Notice(
     kind="error",
@@ -92,7 +90,7 @@ class DoorHandlers:
         api, session, tab = self._page.api, visit.session, visit.tab
         if session.person is None:
             session.person = await api.get(session, "/auth/me", Person)
-        tab.models = (await api.get(session, "/chat/models", Models)).items
+        tab.models = (await api.public("/chat/models", Models)).items
         await load_conversations(self._page, visit)
         return self._views.signed_in(session.person.username, tab, await self._balance(session))
 
@@ -108,11 +106,8 @@ class DoorHandlers:
     async def _balance(self, session: BrowserSession) -> Balance:
         return await self._page.api.get(session, "/billing/balance", Balance)
 
-    async def _public_models(self, tab: Tab) -> list[Any]:
-        try:
-            tab.models = (await self._page.api.public("/chat/models", Models)).items
-        except ApiProblem:
-            tab.models = []  # An API that shows its prices only to signed-in people.
+    async def _public_models(self, tab: Tab) -> list[Model]:
+        tab.models = (await self._page.api.public("/chat/models", Models)).items
         return tab.models
 
 

@@ -58,6 +58,7 @@ class Ui:
     stop: Any
     model: Any
     model_note: Any
+    model_timer: Any
     history_conversation: Any
     history_model: Any
     history_text: Any

@@ -11,6 +11,7 @@ TITLE_CHARS_MAX = 120
 
 
 def chat(parts: dict[str, Any], settings: UiSettings) -> None:
+    parts["model_timer"] = gr.Timer(settings.model_poll_s, active=False)
     with gr.Row(elem_id="cl-chat", equal_height=False):
         with gr.Column(elem_id="cl-side", scale=0, min_width=0):
             parts["new_chat"] = gr.Button("New chat", size="sm", elem_id="cl-new-chat")

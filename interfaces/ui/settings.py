@@ -1,6 +1,6 @@
 """What an operator can choose about the chat page, passed in by the composition root."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,8 @@ class UiSettings:
     port: int = 7861
     title: str = "chatledger"
     secure_cookie: bool = False
+    cookie_secret: str = field(default="", repr=False)
+    """Signs the cookie; empty: a secret of this process."""
     request_timeout_s: float = 15.0
     connect_timeout_s: float = 3.0
     stream_idle_timeout_s: float = 300.0
@@ -29,6 +31,8 @@ class UiSettings:
     """The shortest time between two drawings of a growing answer."""
     refresh_margin_s: float = 30.0
     """An access token that ends within this time is renewed before it is used."""
+    model_poll_s: float = 2.0
+    """How often the page asks for a model's state while one is loading."""
     session_idle_s: float = 12 * 3600.0
     sessions_max: int = 10_000
     tabs_max: int = 20_000

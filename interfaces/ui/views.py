@@ -39,6 +39,7 @@ class Views:
             ui.credits: "",
             ui.person: "",
             ui.sign_out: gr.update(visible=False),
+            ui.model_timer: gr.update(active=False),
             ui.notice: notice_html(notice),
             ui.door_models: models_html(models),
             ui.transcript: "",
@@ -96,6 +97,9 @@ class Views:
         return {
             self.ui.model: gr.update(choices=choices, value=chosen),
             self.ui.history_model: gr.update(choices=[("All models", EVERY_MODEL), *titles]),
+            self.ui.model_timer: gr.update(
+                active=any(model.state == "loading" for model in tab.models)
+            ),
             **self.model_note(tab, chosen),
         }
 

@@ -67,6 +67,7 @@ def _wire_chat(ui: Ui, chat: ChatHandlers, conversations: ConversationHandlers) 
     _bind([ui.stop.click], chat.stop, ui)
     _bind([ui.tab_chat.select], conversations.come_back, ui)
     _bind([ui.model.input], conversations.choose_model, ui, [ui.model])
+    _bind([ui.model_timer.tick], conversations.look_at_models, ui, [ui.model])
     _bind([ui.new_chat.click], conversations.new_chat, ui)
     for place in (ui.notice, ui.transcript, ui.conversations):
         _bind([place.click], conversations.act, ui)

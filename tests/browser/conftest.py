@@ -1,0 +1,56 @@
+"""A real Chromium, and the page opened in it under watch."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Playwright, sync_playwright
+
+from tests.browser.visitor import Visitor
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+RESULTS = Path("test-results/browser")
+_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    """Debian's Chromium with a profile of its own that is thrown away."""
+    assert Path(CHROMIUM).exists(), (
+        "The browser tests need Chromium: run `apt-get install -y chromium` and try again."
+    )
+    found = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
+    yield found
+    found.close()
+
+
+@contextmanager
+def visiting(
+    browser: Browser, name: str, *, width: int = 1280, height: int = 860, dark: bool = False
+) -> Iterator[Visitor]:
+    """Someone at the page, in a browser profile of their own."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
+    )
+    try:
+        yield Visitor(context.new_page(), name, RESULTS)
+    finally:
+        context.close()
