@@ -33,7 +33,8 @@ class StatementPipeline:
         self._prepared: dict[bytes, bytes] = {}
 
     async def run(self, statements: Sequence[Statement]) -> None:
-        """Commits all of them or none. Results are thrown away.
+        """Commits all of them or none; within a transaction that is open they join it. Results
+        are thrown away.
 
         Raises psycopg.Error. Whoever is cancelled here loses the connection and does not know
         whether the transaction was committed.

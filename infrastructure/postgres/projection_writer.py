@@ -150,17 +150,8 @@ class ProjectionWriter:
         return min(self.positions.values())
 
     async def load_positions(self) -> None:
-        """Read what is stored; a projection that is new starts at 0."""
-        names = list(self._projections)
-        await self._connection.execute(
-            "INSERT INTO read.positions (projection, position) SELECT unnest(%s::text[]), 0"
-            " ON CONFLICT (projection) DO NOTHING",
-            (names,),
-        )
-        cursor = await self._connection.execute(
-            "SELECT projection, position FROM read.positions WHERE projection = ANY(%s)", (names,)
-        )
-        self.positions = dict(await cursor.fetchall())
+        """Anew, as they are stored."""
+        self.positions = await load_positions(self._connection, list(self._projections))
 
     async def write(self, events: Sequence[LoggedEvent]) -> None:
         """All of it or nothing. events: in order and without a gap from `position` on; what a
@@ -183,6 +174,20 @@ class ProjectionWriter:
         except SerializationFailure as failure:
             raise PositionsMoved from failure
         self.positions |= dict.fromkeys(expected, last)
+
+
+async def load_positions(connection: AsyncConnection[Any], names: Sequence[str]) -> dict[str, int]:
+    """What is stored; a projection that is new starts at 0."""
+    await connection.execute(
+        "INSERT INTO read.positions (projection, position) SELECT unnest(%s::text[]), 0"
+        " ON CONFLICT (projection) DO NOTHING",
+        (list(names),),
+    )
+    cursor = await connection.execute(
+        "SELECT projection, position FROM read.positions WHERE projection = ANY(%s)",
+        (list(names),),
+    )
+    return dict(await cursor.fetchall())
 
 
 def _names(columns: Iterable[str]) -> sql.Composed:

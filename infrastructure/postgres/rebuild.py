@@ -1,0 +1,158 @@
+"""Makes read models anew from the log while queries go on.
+
+The log is replayed into shadow tables; only when they have caught up are the projection's
+positions locked, the last events replayed, and the rows exchanged, in one transaction. Queries
+read the old rows until it commits, and the projector waits for the lock and goes on behind it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from psycopg import AsyncConnection, sql
+
+from infrastructure.postgres.log_reader import ReadBounds, read_head, read_log
+from infrastructure.postgres.pipeline import StatementPipeline
+from infrastructure.postgres.projection_writer import (
+    READ_SCHEMA,
+    Statements,
+    load_positions,
+    row_statements,
+)
+from projections.registry import PROJECTIONS, Projection
+
+SHADOW_SCHEMA = "read_shadow"
+# Any number, as long as every version of the service uses the same.
+REBUILD_LOCK = 7_203_554_004
+_POSITION_MAX = 2**63 - 1
+
+
+class UnknownProjection(Exception):
+    """The text says which projections there are."""
+
+
+class RebuildInProgress(Exception):
+    """Another process rebuilds read models; only one can at a time."""
+
+
+def chosen_projections(names: Sequence[str]) -> tuple[Projection, ...]:
+    """All of them where no name is given. Raises UnknownProjection."""
+    known = {projection.name: projection for projection in PROJECTIONS}
+    for name in names:
+        if name not in known:
+            raise UnknownProjection(
+                f"there is no projection {name!r}; choose of {', '.join(known)}"
+            )
+    return tuple(known[name] for name in known if name in names or not names)
+
+
+async def rebuild(
+    names: Sequence[str],
+    service_url: str,
+    on_progress: Callable[[float], None],
+    *,
+    bounds: ReadBounds | None = None,
+    connect_timeout_s: int = 5,
+) -> int:
+    """Returns the position that the rebuilt rows hold. on_progress: the fraction that is done,
+    from 0 to 1; bounds: of one batch.
+
+    Raises UnknownProjection, RebuildInProgress, MapperDeserialisationError, psycopg.Error; then
+    the rows are as they were.
+    """
+    projections = chosen_projections(names)
+    async with await AsyncConnection.connect(
+        service_url,
+        autocommit=True,
+        application_name="chatledger rebuild",
+        connect_timeout=connect_timeout_s,
+    ) as connection:
+        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (REBUILD_LOCK,))
+        if await cursor.fetchone() != (True,):
+            raise RebuildInProgress("read models are being rebuilt already; wait until it is done")
+        replay = await _Replay.start(connection, projections, bounds or ReadBounds())
+        head = await read_head(connection)
+        on_progress(0.0)
+        while await replay.step():
+            on_progress(min(replay.position / max(head, 1), 0.99))
+        await _exchange(connection, projections, replay)
+        await _empty_shadow(connection, projections)
+        on_progress(1.0)
+        return replay.position
+
+
+class _Replay:
+    """Fills the shadow tables from the log. position: of the last event that is in them."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection[Any],
+        statements: Statements,
+        after: Mapping[Projection, int],
+        bounds: ReadBounds,
+    ) -> None:
+        self._connection = connection
+        self._pipeline = StatementPipeline(connection)
+        self._statements = statements
+        self._after = after
+        self._bounds = bounds
+        self.position = 0
+
+    @classmethod
+    async def start(
+        cls,
+        connection: AsyncConnection[Any],
+        projections: Sequence[Projection],
+        bounds: ReadBounds,
+    ) -> "_Replay":
+        await _empty_shadow(connection, projections)
+        statements = await Statements.load(connection, SHADOW_SCHEMA)
+        return cls(connection, statements, dict.fromkeys(projections, 0), bounds)
+
+    async def step(self, until: int = _POSITION_MAX) -> bool:
+        """One batch; False where there was nothing up to position `until`."""
+        events = await read_log(
+            self._connection, after=self.position, until=until, bounds=self._bounds
+        )
+        if not events:
+            return False
+        await self._pipeline.run(row_statements(self._statements, events, self._after))
+        self.position = events[-1].position
+        return True
+
+
+async def _exchange(
+    connection: AsyncConnection[Any], projections: Sequence[Projection], replay: _Replay
+) -> None:
+    names = [projection.name for projection in projections]
+    await load_positions(connection, names)
+    async with connection.transaction():
+        cursor = await connection.execute(
+            "SELECT position FROM read.positions WHERE projection = ANY(%s)"
+            " ORDER BY projection FOR UPDATE",
+            (names,),
+        )
+        stored = max(position for (position,) in await cursor.fetchall())
+        while await replay.step(until=stored):
+            pass
+        for table in _tables(projections):
+            old, new = sql.Identifier(READ_SCHEMA, table), sql.Identifier(SHADOW_SCHEMA, table)
+            await connection.execute(sql.SQL("DELETE FROM {}").format(old))
+            await connection.execute(sql.SQL("INSERT INTO {} SELECT * FROM {}").format(old, new))
+        await connection.execute(
+            "UPDATE read.positions SET position = %s, updated_at = clock_timestamp()"
+            " WHERE projection = ANY(%s)",
+            (replay.position, names),
+        )
+
+
+async def _empty_shadow(
+    connection: AsyncConnection[Any], projections: Sequence[Projection]
+) -> None:
+    tables = sql.SQL(", ").join(
+        sql.Identifier(SHADOW_SCHEMA, table) for table in _tables(projections)
+    )
+    await connection.execute(sql.SQL("TRUNCATE {}").format(tables))
+
+
+def _tables(projections: Sequence[Projection]) -> list[str]:
+    return [table for projection in projections for table in projection.tables]
