@@ -1,0 +1,69 @@
+"""The disk under the ledger, and how far the read models are behind it."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from benchmarks.figures import Figure, Goal, of_repeats, percentile
+from benchmarks.lag_probe import measure_lag
+from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.postgres.migrate import migrate
+
+LAG_P99_MS_MAX = Goal(bound=20)
+_FLUSHES = 200
+_PAGE_BYTES = 8192
+
+
+def flush_latency(folder: Path) -> list[Figure]:
+    """One 8 kB page written and fdatasync'ed: what a commit cannot be faster than."""
+    latencies_ms: list[float] = []
+    page = os.urandom(_PAGE_BYTES)
+    path = folder / "flush"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        # As PostgreSQL's log does, into space that is already there.
+        os.write(descriptor, bytes(_PAGE_BYTES * _FLUSHES))
+        os.fsync(descriptor)
+        for number in range(_FLUSHES):
+            began = time.perf_counter()
+            os.pwrite(descriptor, page, number * _PAGE_BYTES)
+            os.fdatasync(descriptor)
+            latencies_ms.append((time.perf_counter() - began) * 1000)
+    finally:
+        os.close(descriptor)
+        path.unlink()
+    return [
+        of_repeats(
+            "Floor: one flush of the disk",
+            "ms",
+            latencies_ms,
+            f"8 kB, fdatasync; p99 {percentile(latencies_ms, 99):.2f} ms; a message has two",
+        )
+    ]
+
+
+def read_model_lag(folder: Path, *, commands_per_s: float, seconds: float) -> list[Figure]:
+    data = folder / "lag"
+    data.mkdir()
+    settings = EmbeddedSettings(data_dir=data)
+    with EmbeddedServers.start(settings, lambda _text: None) as servers:
+        migrate(servers.owner_database_url, servers.service_database_url, connect_timeout_s=5)
+        lag = asyncio.run(
+            measure_lag(servers.service_database_url, servers.nats_url, commands_per_s, seconds)
+        )
+    conditions = (
+        f"{lag.commands:,} commands of 2 events at {lag.commands_per_s:.0f}/s;"
+        f" from the commit's return to committed rows; highest {lag.max_ms:.1f} ms"
+    )
+    what = "Commit to read model"
+    return [
+        Figure(what=f"{what}, p50", unit="ms", value=lag.p50_ms, conditions=conditions),
+        Figure(
+            what=f"{what}, p99",
+            unit="ms",
+            value=lag.p99_ms,
+            conditions="the same",
+            goal=LAG_P99_MS_MAX,
+        ),
+    ]
