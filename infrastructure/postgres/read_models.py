@@ -58,7 +58,11 @@ class PostgresReadModels(ReadModels):
             min_size=1,
             max_size=limits.connections_max,
             timeout=limits.connection_timeout_s,
-            kwargs={"autocommit": True, "prepare_threshold": 0},
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": 0,
+                "application_name": "chatledger queries",
+            },
             configure=_in_utc,
             name="read-models",
             open=False,

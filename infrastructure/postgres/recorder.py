@@ -1,14 +1,50 @@
 """The event store's recorder: eventsourcing's own, against a schema that migrations made."""
 
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import UUID
 
-from eventsourcing.postgres import PostgresApplicationRecorder
+from eventsourcing.persistence import InterfaceError, OperationalError, StoredEvent
+from eventsourcing.postgres import (
+    PostgresAggregateRecorder,
+    PostgresApplicationRecorder,
+    PostgresFactory,
+)
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from application.ledger import LedgerApplication, PositionRecorder
 
 EVENTS_SCHEMA = "ledger"
+
+
+_RETRY_PAUSE_S = 0.1
+
+
+def _in_time(call: Callable[..., Any], recorder: PostgresAggregateRecorder, *args: Any) -> Any:
+    """Tries again after a lost connection, until a new one should have been there.
+
+    The library tries ten times, however long each waits for a connection: together most of a
+    minute, in which a caller hears nothing. `call` is the library's method beneath that.
+    """
+    deadline = time.monotonic() + recorder.datastore.pool.timeout
+    while True:
+        try:
+            return call(recorder, *args)
+        except (InterfaceError, OperationalError):
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(_RETRY_PAUSE_S)
+
+
+def _insert(recorder: PostgresAggregateRecorder, events: Sequence[StoredEvent], how: Any) -> Any:
+    return _in_time(lambda self: how.__wrapped__(self, events), recorder)
+
+
+def _select(recorder: PostgresAggregateRecorder, stream_id: Any, bounds: dict[str, Any]) -> Any:
+    how: Any = PostgresAggregateRecorder.select_events
+    return _in_time(lambda self: how.__wrapped__(self, stream_id, **bounds), recorder)
 
 
 class LedgerRecorder(PostgresApplicationRecorder, PositionRecorder):
