@@ -28,7 +28,7 @@ from eventsourcing.persistence import (
 
 from application.mapping import EventMapper
 from application.ports import Clock
-from application.snapshots import StaleSnapshot, StateSnapshot, fold, take_snapshot
+from application.snapshots import OtherKind, StaleSnapshot, StateSnapshot, fold, take_snapshot
 from application.streams import S, StreamKind, StreamState
 from domain.events import Event
 
@@ -56,14 +56,16 @@ class LedgerApplication(Application[UUID]):
         return EventMapper()
 
     def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
-        """The state as of the last commit; None where the stream has no events."""
+        """The state as of the last commit; None where there is no such stream of this kind."""
         project: Any = partial(fold, kind)
         try:
             loaded: Any = self.repository.get(stream_id, projector_func=project)
-        except AggregateNotFoundError:
+        except (AggregateNotFoundError, OtherKind):
             return None
         except StaleSnapshot:
-            loaded = fold(kind, None, cast("Iterable[Event]", self.events.get(stream_id)))
+            loaded = self._refold(kind, stream_id)
+            if loaded is None:
+                return None
         self.remember(loaded)
         return cast("S | None", loaded)
 
@@ -71,6 +73,12 @@ class LedgerApplication(Application[UUID]):
         """The state as it was at a time, from its events alone."""
         events = cast("Iterable[Event]", self.events.get(stream_id))
         return fold(kind, None, takewhile(lambda event: event.timestamp <= at, events))
+
+    def _refold(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
+        try:
+            return fold(kind, None, cast("Iterable[Event]", self.events.get(stream_id)))
+        except OtherKind:
+            return None
 
     def remember(self, state: Any) -> None:
         """The library's cache moves a mutable aggregate forward in place; an immutable state has
