@@ -5,16 +5,24 @@ import random
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.faults.processes import processes_of
 from tests.support.service import RunningService
+from tests.support.small_disk import small_disk
 
 HOLD_TTL_S = 8
 SWEEP_INTERVAL_S = 0.5
 # From a fault to the last hold gone: its time, a round of the sweeper, and the projector.
 SETTLED_WITHIN_S = HOLD_TTL_S + 12
+
+GONE_WITHIN_S = 20
+# A start wants 512 MiB free.
+SMALL_DISK_MIB = 720
 
 SETTINGS = {
     "HOLD_TTL_S": str(HOLD_TTL_S),
@@ -54,13 +62,39 @@ def service(new_data_dir: Path) -> Iterator[RunningService]:
     """Not started yet."""
     with _passable_folder() as folder:
         data_dir = folder / "data"
-        copy_tree(new_data_dir, data_dir)
-        running = RunningService(data_dir=data_dir, env=dict(SETTINGS))
-        try:
+        data_dir.mkdir()
+        with _ended(_made(new_data_dir, data_dir)) as running:
             yield running
-        finally:
-            if running.process is not None and running.process.poll() is None:
-                running.kill()
+
+
+@pytest.fixture
+def service_on_a_small_disk(new_data_dir: Path) -> Iterator[RunningService]:
+    """Its data folder is a disk with room for a start and for little more."""
+    with _passable_folder() as folder:
+        data_dir = folder / "data"
+        data_dir.mkdir()
+        with (
+            small_disk(data_dir, size=f"{SMALL_DISK_MIB}m"),
+            _ended(_made(new_data_dir, data_dir)) as running,
+        ):
+            yield running
+
+
+def _made(source: Path, data_dir: Path) -> RunningService:
+    copy_tree(source, data_dir)
+    return RunningService(data_dir=data_dir, env=dict(SETTINGS))
+
+
+@contextmanager
+def _ended(service: RunningService) -> Iterator[RunningService]:
+    """Nothing of it runs afterwards."""
+    try:
+        yield service
+    finally:
+        if service.process is not None and service.process.poll() is None:
+            below = processes_of(service)
+            service.kill()
+            psutil.wait_procs(below, timeout=GONE_WITHIN_S)
 
 
 class _passable_folder(tempfile.TemporaryDirectory[str]):  # noqa: N801
@@ -74,7 +108,7 @@ class _passable_folder(tempfile.TemporaryDirectory[str]):  # noqa: N801
 
 def copy_tree(source: Path, target: Path) -> None:
     """With owners: the cluster belongs to PostgreSQL's own user where we are root."""
-    shutil.copytree(source, target)
+    shutil.copytree(source, target, dirs_exist_ok=True)
     if os.geteuid() != 0:
         return
     for path in [source, *source.rglob("*")]:

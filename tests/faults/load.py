@@ -153,6 +153,14 @@ class Load:
                 return
             await asyncio.sleep(_PAUSE_S)
 
+    async def buy(self, user: User) -> bool:
+        """Whether it was acknowledged."""
+        bought = Bought(user, self._new_key(), self._random.randint(1, 9))
+        self.bought.append(bought)
+        async with self._client() as client:
+            bought.acknowledged = await self._buy(client, bought)
+        return bought.acknowledged
+
     async def get(self, user: User, path: str) -> httpx.Response:
         async with self._client() as client:
             return await client.get(path, headers=user.headers)
@@ -188,9 +196,7 @@ class Load:
                 if self._random.random() < 0.5:
                     await self._read(client, user)
                 else:
-                    bought = Bought(user, self._new_key(), self._random.randint(1, 9))
-                    self.bought.append(bought)
-                    bought.acknowledged = await self._buy(client, bought)
+                    await self.buy(user)
                 await asyncio.sleep(_PAUSE_S / 2)
 
     def _message(self, user: User, again: Sent | None, body: dict[str, Any]) -> Sent:
