@@ -1,7 +1,7 @@
 """One thread that runs the model, fed from a bounded queue in order of arrival.
 
-ONNX Runtime's own threads spin while they work, so two sessions side by side would halve each
-other: all models share this thread.
+A step of a model takes all cores and all of the memory's bandwidth, so two sessions side by side
+would only halve each other: all models share this thread.
 """
 
 import logging
