@@ -24,6 +24,11 @@ from interfaces.ui.wire import Balance, Model
 Updates = dict[Any, Any]
 
 
+def nothing() -> Updates:
+    """An update of no component at all (an empty dict would be an error)."""
+    return {"__type__": "update"}
+
+
 class Views:
     """Builds updates; it never calls the API."""
 
