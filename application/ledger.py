@@ -1,110 +1,39 @@
-"""The event-sourced application: load streams, decide, and commit all of it or nothing.
+"""The ledger as command handlers see it: load streams, decide, and commit all of it or nothing.
 
-`eventsourcing` is at the centre: its Application, repository, mapper and recorders. What is
-added is the unit of work that command handlers are written against: a plain function that loads
-states, calls deciders and adds events. It runs in a thread, is committed in one transaction, and
-is run again from fresh states when somebody else wrote one of its streams first.
+`eventsourcing` is at the centre: its Application (`event_store.py`), repository, mapper and
+recorders. What is added is the unit of work that handlers are written against: a plain function
+that loads states, calls deciders and adds events. It runs in a thread, is committed in one
+transaction, and is run again from fresh states when somebody else wrote one of its streams first.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from itertools import takewhile
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 from uuid import UUID
 
-from eventsourcing.application import AggregateNotFoundError, Application
-from eventsourcing.persistence import (
-    ApplicationRecorder,
-    IntegrityError,
-    InterfaceError,
-    Mapper,
-    OperationalError,
-)
+from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
 
-from application.mapping import EventMapper
+from application.event_store import LedgerApplication
 from application.ports import Clock
-from application.snapshots import OtherKind, StaleSnapshot, StateSnapshot, fold, take_snapshot
+from application.snapshots import StateSnapshot, take_snapshot
 from application.streams import S, StreamKind, StreamState
 from domain.events import Event
 
 T = TypeVar("T")
 
+# Pauses between attempts to reach a database that is away.
+_RETRY_S_MIN = 0.2
+_RETRY_S_MAX = 2.0
+_NO_TURN = "the ledger has more to do than it can at present; try again shortly"
+
 
 class LedgerUnavailable(Exception):
     """PostgreSQL cannot be reached, or too many others wrote the same streams."""
-
-
-class LedgerApplication(Application[UUID]):
-    """The table names are this name's: ledger_events, ledger_snapshots."""
-
-    name = "ledger"
-    is_snapshotting_enabled = True
-    env: ClassVar[dict[str, str]] = {
-        "COMPRESSOR_TOPIC": "",
-        "AGGREGATE_CACHE_MAXSIZE": "2000",
-        # States are immutable: a copy would only cost time.
-        "DEEPCOPY_FROM_AGGREGATE_CACHE": "n",
-        "CREATE_TABLE": "n",
-    }
-
-    def construct_mapper(self) -> Mapper[UUID]:
-        return EventMapper()
-
-    def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
-        """The state as of the last commit; None where there is no such stream of this kind."""
-        project: Any = partial(fold, kind)
-        try:
-            loaded: Any = self.repository.get(stream_id, projector_func=project)
-        except (AggregateNotFoundError, OtherKind):
-            return None
-        except StaleSnapshot:
-            loaded = self._refold(kind, stream_id)
-            if loaded is None:
-                return None
-        self.remember(loaded)
-        return cast("S | None", loaded)
-
-    def load_at(self, kind: StreamKind[S], stream_id: UUID, at: datetime) -> S | None:
-        """The state as it was at a time, from its events alone."""
-        events = cast("Iterable[Event]", self.events.get(stream_id))
-        return fold(kind, None, takewhile(lambda event: event.timestamp <= at, events))
-
-    def _refold(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
-        try:
-            return fold(kind, None, cast("Iterable[Event]", self.events.get(stream_id)))
-        except OtherKind:
-            return None
-
-    def remember(self, state: Any) -> None:
-        """The library's cache moves a mutable aggregate forward in place; an immutable state has
-        to be put back."""
-        if self.repository.cache is not None:
-            self.repository.cache.put(state.id, state)
-
-    def stored_position(self, event: Event) -> int | None:
-        """The position at which exactly this event is stored, or None.
-
-        A connection lost during a commit leaves open whether it happened, and the recorder's
-        retry then meets its own rows. Events carry fresh ids, so equal bytes are the same event.
-        """
-        stored = self.mapper.to_stored_event(event)
-        version = event.originator_version
-        found = self.recorder.select_events(event.originator_id, gt=version - 1, lte=version)
-        if not found or found[0].state != stored.state or found[0].topic != stored.topic:
-            return None
-        return cast("PositionRecorder", self.recorder).position_of(event.originator_id, version)
-
-
-class PositionRecorder(ApplicationRecorder):
-    """What the application asks of its recorder beyond the library's contract."""
-
-    def position_of(self, originator_id: UUID, originator_version: int) -> int | None:
-        raise NotImplementedError
 
 
 class Transaction:
@@ -150,10 +79,20 @@ class Committed(Generic[T]):
 @dataclass(frozen=True, kw_only=True)
 class LedgerLimits:
     """threads: how many transactions run at once. conflict_retries_max: how often one is decided
-    anew because another process wrote first."""
+    anew because another process wrote first. wait_s_max: how long a call waits for its turn, and
+    for a thread: while the database is away, those in front each take their time."""
 
     threads: int = 8
     conflict_retries_max: int = 16
+    wait_s_max: float = 5.0
+
+
+@dataclass(frozen=True)
+class _Unit(Generic[T]):
+    """in_doubt: attempts whose commit may have happened although its answer never came."""
+
+    work: Callable[[Transaction], T]
+    in_doubt: list[tuple[Transaction, T]] = field(default_factory=list)
 
 
 class Ledger:
@@ -175,24 +114,49 @@ class Ledger:
         return await self._in_thread(partial(self._application.load_at, kind, stream_id, at))
 
     async def transact(
-        self, work: Callable[[Transaction], T], *, streams: tuple[UUID, ...] = ()
+        self,
+        work: Callable[[Transaction], T],
+        *,
+        streams: tuple[UUID, ...] = (),
+        patience_s: float = 0.0,
     ) -> Committed[T]:
         """Run `work` until it commits. A refusal raised by `work` ends it with nothing written.
 
         streams: what it is likely to write together with others; within this process such
         transactions take turns, so that the database sees no needless conflicts.
+        patience_s: how long a database that is away is waited for, beyond the first attempt.
 
-        Raises LedgerUnavailable.
+        Raises LedgerUnavailable; then it may have been committed all the same.
         """
+        unit = _Unit(work)
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + patience_s
+        pause_s = _RETRY_S_MIN
+        while True:
+            try:
+                return await self._transact(unit, streams)
+            except LedgerUnavailable:
+                if clock() + pause_s >= deadline:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _RETRY_S_MAX)
+
+    async def _transact(self, unit: _Unit[T], streams: tuple[UUID, ...]) -> Committed[T]:
         async with AsyncExitStack() as stack:
-            for stream_id in sorted(set(streams)):
-                await stack.enter_async_context(self._turn(stream_id))
+            try:
+                async with asyncio.timeout(self._limits.wait_s_max):
+                    for stream_id in sorted(set(streams)):
+                        await stack.enter_async_context(self._turn(stream_id))
+            except TimeoutError:
+                raise LedgerUnavailable(_NO_TURN) from None
             # A commit that is under way is finished even when its caller goes away.
-            task = asyncio.ensure_future(self._in_thread(partial(self._attempts, work)))
+            task = asyncio.ensure_future(self._in_thread(partial(self._attempts, unit)))
             try:
                 return await asyncio.shield(task)
             except asyncio.CancelledError:
                 await asyncio.wait([task])
+                if not task.cancelled():
+                    task.exception()  # taken note of: nobody is left to hear it
                 raise
 
     def close(self) -> None:
@@ -213,27 +177,47 @@ class Ledger:
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
+        latest = loop.time() + self._limits.wait_s_max
+
+        def call_in_time() -> T:
+            if loop.time() > latest:
+                raise LedgerUnavailable(_NO_TURN)
+            return call()
+
         try:
-            return await loop.run_in_executor(self._executor, call)
+            return await loop.run_in_executor(self._executor, call_in_time)
         except (OperationalError, InterfaceError) as error:
             raise LedgerUnavailable("the ledger's database cannot be reached") from error
 
-    def _attempts(self, work: Callable[[Transaction], T]) -> Committed[T]:
+    def _attempts(self, unit: _Unit[T]) -> Committed[T]:
         for _ in range(1 + self._limits.conflict_retries_max):
+            if (found := self._found(unit)) is not None:
+                return found
             transaction = Transaction(self._application)
-            value = work(transaction)
+            value = unit.work(transaction)
             if not transaction.events:
                 return Committed(value=value, position=None)
+            unit.in_doubt.append((transaction, value))
             try:
                 recordings = self._application.save(*transaction.events)
-                position: int | None = recordings[-1].notification.id
             except IntegrityError:
-                position = self._application.stored_position(transaction.events[-1])
-                if position is None:
-                    continue
+                if (found := self._found(unit)) is not None:
+                    return found
+                # Another's events have these versions, so these will never be stored.
+                unit.in_doubt.pop()
+                continue
             self._after_commit(transaction)
-            return Committed(value=value, position=position)
+            return Committed(value=value, position=recordings[-1].notification.id)
         raise LedgerUnavailable("too many others wrote to the same account at once; try again")
+
+    def _found(self, unit: _Unit[T]) -> Committed[T] | None:
+        """The attempt that was committed without our knowing, if one was."""
+        for transaction, value in unit.in_doubt:
+            position = self._application.stored_position(transaction.events[-1])
+            if position is not None:
+                self._after_commit(transaction)
+                return Committed(value=value, position=position)
+        return None
 
     def _after_commit(self, transaction: Transaction) -> None:
         for kind, state, count in transaction.changed():

@@ -95,7 +95,9 @@ def open_ledger(settings: Settings, endpoints: Endpoints) -> Ledger:
         cached_streams_max=settings.cached_streams_max,
     )
     limits = LedgerLimits(
-        threads=settings.ledger_threads, conflict_retries_max=settings.conflict_retries_max
+        threads=settings.ledger_threads,
+        conflict_retries_max=settings.conflict_retries_max,
+        wait_s_max=settings.database_timeout_s,
     )
     return Ledger(application, SystemClock(), limits)
 

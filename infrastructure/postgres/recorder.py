@@ -14,7 +14,7 @@ from eventsourcing.postgres import (
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
-from application.ledger import LedgerApplication, PositionRecorder
+from application.event_store import LedgerApplication, PositionRecorder
 
 EVENTS_SCHEMA = "ledger"
 
