@@ -109,6 +109,13 @@ class Ledger:
         """Raises LedgerUnavailable."""
         return await self._in_thread(partial(self._application.load, kind, stream_id))
 
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` makes of the states it loads, in one turn of one thread; it adds nothing.
+
+        Raises LedgerUnavailable, and what `work` raises.
+        """
+        return await self._in_thread(lambda: work(Transaction(self._application)))
+
     async def load_at(self, kind: StreamKind[S], stream_id: UUID, at: datetime) -> S | None:
         """Raises LedgerUnavailable."""
         return await self._in_thread(partial(self._application.load_at, kind, stream_id, at))
