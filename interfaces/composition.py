@@ -150,8 +150,13 @@ def build_tokens(settings: Settings) -> Tokens:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, endpoints: Endpoints) -> AsyncIterator[HttpServices]:
-    """Everything the API serves, running; and everything stopped in the opposite order."""
+async def open_services(
+    settings: Settings, endpoints: Endpoints, engine: InferenceEngine | None = None
+) -> AsyncIterator[HttpServices]:
+    """Everything the API serves, running; and everything stopped in the opposite order.
+
+    engine: in the place of our own models.
+    """
     async with AsyncExitStack() as stack:
         hasher = BcryptHasher(settings.bcrypt_rounds)
         stack.callback(hasher.close)
@@ -177,13 +182,14 @@ async def open_services(settings: Settings, endpoints: Endpoints) -> AsyncIterat
         )
         await projections.start()
         stack.push_async_callback(projections.stop)
-        engine = build_engine(settings)
+        engine = engine or build_engine(settings)
         stack.push_async_callback(engine.close)
         await _ensure_admin(settings, users)
         chat = _build_chat(settings, ledger, engine)
         stack.push_async_callback(chat.close)
         _run_in_background(stack, _build_sweeper(settings, ledger, read_models).run())
-        _run_in_background(stack, _preload(engine, settings.default_model))
+        if isinstance(engine, OnnxEngine):
+            _run_in_background(stack, _preload(engine, settings.default_model))
         yield HttpServices(
             users=users,
             accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
