@@ -81,7 +81,7 @@ def notice_of(error: UiError) -> Notice:
     if error.retry_after_s and "try again" not in text:
         text = f"{text} You can try again in {error.retry_after_s} s."
     if error.code == "internal_error" and error.request_id:
-        text = f"{text} Its request_id is {error.request_id}."
+        text = f"Something went wrong in the service. Its log has it under {error.request_id}."
     actions = (("Try again", "retry"),) if error.code == "read_model_behind" else ()
     return Notice(kind=kind, text=text, actions=actions)
 

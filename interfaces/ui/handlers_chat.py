@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import gradio as gr
 
@@ -185,7 +184,7 @@ class ChatHandlers:
                 break
             newest = history.items[0] if history.items else None
             if newest is not None and newest.message_id == started.message_id:
-                return [_question(turn), replace(Line.of(newest), is_stopped=True)]
+                return [_question(turn), Line.of(newest)]
             if newest is not None and newest.role == "user" and newest.status == "failed":
                 return [_question(turn, "failed")]
             await asyncio.sleep(settings.settle_interval_s)

@@ -50,7 +50,12 @@ def visiting(
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
     )
+    visitor = Visitor(context.new_page(), name, RESULTS)
     try:
-        yield Visitor(context.new_page(), name, RESULTS)
+        yield visitor
+    except BaseException:
+        if not visitor.page.is_closed():
+            visitor.take_picture("failed")
+        raise
     finally:
         context.close()
