@@ -36,6 +36,7 @@ from infrastructure.settings import (
     Settings,
     SettingsError,
 )
+from infrastructure.tasks import cancel_until_done
 from infrastructure.tokens import Tokens
 from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
@@ -252,11 +253,7 @@ def _build_sweeper(settings: Settings, ledger: Ledger, read_models: PostgresRead
 def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
 
-    async def stop() -> None:
-        task.cancel()
-        await asyncio.wait([task])
-
-    stack.push_async_callback(stop)
+    stack.push_async_callback(cancel_until_done, [task])
 
 
 async def _preload(engine: OnnxEngine, model: str) -> None:
