@@ -115,6 +115,7 @@ def test_history_transactions_and_top_up_agree_with_the_ledger(
         page.locator("#cl-history-search").click()
         expect(rows).not_to_have_count(0)
         rows.last.get_by_role("button", name="open").click()
+        expect(visitor.prompt).to_be_visible()
         expect(page.locator("#cl-heading")).to_contain_text("Name a river in Egypt.")
 
         visitor.choose_tab("Transactions")
