@@ -18,12 +18,12 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import balance, decode, machine, memory, overhead, starting, storage
+from benchmarks import balance, inference, ledger, machine, memory, overhead, starting
 from benchmarks.figures import Figure, table
 from benchmarks.running import Service, running
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("floors", "start", "memory", "chat", "balance", "decode", "lag")
+PARTS = ("floors", "start", "memory", "chat", "balance", "inference", "lag")
 
 
 class _Bench:
@@ -38,13 +38,13 @@ class _Bench:
         self.failures: dict[str, str] = {}
 
     def run(self, *, quick: bool) -> None:
-        self._measure("floors", lambda: storage.flush_latency(self._folder))
+        self._measure("floors", lambda: ledger.flush_latency(self._folder))
         self._measure("start", lambda: self._start(1 if quick else 3, 2 if quick else 5))
         self._measure("memory", lambda: memory.without_model(self._folder))
         if self._parts & {"memory", "chat", "balance"}:
             self._with_service(40 if quick else 300, 3.0 if quick else 10.0)
         self._measure("chat", lambda: self._engine_alone(20 if quick else 100))
-        self._measure("decode", lambda: decode.decode_speed(self._models()))
+        self._measure("inference", lambda: inference.decode_speed(self._models()))
         self._measure("lag", lambda: self._lag(3.0 if quick else 10.0))
 
     def _start(self, first: int, warm: int) -> list[Figure]:
@@ -76,11 +76,11 @@ class _Bench:
         return [overhead.engine_alone(self._models(), self._engine_ms, messages=messages)]
 
     def _lag(self, seconds: float) -> list[Figure]:
-        return storage.read_model_lag(self._folder, commands_per_s=200, seconds=seconds)
+        return ledger.read_model_lag(self._folder, commands_per_s=200, seconds=seconds)
 
     def _models(self) -> Path:
         """Of the first start, or prepared now."""
-        return decode.prepared_models(self._prepared / "data" / "models")
+        return inference.prepared_models(self._prepared / "data" / "models")
 
     def _measure(self, part: str, measure: Callable[[], list[Figure]]) -> None:
         if part not in self._parts:
