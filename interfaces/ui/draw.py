@@ -10,6 +10,7 @@ from interfaces.ui.formats import credits_text, price_phrase, sentence
 from interfaces.ui.wire import Balance, Model, PerMessage
 
 EMPTY = Markup("")
+LOADING = '<p class="cl-muted cl-loading">Loading…</p>'
 
 
 def button(label: str, action: str, value: str = "", *, kind: str = "link") -> Markup:

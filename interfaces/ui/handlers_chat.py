@@ -62,6 +62,7 @@ class ChatHandlers:
 
     async def grow(self, request: gr.Request) -> AsyncIterator[Updates]:
         """Show the answer as it grows, and the credits that are held for it."""
+        yield nothing()  # A generator that yields nothing at all would empty its outputs.
         visit = self._page.visit(request)
         turn = visit.tab.turn
         if turn is None or turn.is_shown:

@@ -5,6 +5,7 @@ from typing import Any
 import gradio as gr
 
 from interfaces.ui.draw import (
+    LOADING,
     Notice,
     credits_html,
     model_note_html,
@@ -50,8 +51,8 @@ class Views:
             ui.transcript: "",
             ui.live: "",
             ui.conversations: "",
-            ui.history_list: "",
-            ui.transactions: "",
+            ui.history_list: LOADING,
+            ui.transactions: LOADING,
             ui.prompt: "",
             ui.login_password: "",
             ui.new_password: "",

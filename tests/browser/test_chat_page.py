@@ -266,8 +266,14 @@ def test_the_page_fits_a_phone_in_the_dark(
         visitor.send("What is a ledger?")
         visitor.wait_for_answers(1)
         visitor.take_picture("1-chat")
-        for tab in ("Chat", "History", "Transactions", "Top up"):
+        for tab, place in (
+            ("Chat", "#cl-transcript article"),
+            ("History", "#cl-history-list li"),
+            ("Transactions", "#cl-transactions tr"),
+            ("Top up", "#cl-packages section"),
+        ):
             visitor.choose_tab(tab)
+            expect(visitor.page.locator(place).last).to_be_visible()
             assert not visitor.is_wider_than_its_window(), tab
             visitor.take_picture(f"2-{tab.lower().replace(' ', '-')}")
         visitor.choose_tab("Chat")
