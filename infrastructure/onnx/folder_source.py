@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infrastructure.onnx.catalogue import CatalogueEntry, ModelShape
-from infrastructure.onnx.config import GemmaConfig, Precision
+from infrastructure.onnx.config import Precision
 from infrastructure.onnx.errors import ModelFileDamaged, PreparationError, SourceUnusable
 from infrastructure.onnx.hub_config import CONFIG_FILE, read_hub_config
 from infrastructure.onnx.manifest import Source
@@ -39,8 +39,7 @@ class FolderSource:
         self._entry = entry
         self._identity: Source | None = None
         self._folder = folder = folder.absolute()
-        if not folder.is_dir():
-            raise PreparationError(f"there is no folder {folder}: name the one with the weights")
+        _require_folder(folder)
         self.config = read_hub_config(folder, positions_max=entry.positions_max)
         if entry.shape is not None and ModelShape.of(self.config) != entry.shape:
             raise SourceUnusable(
@@ -56,7 +55,7 @@ class FolderSource:
     def disk_bytes(self, precision: Precision) -> int:
         return graph_bytes(self.config, precision)
 
-    def identity(self, on_progress: Progress) -> Source:
+    def identity(self, on_progress: Progress, /) -> Source:
         """Hashes every file that is read, once."""
         if self._identity is None:
             said = f"Reading {self._folder.name} ({self._entry.licence} apply)."
@@ -159,17 +158,31 @@ class FolderSource:
         return set()
 
 
+def is_folder(path: Path) -> bool:
+    """Raises SourceUnusable where this user may not even look."""
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
 def matching_entry(folder: Path, catalogue: Sequence[CatalogueEntry]) -> CatalogueEntry:
     """The catalogue's model whose shape the folder's config.json describes.
 
-    Raises SourceUnusable when there is none.
+    Raises SourceUnusable when there is none, PreparationError when the folder is none.
     """
+    _require_folder(folder)
     shape = ModelShape.of(read_hub_config(folder, positions_max=1))
     for entry in catalogue:
         if entry.shape == shape:
             return entry
     known = "; ".join(f"{entry.title} has {entry.shape}" for entry in catalogue if entry.shape)
     raise SourceUnusable(folder / CONFIG_FILE, f"it describes {shape}", f"Known are: {known}.")
+
+
+def _require_folder(folder: Path) -> None:
+    if not is_folder(folder):
+        raise PreparationError(f"there is no folder {folder}: name the one with the weights")
 
 
 def _origin(folder: Path) -> tuple[str, str]:

@@ -120,7 +120,9 @@ class _GemmaWriter:
         tensors, scales, done = self.graph.tensors, [], 0
         exact = self.precision is Precision.FP32
         offset = tensors.begin()
-        for rows in self.source.row_blocks("embedding", max(1, _TABLE_BYTES_AT_ONCE // 4 // hidden)):
+        for rows in self.source.row_blocks(
+            "embedding", max(1, _TABLE_BYTES_AT_ONCE // 4 // hidden)
+        ):
             if exact:
                 tensors.write(np.ascontiguousarray(rows).data.cast("B"))
             else:

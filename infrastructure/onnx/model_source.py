@@ -33,7 +33,7 @@ class ModelSource(Protocol):
         """Free space that preparing takes."""
         ...
 
-    def identity(self, on_progress: Progress) -> Source | None:
+    def identity(self, on_progress: Progress, /) -> Source | None:
         """What the manifest will say of the source, where asking takes less than preparing."""
         ...
 

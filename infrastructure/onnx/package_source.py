@@ -23,7 +23,7 @@ class PackageSource:
     def disk_bytes(self, precision: Precision) -> int:
         return _DISK_BYTES[precision]
 
-    def identity(self, on_progress: Progress) -> Source | None:
+    def identity(self, _on_progress: Progress, /) -> Source | None:
         return None
 
     def fill(self, folder: Path, precision: Precision, on_progress: Progress) -> Filled:

@@ -98,10 +98,11 @@ def _wanted(
                 f"{entry.title} comes from the package {entry.package}: leave the folder out"
             )
         return entry, folder
-    if folder is None and Path(name).is_dir():
-        from infrastructure.onnx.folder_source import matching_entry
+    if folder is None:
+        from infrastructure.onnx.folder_source import is_folder, matching_entry
 
-        return matching_entry(Path(name).absolute(), catalogue), Path(name)
+        if os.sep in name or is_folder(Path(name)):
+            return matching_entry(Path(name).absolute(), catalogue), Path(name)
     raise PreparationError(
         f"there is no model {name!r}; known are {', '.join(by_name)}, or name a folder of weights"
     )

@@ -41,7 +41,7 @@ class SafetensorsFolder:
         self.folder = folder
         self._places: dict[str, TensorPlace] = {}
         promised = _promised(folder)
-        self.files: tuple[Path, ...] = tuple(sorted({path for path in promised.values()})) or (
+        self.files: tuple[Path, ...] = tuple(sorted(set(promised.values()))) or (
             folder / SINGLE_FILE,
         )
         for file in self.files:
