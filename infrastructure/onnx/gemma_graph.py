@@ -34,7 +34,7 @@ from infrastructure.onnx.quantize import BLOCK, quantize_rows
 __all__ = ["Precision", "write_graph"]
 
 # The embedding table passes in blocks of about so many float32 bytes, whatever its width.
-_TABLE_BYTES_AT_ONCE = 64 * 1024 * 1024
+_TABLE_BYTES_AT_ONCE = 16 * 1024 * 1024
 # int8 activations in the kernel: level 0 took a second a step.
 _ACCURACY_LEVEL = 4
 

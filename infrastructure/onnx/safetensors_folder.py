@@ -1,7 +1,8 @@
 """Tensors of a safetensors checkpoint, one file or several with an index, read one at a time.
 
-Bytes are read, not mapped: mapped pages count as the process's memory until the file is closed,
-which for a shard of 5 GB is most of what a conversion may take.
+A file is mapped anew for every block of rows: mapped pages count as the process's memory until
+the file is closed, which for a shard of 5 GB is most of what a conversion may take. (The library's
+other way, reading, takes the whole tensor for every slice of it.)
 """
 
 import json
@@ -79,18 +80,17 @@ class SafetensorsFolder:
     def row_blocks(self, name: str, rows: int) -> Iterator[NDArray[np.float32]]:
         """The tensor along its first axis, at most `rows` of it at a time."""
         count, file = self.shape(name)[0], self._places[name].file
-        try:
-            with safe_open(file, framework="numpy", backend="pread") as opened:
-                part = opened.get_slice(name)
-                for first in range(0, max(1, count), rows):
-                    values = _as_float32(part[first : min(first + rows, count)])
-                    if not np.isfinite(values).all():
-                        raise SourceUnusable(
-                            file, f"{name} holds numbers that are not finite", _AGAIN
-                        )
-                    yield values
-        except (OSError, SafetensorError) as error:
-            raise unreadable(file, error) from error
+        for first in range(0, max(1, count), rows):
+            try:
+                with safe_open(file, framework="numpy") as opened:
+                    stored = opened.get_slice(name)[first : min(first + rows, count)]
+            except (OSError, SafetensorError) as error:
+                raise unreadable(file, error) from error
+            values = _as_float32(stored)
+            del stored
+            if not np.isfinite(values).all():
+                raise SourceUnusable(file, f"{name} holds numbers that are not finite", _AGAIN)
+            yield values
 
 
 def unreadable(file: Path, error: Exception) -> SourceUnusable:
@@ -135,7 +135,7 @@ def _promised(folder: Path) -> dict[str, Path]:
 def _places(file: Path) -> dict[str, TensorPlace]:
     places = {}
     try:
-        with safe_open(file, framework="numpy", backend="pread") as opened:
+        with safe_open(file, framework="numpy") as opened:
             for name in opened.keys():  # noqa: SIM118  it is no mapping
                 part = opened.get_slice(name)
                 places[name] = TensorPlace(

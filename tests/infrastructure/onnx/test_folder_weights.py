@@ -199,7 +199,7 @@ print(peak_mb() - before)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_converting_takes_memory_for_a_tensor_and_not_for_the_model(tmp_path: Path) -> None:
-    config = replace(CONFIG, hidden_size=256, feed_forward_size=1024, layers=64, vocab_size=4096)
+    config = replace(CONFIG, hidden_size=256, feed_forward_size=1024, layers=32, vocab_size=131_072)
     weights = tmp_path / "weights"
     write_hub_folder(weights, config=config, dtype=ml_dtypes.bfloat16, shards=2)
     size_mb = sum(path.stat().st_size for path in weights.glob("*.safetensors")) / 1e6
@@ -207,6 +207,6 @@ def test_converting_takes_memory_for_a_tensor_and_not_for_the_model(tmp_path: Pa
     for precision in Precision:
         command = [sys.executable, "-c", CONVERT, str(weights), str(tmp_path), precision]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        # Matrices take 4 MB as float32 at most, and a handful of copies is alive at a time;
-        # the float32 file weighs 230 MB.
-        assert float(done.stdout) < 64
+        # The table alone takes 134 MB as float32, but passes in blocks of 16 MB, of which a
+        # handful of copies is alive at a time.
+        assert float(done.stdout) < 100
