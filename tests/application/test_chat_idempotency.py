@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -130,7 +131,8 @@ async def test_another_message_under_the_same_key_is_refused(
     await world.ask(user_id, "Hello", key="k")
 
     with pytest.raises(IdempotencyKeyReused):
-        await world.ask(user_id, **{"text": "Hello", "key": "k"} | changes)  # type: ignore[arg-type]
+        asked: dict[str, Any] = {"text": "Hello", "key": "k"} | changes
+        await world.ask(user_id, **asked)
 
     assert await spent_micro(world, user_id) == 2_000_000
 
