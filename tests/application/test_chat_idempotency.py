@@ -130,8 +130,8 @@ async def test_another_message_under_the_same_key_is_refused(
     user_id = await world.a_user()
     await world.ask(user_id, "Hello", key="k")
 
+    asked: dict[str, Any] = {"text": "Hello", "key": "k"} | changes
     with pytest.raises(IdempotencyKeyReused):
-        asked: dict[str, Any] = {"text": "Hello", "key": "k"} | changes
         await world.ask(user_id, **asked)
 
     assert await spent_micro(world, user_id) == 2_000_000
