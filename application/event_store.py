@@ -35,9 +35,17 @@ class LedgerApplication(Application[UUID]):
 
     def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
         """The state as of the last commit; None where there is no such stream of this kind."""
-        project: Any = partial(fold, kind)
+        loaded: Any
         try:
-            loaded: Any = self.repository.get(stream_id, projector_func=project)
+            cached = self._cached(stream_id)
+            if cached is None:
+                project: Any = partial(fold, kind)
+                loaded = self.repository.get(stream_id, projector_func=project)
+            else:
+                # The repository would do the same under a lock of the stream's, because it moves
+                # aggregates forward in place; without a database everybody would queue for it.
+                newer = self.events.get(stream_id, gt=cached.version)
+                loaded = fold(kind, cached, cast("Iterable[Event]", newer))
         except (AggregateNotFoundError, OtherKind):
             return None
         except StaleSnapshot:
@@ -58,9 +66,13 @@ class LedgerApplication(Application[UUID]):
         except OtherKind:
             return None
 
+    def _cached(self, stream_id: UUID) -> Any:
+        try:
+            return self.repository.cache.get(stream_id) if self.repository.cache else None
+        except KeyError:
+            return None
+
     def remember(self, state: Any) -> None:
-        """The library's cache moves a mutable aggregate forward in place; an immutable state has
-        to be put back."""
         if self.repository.cache is not None:
             self.repository.cache.put(state.id, state)
 
