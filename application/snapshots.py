@@ -16,6 +16,10 @@ class StaleSnapshot(Exception):
     """The snapshot was taken of another form of the state; the stream is folded anew."""
 
 
+class OtherKind(Exception):
+    """The stream holds events of another kind: somebody has sent the id of something else."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StateSnapshot(DomainEvent):
     """Never part of the log: it lives in a table of its own and can be thrown away."""
@@ -39,12 +43,16 @@ def take_snapshot(kind: StreamKind[S], state: S, now: datetime) -> StateSnapshot
 
 
 def fold(kind: StreamKind[S], state: S | None, events: Iterable[Event | StateSnapshot]) -> S | None:
-    """Raises StaleSnapshot."""
+    """Raises StaleSnapshot, OtherKind."""
+    if state is not None and not isinstance(state, kind.state_type):
+        raise OtherKind
     for event in events:
         if isinstance(event, StateSnapshot):
             if (event.kind, event.state_version) != (kind.name, kind.state_version):
                 raise StaleSnapshot
             state = msgspec.convert(event.state, kind.state_type)
-        else:
+        elif isinstance(event, kind.event_types):
             state = kind.evolve(state, event)
+        else:
+            raise OtherKind
     return state

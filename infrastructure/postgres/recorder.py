@@ -8,13 +8,12 @@ from uuid import UUID
 from eventsourcing.persistence import InterfaceError, OperationalError, StoredEvent
 from eventsourcing.postgres import (
     PostgresAggregateRecorder,
-    PostgresApplicationRecorder,
-    PostgresFactory,
 )
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
-from application.ledger import LedgerApplication, PositionRecorder
+from application.event_application import LedgerApplication
+from infrastructure.postgres.group_commit import GroupCommitRecorder
 
 EVENTS_SCHEMA = "ledger"
 
@@ -47,7 +46,7 @@ def _select(recorder: PostgresAggregateRecorder, stream_id: Any, bounds: dict[st
     return _in_time(lambda self: how.__wrapped__(self, stream_id, **bounds), recorder)
 
 
-class LedgerRecorder(PostgresApplicationRecorder, PositionRecorder):
+class LedgerRecorder(GroupCommitRecorder):
     """Writes under LOCK TABLE … EXCLUSIVE, so that positions become visible in their order and a
     reader that tails the log misses nothing."""
 
@@ -81,7 +80,7 @@ def open_application(
             # Every thread of the ledger may hold one connection, and no more are needed.
             "POSTGRES_POOL_SIZE": "2",
             "POSTGRES_MAX_OVERFLOW": str(max(0, threads - 2)),
-            "AGGREGATE_CACHE_MAXSIZE": str(cached_streams_max),
             "CREATE_TABLE": "n",
-        }
+        },
+        cached_streams_max=cached_streams_max,
     )
