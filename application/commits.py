@@ -31,10 +31,12 @@ class Commit:
     commits whose uncommitted results this one was decided on; it is stored only if each of them
     is. All of them were submitted before it.
 
-    positions: of the events, once they are stored. error: why they never will be.
+    deadline: until when, by the loop's clock, it waits for a database that is away; earlier than
+    the store's own limit it does not count. positions: of the events, once they are stored.
+    error: why they were not, or for OperationalError, why nobody knows.
     """
 
-    __slots__ = ("_waiters", "after", "error", "events", "positions", "reads")
+    __slots__ = ("_waiters", "after", "deadline", "error", "events", "positions", "reads")
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class Commit:
         self.events = events
         self.reads = reads
         self.after = after
+        self.deadline = 0.0
         self.positions: Sequence[int] | None = None
         self.error: Exception | None = None
         self._waiters: list[asyncio.Future[None]] = []

@@ -31,8 +31,9 @@ from uuid import UUID
 
 from eventsourcing.persistence import DataError, IntegrityError, InterfaceError, OperationalError
 
+from application.attempt import Attempt, Call, StateMissing, Stream
 from application.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
-from application.event_application import LedgerApplication
+from application.event_store import LedgerApplication
 from application.ports import Clock
 from application.snapshots import take_snapshot
 from application.state_cache import StateCache
@@ -51,6 +52,10 @@ __all__ = [
 
 T = TypeVar("T")
 
+# Pauses between attempts to read from a database that is away.
+_READ_AGAIN_S_MIN = 0.2
+_READ_AGAIN_S_MAX = 2.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Committed(Generic[T]):
@@ -64,73 +69,38 @@ class Committed(Generic[T]):
 class LedgerLimits:
     """threads: how many streams are read at once. conflict_retries_max: how often a command is
     decided anew because another process wrote first. decisions_max: how often it is decided at
-    all: also when a stream had to be read, or what it was decided on was not stored.
+    all: also when a stream had to be read, or what it was decided on was not stored. wait_s_max:
+    how long a read waits for a thread: while the database is away, those in front take their time.
     snapshots_waiting_max: to be written beside the commits."""
 
     threads: int = 8
     conflict_retries_max: int = 16
     decisions_max: int = 256
+    wait_s_max: float = 5.0
     snapshots_waiting_max: int = 64
-
-
-class _StateMissing(BaseException):
-    """A handler asks for a state that is not in memory. Not an Exception: no handler means to
-    catch it."""
-
-    def __init__(self, kind: StreamKind[Any], stream_id: UUID) -> None:
-        self.kind = kind
-        self.stream_id = stream_id
-
-
-class _States:
-    """What one attempt of a handler has seen. fresh: what was read from the store during the same
-    call, by stream; None where there is nothing."""
-
-    def __init__(self, cache: StateCache, fresh: dict[UUID, StreamState | None]) -> None:
-        self._cache = cache
-        self._fresh = fresh
-        self.versions: dict[UUID, tuple[StreamKind[Any], int]] = {}
-        self.after: list[Commit] = []
-        self.unproven: list[tuple[StreamKind[Any], UUID]] = []
-
-    def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
-        entry = self._cache.find(kind, stream_id)
-        state: StreamState | None
-        if entry is not None:
-            state = entry.state
-            if entry.commit is not None:
-                self.after.append(entry.commit)
-            elif stream_id not in self._fresh:
-                self.unproven.append((kind, stream_id))
-        elif stream_id in self._fresh:
-            state = self._fresh[stream_id]
-        else:
-            raise _StateMissing(kind, stream_id)
-        self.versions[stream_id] = (kind, 0 if state is None else state.version)
-        return cast("S | None", state)
 
 
 class _Command(Commit):
     """A commit that keeps the cache true."""
 
-    __slots__ = ("_ledger", "changed", "read_ids", "written_ids")
+    __slots__ = ("_ledger", "changed", "written_ids")
 
-    def __init__(self, ledger: "Ledger", states: _States, transaction: Transaction) -> None:
+    def __init__(self, ledger: "Ledger", attempt: Attempt, transaction: Transaction) -> None:
         to_stored_event = ledger.application.mapper.to_stored_event
         self._ledger = ledger
         self.changed = transaction.changed()
         self.written_ids = [state.id for _, state, _ in self.changed]
         reads: list[tuple[UUID, int]] = []
-        if len(states.versions) > len(self.written_ids):
+        if len(attempt.versions) > len(self.written_ids):
             reads = [
                 (stream_id, version + 1)
-                for stream_id, (_, version) in states.versions.items()
+                for stream_id, (_, version) in attempt.versions.items()
                 if stream_id not in self.written_ids
             ]
         super().__init__(
             [to_stored_event(event) for event in transaction.events],
             reads=reads,
-            after=states.after,
+            after=attempt.after,
         )
 
     def on_settled(self) -> None:
@@ -166,34 +136,37 @@ class Ledger:
         work: Callable[[Transaction], T],
         *,
         streams: tuple[UUID, ...] = (),  # noqa: ARG002 - a hint
+        patience_s: float = 0.0,
     ) -> Committed[T]:
         """Run `work` until what it adds is stored. A refusal raised by `work` ends it with
         nothing written. It may run more than once, and never waits for anything itself.
 
         streams: what it is likely to write; a hint, that nothing depends on.
+        patience_s: how long a database that is away is waited for, at least.
 
-        Raises LedgerUnavailable, LedgerBusy, and DataError for what no database could take.
+        Raises LedgerUnavailable (then it may have been stored all the same), LedgerBusy, and
+        DataError for what no database could take.
         """
-        fresh: dict[UUID, StreamState | None] = {}
+        call = Call(asyncio.get_running_loop().time() + patience_s)
         conflicts = 0
         for _ in range(self._limits.decisions_max):
-            states = _States(self._cache, fresh)
-            transaction = Transaction(states)
+            attempt = Attempt(self._cache, call)
+            transaction = Transaction(attempt)
             try:
                 value = work(transaction)
-            except _StateMissing as missing:
-                fresh[missing.stream_id] = await self.load(missing.kind, missing.stream_id)
+            except StateMissing as missing:
+                await self._read([missing.stream], call)
                 continue
             except Exception:
-                if await self._stands(states, fresh):
+                if await self._stands(attempt, call):
                     raise
                 continue
             if not transaction.events:
-                if await self._stands(states, fresh):
+                if await self._stands(attempt, call):
                     return Committed(value=value, position=None)
                 continue
-            command = _Command(self, states, transaction)
-            self._submit(command)
+            command = _Command(self, attempt, transaction)
+            self._submit(command, call)
             if await self._finished(command):
                 assert command.positions is not None
                 return Committed(value=value, position=command.positions[-1])
@@ -204,8 +177,9 @@ class Ledger:
             elif not isinstance(command.error, PredecessorFailed):
                 assert command.error is not None
                 raise _for_caller(command.error) from command.error
-            fresh.clear()
-            await self._read_again(states, fresh)
+            call.fresh.clear()
+            # Together, so that the handler need not ask for one after the other.
+            await self._read(attempt.outdated(), call)
         raise LedgerUnavailable("too many others wrote to the same account at once; try again")
 
     async def aclose(self) -> None:
@@ -237,7 +211,8 @@ class Ledger:
                 command.written_ids, [stream_id for stream_id, _ in command.reads]
             )
 
-    def _submit(self, command: "_Command") -> None:
+    def _submit(self, command: "_Command", call: Call) -> None:
+        command.deadline = call.deadline
         self._recorder.submit(command)
         if not command.is_settled:
             for kind, state, _ in command.changed:
@@ -256,40 +231,47 @@ class Ledger:
                     raise cancelled
                 return stored
 
-    async def _stands(self, states: _States, fresh: dict[UUID, StreamState | None]) -> bool:
+    async def _stands(self, attempt: Attempt, call: Call) -> bool:
         """Whether what was decided without writing was decided on what is stored."""
-        for commit in states.after:
+        for commit in attempt.after:
             if not await commit.settled():
                 return False
-        return await self._read(states.unproven, states, fresh)
-
-    async def _read_again(self, states: _States, fresh: dict[UUID, StreamState | None]) -> None:
-        """What cannot be decided on any more, together, so that the handler need not ask one by
-        one."""
-        seen = [(kind, stream_id) for stream_id, (kind, _) in states.versions.items()]
-        await self._read(
-            [stream for stream in seen if self._cache.find(*stream) is None], states, fresh
+        await self._read(attempt.unproven, call)
+        return all(
+            attempt.saw(stream_id, call.fresh[stream_id]) for _, stream_id in attempt.unproven
         )
 
-    async def _read(
-        self,
-        streams: list[tuple[StreamKind[Any], UUID]],
-        states: _States,
-        fresh: dict[UUID, StreamState | None],
-    ) -> bool:
-        """Read the streams from the store; whether they are as the handler saw them."""
-        unchanged = True
-        read = await asyncio.gather(*(self.load(kind, stream_id) for kind, stream_id in streams))
-        for (_, stream_id), state in zip(streams, read, strict=True):
-            fresh[stream_id] = state
-            version = 0 if state is None else state.version
-            unchanged = unchanged and states.versions[stream_id][1] == version
-        return unchanged
+    async def _read(self, streams: list[Stream], call: Call) -> None:
+        """From the store, as it is now, however long that takes until the call's deadline."""
+        reads = (self._read_patiently(stream, call.deadline) for stream in streams)
+        for (_, stream_id), state in zip(streams, await asyncio.gather(*reads), strict=True):
+            call.fresh[stream_id] = state
+
+    async def _read_patiently(self, stream: Stream, deadline: float) -> StreamState | None:
+        clock = asyncio.get_running_loop().time
+        pause_s = _READ_AGAIN_S_MIN
+        while True:
+            try:
+                return cast("StreamState | None", await self.load(*stream))
+            except LedgerUnavailable:
+                if clock() + pause_s >= deadline:
+                    raise
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _READ_AGAIN_S_MAX)
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
+        latest = loop.time() + self._limits.wait_s_max
+
+        def call_in_time() -> T:
+            if loop.time() > latest:
+                raise LedgerBusy(
+                    "the ledger has more to do than it can at present; try again shortly"
+                )
+            return call()
+
         try:
-            return await loop.run_in_executor(self._executor, call)
+            return await loop.run_in_executor(self._executor, call_in_time)
         except (OperationalError, InterfaceError) as error:
             raise _for_caller(error) from error
 

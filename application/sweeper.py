@@ -38,22 +38,32 @@ class Sweeper:
         self._limits = limits
 
     async def run(self) -> None:
-        """Until cancelled. A failed round is said once and tried again at the next."""
+        """Until cancelled. A failure is said once, however many rounds it lasts."""
+        said: str | None = None
         while True:
             try:
                 await self.sweep()
+                said = None
             except Exception as error:  # noqa: BLE001 - the next round is the remedy
-                log.warning("sweep_failed", error=repr(error))
+                if repr(error) != said:
+                    said = repr(error)
+                    log.warning("sweep_failed", error=said)
             await asyncio.sleep(self._limits.interval_s)
 
     async def sweep(self) -> int:
-        """One round; returns how many holds were released."""
+        """One round; returns how many holds were released. Raises LedgerUnavailable and
+        ReadModelsUnavailable: without the database no other hold could be released either."""
         now = self._clock.now()
         released = 0
         for hold in await self._read_models.expired_holds(now, self._limits.batch_max):
-            released += await self._expire(
-                hold.hold_id, hold.account_id, hold.conversation_id, hold.message_id
-            )
+            try:
+                released += await self._expire(
+                    hold.hold_id, hold.account_id, hold.conversation_id, hold.message_id
+                )
+            except LedgerUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - one hold must not keep the others waiting
+                log.error("hold_not_released", hold_id=str(hold.hold_id), error=repr(error))
         for grant in await self._read_models.expired_grants(now, self._limits.batch_max):
             await self._expire_grants(grant.account_id)
         return released
@@ -84,8 +94,6 @@ class Sweeper:
             await self._ledger.transact(work, streams=(account_id, conversation_id))
         except (HoldNotOpen, HoldNotExpired):
             return 0  # settled meanwhile, or the read model is behind
-        except LedgerUnavailable:
-            return 0  # the next round finds it again
         log.info("hold_expired", hold_id=str(hold_id), message_id=str(message_id))
         return 1
 

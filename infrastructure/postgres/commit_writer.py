@@ -20,6 +20,8 @@ log = structlog.get_logger()
 VALUE_ERRORS = ("22", "23", "54")
 CONSTRAINT_ERRORS = "23"
 
+_AWAY = "the ledger's database cannot be reached"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CommitLimits:
@@ -38,12 +40,12 @@ class CommitLimits:
 
 
 class Waiting:
-    __slots__ = ("bytes", "commit", "keys", "rows", "since")
+    __slots__ = ("bytes", "commit", "deadline", "keys", "rows")
 
-    def __init__(self, commit: Commit, since: float) -> None:
+    def __init__(self, commit: Commit, deadline: float) -> None:
         """Raises DataError."""
         self.commit = commit
-        self.since = since
+        self.deadline = max(deadline, commit.deadline)
         self.rows = [statement.encode_event(event) for event in commit.events]
         self.keys = [row[0] + row[1] for row in self.rows]
         self.bytes = sum(len(row[3]) for row in self.rows)
@@ -80,9 +82,9 @@ class CommitWriter:
         if len(self._queue) >= self._limits.waiting_max:
             raise LedgerBusy("too many commands are waiting to be stored; try again shortly")
         now = self._loop.time()
-        if self._is_away(now):
-            raise LedgerUnavailable("the ledger's database cannot be reached")
-        self._queue.append(Waiting(commit, now))
+        if self._is_away(now) and commit.deadline < now:
+            raise LedgerUnavailable(_AWAY)
+        self._queue.append(Waiting(commit, now + self._limits.unavailable_after_s))
         if self._flying:
             return
         # Half of those who take part are sent while the other half still decide.
@@ -260,23 +262,23 @@ class CommitWriter:
             self._parts.appendleft(again)
 
     def _expire(self) -> None:
-        """Fail whatever has waited too long for the database."""
-        oldest = self._loop.time() - self._limits.unavailable_after_s
-        expired = [waiting for waiting in self._outstanding() if waiting.since < oldest]
-        error = OperationalError("the ledger's database cannot be reached")
-        self._in_doubt = [waiting for waiting in self._in_doubt if waiting.since >= oldest]
-        parts = ([w for w in part if w.since >= oldest] for part in self._parts)
-        self._parts = deque(part for part in parts if part)
-        self._queue = deque(waiting for waiting in self._queue if waiting.since >= oldest)
+        """Fail whatever has waited long enough for the database, and what builds on it."""
+        now = self._loop.time()
+        expired = [waiting for waiting in self._outstanding() if waiting.deadline < now]
         for waiting in expired:
-            waiting.commit.failed(error)
+            waiting.commit.failed(OperationalError(_AWAY))
         if expired:
+            self._in_doubt = [w for w in self._in_doubt if _may_be_stored(w)]
+            parts = ([w for w in part if _may_be_stored(w)] for part in self._parts)
+            self._parts = deque(part for part in parts if part)
             self._drop_followers()
 
 
 def _may_be_stored(waiting: Waiting) -> bool:
-    """False, and told so, when a commit that it builds on was not stored."""
+    """Not when it has failed, or, and then it is told so, one that it builds on has."""
     commit = waiting.commit
+    if commit.is_settled:
+        return False
     if commit.after and any(earlier.error is not None for earlier in commit.after):
         commit.failed(PredecessorFailed())
         return False

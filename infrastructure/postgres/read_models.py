@@ -36,6 +36,7 @@ T = TypeVar("T")
 # this process's own projector would say it first.
 _POLL_S = 0.01
 _POLL_LEADING_S = 0.25
+_PING_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,9 +199,11 @@ class PostgresReadModels(ReadModels):
             wait_s = _POLL_LEADING_S if self._board.leading else _POLL_S
 
     async def ping(self) -> bool:
+        """Answers soon, because whoever asks wants to know about now."""
         try:
-            return await self._rows("SELECT 1", ()) == [(1,)]
-        except ReadModelsUnavailable:
+            async with asyncio.timeout(_PING_TIMEOUT_S):
+                return await self._rows("SELECT 1", ()) == [(1,)]
+        except (ReadModelsUnavailable, TimeoutError):
             return False
 
     async def _newest(
@@ -219,6 +222,8 @@ class PostgresReadModels(ReadModels):
         try:
             try:
                 return await self._select(query, parameters)
+            except PoolTimeout:
+                raise  # The time for waiting is over.
             except psycopg.OperationalError:
                 # Connections from before a restart of the database: replaced, and asked again.
                 await self._pool.check()

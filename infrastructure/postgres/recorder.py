@@ -8,11 +8,13 @@ from uuid import UUID
 from eventsourcing.persistence import InterfaceError, OperationalError, StoredEvent
 from eventsourcing.postgres import (
     PostgresAggregateRecorder,
+    PostgresApplicationRecorder,
+    PostgresFactory,
 )
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
-from application.event_application import LedgerApplication
+from application.event_store import LedgerApplication
 from infrastructure.postgres.group_commit import GroupCommitRecorder
 
 EVENTS_SCHEMA = "ledger"
@@ -21,34 +23,47 @@ EVENTS_SCHEMA = "ledger"
 _RETRY_PAUSE_S = 0.1
 
 
-def _in_time(call: Callable[..., Any], recorder: PostgresAggregateRecorder, *args: Any) -> Any:
-    """Tries again after a lost connection, until a new one should have been there.
+def _once(method: Any) -> Callable[..., Any]:
+    """The library's method beneath its own retries: ten, however long each waits for a
+    connection, which is most of a minute in which the caller hears nothing."""
+    beneath: Callable[..., Any] = method.__wrapped__
+    return beneath
 
-    The library tries ten times, however long each waits for a connection: together most of a
-    minute, in which a caller hears nothing. `call` is the library's method beneath that.
-    """
+
+_insert_events = _once(PostgresApplicationRecorder.insert_events)
+_insert_snapshots = _once(PostgresAggregateRecorder.insert_events)
+_select = _once(PostgresAggregateRecorder.select_events)
+
+
+def _in_time(recorder: PostgresAggregateRecorder, call: Callable[[], Any]) -> Any:
+    """Tries again after a lost connection, until a new one should have been there."""
     deadline = time.monotonic() + recorder.datastore.pool.timeout
     while True:
         try:
-            return call(recorder, *args)
+            return call()
         except (InterfaceError, OperationalError):
             if time.monotonic() >= deadline:
                 raise
             time.sleep(_RETRY_PAUSE_S)
 
 
-def _insert(recorder: PostgresAggregateRecorder, events: Sequence[StoredEvent], how: Any) -> Any:
-    return _in_time(lambda self: how.__wrapped__(self, events), recorder)
+class SnapshotRecorder(PostgresAggregateRecorder):
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Any:
+        return _in_time(self, lambda: _insert_snapshots(self, stored_events))
 
-
-def _select(recorder: PostgresAggregateRecorder, stream_id: Any, bounds: dict[str, Any]) -> Any:
-    how: Any = PostgresAggregateRecorder.select_events
-    return _in_time(lambda self: how.__wrapped__(self, stream_id, **bounds), recorder)
+    def select_events(self, originator_id: UUID | str, **bounds: Any) -> Any:
+        return _in_time(self, lambda: _select(self, originator_id, **bounds))
 
 
 class LedgerRecorder(GroupCommitRecorder):
     """Writes under LOCK TABLE … EXCLUSIVE, so that positions become visible in their order and a
     reader that tails the log misses nothing."""
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Any:
+        return _in_time(self, lambda: _insert_events(self, stored_events))
+
+    def select_events(self, originator_id: UUID | str, **bounds: Any) -> Any:
+        return _in_time(self, lambda: _select(self, originator_id, **bounds))
 
     def position_of(self, originator_id: UUID, originator_version: int) -> int | None:
         statement = SQL(
@@ -60,6 +75,11 @@ class LedgerRecorder(GroupCommitRecorder):
             return None if row is None else row["notification_id"]
 
 
+class LedgerFactory(PostgresFactory):
+    application_recorder_class = LedgerRecorder
+    aggregate_recorder_class = SnapshotRecorder
+
+
 def open_application(
     service_url: str, *, threads: int, connect_timeout_s: int, cached_streams_max: int
 ) -> LedgerApplication:
@@ -67,8 +87,7 @@ def open_application(
     parts = conninfo_to_dict(service_url)
     return LedgerApplication(
         {
-            "PERSISTENCE_MODULE": "eventsourcing.postgres",
-            "APPLICATION_RECORDER_TOPIC": "infrastructure.postgres.recorder:LedgerRecorder",
+            "PERSISTENCE_MODULE": "infrastructure.postgres.recorder:LedgerFactory",
             "POSTGRES_SCHEMA": EVENTS_SCHEMA,
             "POSTGRES_DBNAME": str(parts.get("dbname", "")),
             "POSTGRES_HOST": str(parts.get("host", "")),

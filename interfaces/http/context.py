@@ -21,7 +21,10 @@ class InvalidHeader(InvalidInput):
     code = "invalid_header"
 
 
-def services(request: Request) -> HttpServices:
+# Plain functions would each be run in a thread of the pool; so these are coroutines.
+
+
+async def services(request: Request) -> HttpServices:
     found = request.app.state.services
     assert isinstance(found, HttpServices)
     return found
@@ -37,14 +40,14 @@ async def principal(
     if not token:
         raise Unauthenticated("send an access token as Authorization: Bearer …; sign in to get one")
     claims = found.tokens.read(token, TokenType.ACCESS)
-    request.scope["extra_headers"] = await found.request_limit.check(str(claims.user_id))
+    request.scope["extra_headers"] = found.request_limit.check(str(claims.user_id))
     return await found.users.principal(user_id=claims.user_id, session_id=claims.session_id)
 
 
 PrincipalDep = Annotated[Principal, Depends(principal)]
 
 
-def idempotency_header(
+async def idempotency_header(
     key: Annotated[str | None, Header(alias="Idempotency-Key")] = None,
 ) -> str | None:
     """Raises InvalidHeader."""

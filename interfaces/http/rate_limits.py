@@ -3,34 +3,63 @@ several processes multiplies the limit by their number."""
 
 import math
 import time
-
-from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage
-from limits.aio.strategies import MovingWindowRateLimiter
+from collections import deque
+from collections.abc import Callable
 
 from interfaces.http.problems import RateLimited
 
+WINDOW_S = 60.0
+
 
 class RateLimit:
-    def __init__(self, per_minute: int, *, what: str) -> None:
-        self._item = RateLimitItemPerMinute(per_minute)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._what = what
+    """An exact moving window: the times of each caller's last `per_minute` calls.
 
-    async def check(self, *caller: str) -> dict[str, str]:
+    Memory is bounded by the callers of the last minute. clock: seconds that never go back.
+    """
+
+    def __init__(
+        self, per_minute: int, *, what: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_minute = per_minute
+        self._what = what
+        self._clock = clock
+        # Callers in the order of their latest call that was allowed.
+        self._calls: dict[tuple[str, ...], deque[float]] = {}
+
+    def check(self, *caller: str) -> dict[str, str]:
         """Counts one call and returns the headers that tell the caller where it stands.
 
-        Raises RateLimited.
+        Raises RateLimited, and then the call does not count.
         """
-        allowed = await self._limiter.hit(self._item, *caller)
-        stats = await self._limiter.get_window_stats(self._item, *caller)
-        wait_s = max(1, math.ceil(stats.reset_time - time.time()))
+        now_s = self._clock()
+        self._forget_before(now_s - WINDOW_S)
+        calls = self._calls.get(caller, deque())
+        while calls and calls[0] <= now_s - WINDOW_S:
+            calls.popleft()
+        allowed = len(calls) < self._per_minute
+        if allowed:
+            calls.append(now_s)
+            self._calls.pop(caller, None)
+            self._calls[caller] = calls
+        wait_s = max(1, math.ceil(calls[0] + WINDOW_S - now_s))
         headers = {
-            "X-RateLimit-Limit": str(self._item.amount),
-            "X-RateLimit-Remaining": str(max(0, stats.remaining)),
+            "X-RateLimit-Limit": str(self._per_minute),
+            "X-RateLimit-Remaining": str(self._per_minute - len(calls)),
             "X-RateLimit-Reset": str(wait_s),
         }
         if allowed:
             return headers
         text = f"too many {self._what}; try again in {wait_s} s"
         raise RateLimited(text, {**headers, "Retry-After": str(wait_s)})
+
+    @property
+    def callers(self) -> int:
+        """Who called in the last minute, as far as it has been looked at."""
+        return len(self._calls)
+
+    def _forget_before(self, then_s: float) -> None:
+        while self._calls:
+            caller = next(iter(self._calls))
+            if self._calls[caller][-1] > then_s:
+                return
+            del self._calls[caller]

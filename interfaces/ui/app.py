@@ -1,5 +1,6 @@
 """The chat page: a Gradio app that is a client of the REST API and of nothing else."""
 
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -41,6 +42,8 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
     with gr.Blocks(title=settings.title, analytics_enabled=False, fill_width=True) as blocks:
         wire(blocks, build_layout(settings), page)
     blocks.queue(default_concurrency_limit=settings.events_max, max_size=settings.event_queue_max)
+    # After every event Gradio would summarise all events with pandas, for a page not served here.
+    blocks._queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

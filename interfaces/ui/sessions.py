@@ -77,6 +77,11 @@ class BrowserSessions:
         self._key = key or secrets.token_bytes(32)
         self._sessions: OrderedDict[str, BrowserSession] = OrderedDict()
 
+    @property
+    def count(self) -> int:
+        """How many browsers are remembered."""
+        return len(self._sessions)
+
     def new_name(self) -> str:
         """A fresh value for the cookie."""
         name = secrets.token_urlsafe(_NAME_BYTES)

@@ -119,4 +119,4 @@ class Visitor:
         """Nothing was asked of another host, and no script failed."""
         assert self.hosts == {"127.0.0.1"}, f"the page asked other hosts: {self.hosts}"
         left = [trouble for trouble in self.troubles if not but or but not in trouble]
-        assert left == []
+        assert not left, "\n".join(left)

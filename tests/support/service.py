@@ -100,6 +100,10 @@ class RunningService:
         """As Ctrl-C does; returns the exit status."""
         return self._end(signal.SIGINT)
 
+    def terminate(self) -> int:
+        """As a service manager does; returns the exit status."""
+        return self._end(signal.SIGTERM)
+
     def kill(self) -> None:
         """kill -9 of the service itself."""
         self._end(signal.SIGKILL)

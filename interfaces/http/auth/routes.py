@@ -100,7 +100,7 @@ async def _sign_in(
     found: HttpServices, request: Request, login_name: str, password: str
 ) -> Response:
     address = request.client.host if request.client else "unknown"
-    await found.sign_in_limit.check(address, login_name.casefold()[:254])
+    found.sign_in_limit.check(address, login_name.casefold()[:254])
     signed_in = await found.users.sign_in(login=login_name, password=password)
     return _tokens(found, signed_in)
 

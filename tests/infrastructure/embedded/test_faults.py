@@ -6,8 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
@@ -37,6 +35,7 @@ from tests.infrastructure.embedded.checks import (
 )
 from tests.support.embedded_process import embedded_process, end, launch
 from tests.support.servers import ignore
+from tests.support.small_disk import small_disk
 
 DIES_WITH_PARENT = pytest.mark.skipif(
     sys.platform != "linux", reason="only Linux tells a child that its parent was killed"
@@ -46,22 +45,6 @@ DIES_WITH_PARENT = pytest.mark.skipif(
 def start(data_dir: Path, **settings: int) -> EmbeddedServers:
     given = EmbeddedSettings(data_dir=data_dir, **settings)  # type: ignore[arg-type]
     return EmbeddedServers.start(given, ignore)
-
-
-@contextmanager
-def small_disk(folder: Path, *, size: str, read_only: bool = False) -> Iterator[None]:
-    """A file system of its own at `folder`; skips where we may not mount one."""
-    options = f"size={size}" + (",ro" if read_only else "")
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("only root of a Linux machine can mount a small disk")
-    mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
-    if mounted.returncode != 0:
-        pytest.skip(f"mounting a small disk is not allowed here: {mounted.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
 
 
 @DIES_WITH_PARENT

@@ -1,24 +1,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from psycopg import AsyncConnection
 
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.postgres.log_reader import ReadBounds, read_log
+from infrastructure.postgres.log_reader import read_log
 from infrastructure.postgres.projection_writer import ProjectionWriter
-from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
+from infrastructure.postgres.read_models import PostgresReadModels
 from projections.registry import PROJECTIONS
+from tests.infrastructure.postgres.told import EVERYTHING, LIMITS, Told
 from tests.projections.log import Log, open_log
-from tests.projections.naive_tables import NaiveRow
-from tests.projections.people import Person
 from tests.projections.random_history import RandomHistory
 from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name
-
-LIMITS = ReadPoolLimits(connections_max=2, connection_timeout_s=2)
-EVERYTHING = ReadBounds(events_max=100_000, bytes_max=2**30)
 
 
 @pytest.fixture
@@ -35,23 +30,6 @@ async def connection(
     """As the service's role, in autocommit."""
     async with await AsyncConnection.connect(database.service, autocommit=True) as opened:
         yield opened
-
-
-@dataclass(frozen=True)
-class Told:
-    """A life of three users that was projected; nothing changes it any more. tables: what naive
-    folding makes of it."""
-
-    service_url: str
-    history: RandomHistory
-    tables: dict[str, list[NaiveRow]]
-
-    @property
-    def people(self) -> list[Person]:
-        return self.history.people
-
-    def rows(self, table: str, person: Person) -> list[NaiveRow]:
-        return [row for row in self.tables[table] if row["user_id"] == person.user_id]
 
 
 @pytest.fixture(scope="package")

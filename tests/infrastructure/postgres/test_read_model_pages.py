@@ -7,7 +7,7 @@ import pytest
 
 from application.read_models import MessageRole, MessageStatus, Page, TransactionType
 from infrastructure.postgres.read_models import PostgresReadModels
-from tests.infrastructure.postgres.conftest import Told
+from tests.infrastructure.postgres.told import Told
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from infrastructure.postgres.position_board import PositionBoard
 from infrastructure.postgres.projection_writer import ProjectionWriter
 from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
 from projections.registry import PROJECTIONS
-from tests.infrastructure.postgres.conftest import EVERYTHING, LIMITS, Told
+from tests.infrastructure.postgres.told import EVERYTHING, LIMITS, Told
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory
 from tests.support.servers import DatabaseUrls

@@ -1,0 +1,22 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from infrastructure.postgres.migrate import migrate
+from tests.application.world import World
+from tests.support.servers import DatabaseUrls
+
+
+@pytest.fixture
+def migrated(database: DatabaseUrls) -> DatabaseUrls:
+    migrate(database.owner, database.service)
+    return database
+
+
+@pytest.fixture
+async def world(migrated: DatabaseUrls) -> AsyncIterator[World]:
+    """Every test that uses it ends with a check of the books."""
+    opened = World(migrated)
+    yield opened
+    await opened.close()
+    opened.check_books()

@@ -1,0 +1,365 @@
+"""The unit of work: all of it or nothing, decided from fresh states, and never in doubt."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from application.ledger import LedgerLimits, LedgerUnavailable, Transaction
+from application.streams import ACCOUNT, StreamKind
+from domain.accounts import commands as c
+from domain.accounts.decider import decide
+from domain.accounts.events import CreditsGranted, Direction
+from domain.accounts.state import AccountState
+from domain.credits import MICRO_PER_CREDIT
+from domain.errors import InsufficientCredits
+from domain.identifiers import account_id
+from tests.application.world import World
+from tests.support.database_proxy import DatabaseProxy
+from tests.support.servers import DatabaseUrls
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def grant(world: World, transaction: Transaction, stream_id: UUID, credits_: int = 1) -> None:
+    command = c.GrantCredits(
+        grant_id=world.ids.new_id(),
+        amount_micro=credits_ * MICRO_PER_CREDIT,
+        expires_at=None,
+        reason="test",
+        granted_by=None,
+    )
+    state = transaction.load(ACCOUNT, stream_id)
+    transaction.add(ACCOUNT, *decide(command, state, world.clock.now()))
+
+
+def spend(world: World, transaction: Transaction, stream_id: UUID, credits_: int) -> None:
+    command = c.AdjustCredits(
+        adjustment_id=world.ids.new_id(),
+        direction=Direction.DEBIT,
+        amount_micro=credits_ * MICRO_PER_CREDIT,
+        reason="test",
+        adjusted_by=world.ids.new_id(),
+    )
+    state = transaction.load(ACCOUNT, stream_id)
+    transaction.add(ACCOUNT, *decide(command, state, world.clock.now()))
+
+
+async def load(world: World, stream_id: UUID) -> AccountState:
+    state = await world.ledger.load(ACCOUNT, stream_id)
+    assert state is not None
+    return state
+
+
+@pytest.fixture
+def proxy(migrated: DatabaseUrls) -> Iterator[DatabaseProxy]:
+    with DatabaseProxy(migrated.service) as opened:
+        yield opened
+
+
+async def test_a_stream_without_events_has_no_state(world: World) -> None:
+    assert await world.ledger.load(ACCOUNT, world.ids.new_id()) is None
+
+
+async def test_a_commit_returns_its_value_and_the_position_of_its_last_event(
+    world: World,
+) -> None:
+    stream_id = account_id(await world.a_user())
+    before = len(world.events())
+
+    def work(transaction: Transaction) -> str:
+        grant(world, transaction, stream_id)
+        grant(world, transaction, stream_id)
+        return "done"
+
+    committed = await world.ledger.transact(work)
+
+    assert committed.value == "done"
+    assert committed.position == before + 2
+
+
+async def test_nothing_to_write_has_no_position(world: World) -> None:
+    committed = await world.ledger.transact(lambda transaction: len(transaction.events))
+
+    assert (committed.value, committed.position) == (0, None)
+
+
+async def test_a_transaction_sees_what_it_has_added(world: World) -> None:
+    stream_id = account_id(await world.a_user())
+
+    def work(transaction: Transaction) -> int:
+        grant(world, transaction, stream_id, 5)
+        state = transaction.load(ACCOUNT, stream_id)
+        assert state is not None
+        return state.balance.available_micro
+
+    committed = await world.ledger.transact(work)
+
+    assert committed.value == 15 * MICRO_PER_CREDIT
+    assert (await load(world, stream_id)).balance.available_micro == committed.value
+
+
+async def test_a_refusal_writes_nothing_of_its_transaction(world: World) -> None:
+    stream_id = account_id(await world.a_user())
+    before = world.events()
+
+    def work(transaction: Transaction) -> None:
+        grant(world, transaction, stream_id)
+        spend(world, transaction, stream_id, 1000)
+
+    with pytest.raises(InsufficientCredits):
+        await world.ledger.transact(work)
+
+    assert world.events() == before
+    assert (await load(world, stream_id)).balance.available_micro == 10 * MICRO_PER_CREDIT
+
+
+async def test_who_comes_second_is_decided_again_from_the_fresh_state(world: World) -> None:
+    other = world.beside()
+    stream_id = account_id(await world.a_user())
+    seen: list[int] = []
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def work(transaction: Transaction) -> None:
+        state = transaction.load(ACCOUNT, stream_id)
+        assert state is not None
+        seen.append(state.version)
+        spend(world, transaction, stream_id, 7)
+        held_up.set()
+        assert go_on.wait(20)
+
+    first = asyncio.create_task(world.ledger.transact(work))
+    await asyncio.to_thread(held_up.wait, 20)
+    await other.ledger.transact(lambda transaction: grant(other, transaction, stream_id))
+    go_on.set()
+    await first
+    await other.close()
+
+    assert seen == [2, 3]
+    assert (await load(world, stream_id)).balance.available_micro == 4 * MICRO_PER_CREDIT
+
+
+async def test_who_comes_second_may_be_refused(world: World) -> None:
+    other = world.beside()
+    stream_id = account_id(await world.a_user())
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def work(transaction: Transaction) -> None:
+        spend(world, transaction, stream_id, 7)
+        held_up.set()
+        assert go_on.wait(20)
+
+    first = asyncio.create_task(world.ledger.transact(work))
+    await asyncio.to_thread(held_up.wait, 20)
+    await other.ledger.transact(lambda transaction: spend(other, transaction, stream_id, 7))
+    go_on.set()
+    with pytest.raises(InsufficientCredits):
+        await first
+    await other.close()
+
+    assert (await load(world, stream_id)).balance.available_micro == 3 * MICRO_PER_CREDIT
+
+
+async def test_many_writers_of_one_stream_in_two_processes_all_get_through(world: World) -> None:
+    other = world.beside()
+    stream_id = account_id(await world.a_user())
+    # None comes second more often than the other process writes, so none gives up.
+    writers = [(w, number) for w in (world, other) for number in range(8)]
+
+    async def write(here: World) -> int | None:
+        def work(transaction: Transaction) -> None:
+            grant(here, transaction, stream_id)
+
+        return (await here.ledger.transact(work, streams=(stream_id,))).position
+
+    positions = await asyncio.gather(*(write(here) for here, _ in writers))
+    await other.close()
+
+    assert len(set(positions)) == 16
+    assert (await load(world, stream_id)).balance.available_micro == 26 * MICRO_PER_CREDIT
+
+
+async def test_a_writer_that_always_comes_second_gives_up_and_says_so(world: World) -> None:
+    other = world.beside()
+    stream_id = account_id(await world.a_user())
+    world.ledger._limits = LedgerLimits(conflict_retries_max=2)
+    attempts: list[int] = []
+
+    def work(transaction: Transaction) -> None:
+        attempts.append(1)
+        grant(world, transaction, stream_id)
+        attempt = Transaction(other.application)
+        grant(other, attempt, stream_id)
+        other.application.save(*attempt.events)
+
+    with pytest.raises(LedgerUnavailable, match="at once"):
+        await world.ledger.transact(work)
+    await other.close()
+
+    assert len(attempts) == 3
+
+
+async def test_transactions_that_name_the_same_stream_take_turns(world: World) -> None:
+    stream_id = account_id(await world.a_user())
+    attempts: list[int] = []
+
+    async def write() -> None:
+        def work(transaction: Transaction) -> None:
+            attempts.append(1)
+            grant(world, transaction, stream_id)
+
+        await world.ledger.transact(work, streams=(stream_id,))
+
+    await asyncio.gather(*(write() for _ in range(25)))
+
+    assert len(attempts) == 25, "no attempt met another's write"
+
+
+async def test_a_commit_is_finished_although_its_caller_goes_away(world: World) -> None:
+    stream_id = account_id(await world.a_user())
+    held_up, go_on = threading.Event(), threading.Event()
+
+    def work(transaction: Transaction) -> None:
+        grant(world, transaction, stream_id)
+        held_up.set()
+        assert go_on.wait(20)
+
+    task = asyncio.create_task(world.ledger.transact(work, streams=(stream_id,)))
+    await asyncio.to_thread(held_up.wait, 20)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (await load(world, stream_id)).balance.available_micro == 11 * MICRO_PER_CREDIT
+    # Its turn is over too.
+    await world.ledger.transact(
+        lambda transaction: grant(world, transaction, stream_id), streams=(stream_id,)
+    )
+
+
+async def test_a_commit_whose_answer_was_lost_is_recognised_and_not_repeated(
+    world: World, proxy: DatabaseProxy, migrated: DatabaseUrls
+) -> None:
+    distant = world.beside(migrated._replace(service=proxy.url))
+    stream_id = account_id(await world.a_user())
+    await distant.ledger.load(ACCOUNT, stream_id)
+
+    proxy.cut_at_next_commit()
+    task = asyncio.create_task(
+        distant.ledger.transact(lambda transaction: grant(distant, transaction, stream_id))
+    )
+    await asyncio.to_thread(proxy.commit_lost.wait, 20)
+    proxy.restore()
+    committed = await task
+    await distant.close()
+
+    events = world.events()
+    assert committed.position == len(events)
+    assert isinstance(events[-1], CreditsGranted)
+    assert (await load(world, stream_id)).balance.available_micro == 11 * MICRO_PER_CREDIT
+
+
+async def test_a_database_that_is_gone_is_said_to_be_and_used_again_when_it_is_back(
+    world: World, proxy: DatabaseProxy, migrated: DatabaseUrls
+) -> None:
+    distant = world.beside(migrated._replace(service=proxy.url))
+    stream_id = account_id(await world.a_user())
+    proxy.cut()
+
+    with pytest.raises(LedgerUnavailable, match="cannot be reached"):
+        async with asyncio.timeout(10):  # the connections' own limit is two seconds
+            await distant.ledger.transact(
+                lambda transaction: grant(distant, transaction, stream_id)
+            )
+
+    proxy.restore()
+    state = await distant.ledger.load(ACCOUNT, stream_id)
+    await distant.close()
+    assert state is not None
+    assert state.balance.available_micro == 10 * MICRO_PER_CREDIT
+
+
+def counting(kind: StreamKind[Any], folded: list[object]) -> StreamKind[Any]:
+    def evolve(state: Any, event: Any) -> Any:
+        folded.append(event)
+        return kind.evolve(state, event)
+
+    return replace(kind, evolve=evolve)
+
+
+async def with_long_history(world: World, events: int) -> UUID:
+    stream_id = account_id(await world.a_user())
+
+    def work(transaction: Transaction) -> None:
+        for _ in range(events):
+            grant(world, transaction, stream_id)
+
+    await world.ledger.transact(work)
+    return stream_id
+
+
+async def test_a_long_stream_is_read_from_its_snapshot(world: World) -> None:
+    stream_id = await with_long_history(world, 120)
+    await world.ledger.transact(lambda transaction: grant(world, transaction, stream_id))
+    other = world.beside()
+    folded: list[object] = []
+
+    state = await other.ledger.load(counting(ACCOUNT, folded), stream_id)
+    await other.close()
+
+    assert len(folded) == 1
+    assert state == await load(world, stream_id)
+
+
+async def test_a_snapshot_of_an_older_form_of_the_state_is_not_believed(world: World) -> None:
+    stream_id = await with_long_history(world, 120)
+    other = world.beside()
+    folded: list[object] = []
+
+    newer = replace(counting(ACCOUNT, folded), state_version=ACCOUNT.state_version + 1)
+    state = await other.ledger.load(newer, stream_id)
+    await other.close()
+
+    assert len(folded) == 122
+    assert state == await load(world, stream_id)
+
+
+async def test_a_cached_state_moves_on_by_what_another_process_wrote(world: World) -> None:
+    other = world.beside()
+    stream_id = account_id(await world.a_user())
+    await load(world, stream_id)
+    await other.ledger.transact(lambda transaction: grant(other, transaction, stream_id))
+    await other.close()
+
+    assert (await load(world, stream_id)).balance.available_micro == 11 * MICRO_PER_CREDIT
+
+
+async def test_a_state_of_the_past_holds_what_had_happened_by_then(world: World) -> None:
+    stream_id = account_id(await world.a_user())
+    registered_at = world.clock.now()
+    world.clock.advance(hours=1)
+    await world.ledger.transact(lambda transaction: grant(world, transaction, stream_id))
+
+    then = await world.ledger.load_at(ACCOUNT, stream_id, registered_at)
+    before = await world.ledger.load_at(ACCOUNT, stream_id, NOW.replace(year=2000))
+
+    assert then is not None
+    assert then.balance.available_micro == 10 * MICRO_PER_CREDIT
+    assert before is None
+
+
+async def test_the_id_of_another_kind_of_stream_has_no_state_of_this_kind(world: World) -> None:
+    user_id = await world.a_user()
+
+    assert await world.ledger.load(ACCOUNT, user_id) is None
+    cold = world.beside()
+    assert await cold.ledger.load(ACCOUNT, user_id) is None
+    await cold.close()

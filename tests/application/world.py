@@ -1,0 +1,197 @@
+"""The application on a real PostgreSQL, with a clock and an engine that tests move by hand."""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from application.accounts import Accounts
+from application.chat import ChatProcess
+from application.chat_commands import ChatLimits, SendMessage
+from application.chat_run import Answer, ChatRun
+from application.conversations import Conversations
+from application.idempotency import idempotency_key
+from application.inference import InferenceEngine
+from application.ledger import Ledger, LedgerLimits
+from application.price_list import PACKAGES, PriceList
+from application.streams import ACCOUNT, CONVERSATION
+from application.sweeper import Sweeper, SweeperLimits
+from application.users import UserPolicy, Users
+from domain.accounts.events import Balance
+from domain.claims.idempotency import IdempotencyKey
+from domain.conversations.state import ConversationState
+from domain.credits import MICRO_PER_CREDIT
+from domain.events import Event
+from domain.identifiers import account_id
+from domain.pricing.price import Price, per_message
+from infrastructure.identity import BcryptHasher, TimeOrderedIds
+from infrastructure.postgres.log_reader import ReadBounds, read_log
+from infrastructure.postgres.projection_writer import ProjectionWriter
+from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
+from infrastructure.postgres.recorder import open_application
+from projections.registry import PROJECTIONS
+from tests.support.books import check_books, stored_events
+from tests.support.clock import SteppedClock
+from tests.support.scripted_engine import MODEL, ScriptedEngine
+from tests.support.servers import DatabaseUrls
+
+PASSWORD = "correct horse"
+WELCOME_MICRO = 10 * MICRO_PER_CREDIT
+PRICE = per_message(2 * MICRO_PER_CREDIT)
+LIMITS = ChatLimits(
+    response_tokens_max=100,
+    generation_timeout=timedelta(seconds=20),
+    hold_ttl=timedelta(seconds=60),
+    settle_retry=timedelta(seconds=8),
+)
+
+_names = count(1)
+
+
+@dataclass
+class World:
+    """One process of the service. `beside` is another one on the same database."""
+
+    urls: DatabaseUrls
+    clock: SteppedClock = field(default_factory=SteppedClock)
+    engine: InferenceEngine = field(default_factory=ScriptedEngine)
+    price: Price = PRICE
+    limits: ChatLimits = LIMITS
+    welcome_micro: int = WELCOME_MICRO
+    holds_open: int = 0
+
+    def __post_init__(self) -> None:
+        self.ids = TimeOrderedIds()
+        self.application = open_application(
+            self.urls.service, threads=8, connect_timeout_s=2, cached_streams_max=100
+        )
+        self.ledger = Ledger(self.application, self.clock, LedgerLimits())
+        self.hasher = BcryptHasher(4)
+        self.users = Users(
+            ledger=self.ledger,
+            clock=self.clock,
+            ids=self.ids,
+            hasher=self.hasher,
+            policy=UserPolicy(welcome_micro=self.welcome_micro, session_lifetime=timedelta(days=1)),
+        )
+        self.accounts = Accounts(ledger=self.ledger, clock=self.clock, ids=self.ids)
+        self.conversations = Conversations(ledger=self.ledger, clock=self.clock)
+        self.chat = ChatProcess(
+            ledger=self.ledger,
+            engine=self.engine,
+            price_list=PriceList(
+                default_model=MODEL, prices={MODEL: self.price}, packages=PACKAGES
+            ),
+            clock=self.clock,
+            ids=self.ids,
+            limits=self.limits,
+        )
+
+    @property
+    def scripted(self) -> ScriptedEngine:
+        assert isinstance(self.engine, ScriptedEngine)
+        return self.engine
+
+    def beside(self, urls: DatabaseUrls | None = None, **changes: Any) -> "World":
+        """Close it yourself; the books are checked by the first world."""
+        shared: dict[str, Any] = {"clock": self.clock, "engine": self.engine, "price": self.price}
+        return World(urls or self.urls, **(shared | changes))
+
+    async def close(self) -> None:
+        await self.chat.close()
+        self.hasher.close()
+        self.ledger.close()
+
+    def events(self) -> list[Event]:
+        return stored_events(self.urls.service)
+
+    def check_books(self) -> None:
+        check_books(self.events(), holds_open=self.holds_open)
+
+    async def a_user(self) -> UUID:
+        name = f"user{next(_names)}"
+        outcome = await self.users.register(
+            username=name, email=f"{name}@example.com", password=PASSWORD
+        )
+        return outcome.result.user_id
+
+    async def balance(self, user_id: UUID) -> Balance:
+        account = await self.ledger.load(ACCOUNT, account_id(user_id))
+        assert account is not None
+        return account.balance
+
+    async def conversation(self, conversation_id: UUID) -> ConversationState:
+        state = await self.ledger.load(CONVERSATION, conversation_id)
+        assert state is not None
+        return state
+
+    async def send(self, user_id: UUID, text: str = "Hello there", **changes: Any) -> ChatRun:
+        """A message whose answer is under way."""
+        run = await self.chat.send(message(user_id, text, **changes))
+        assert isinstance(run, ChatRun)
+        return run
+
+    async def ask(self, user_id: UUID, text: str = "Hello there", **changes: Any) -> Answer:
+        """A message with its answer, fresh or recorded."""
+        run = await self.chat.send(message(user_id, text, **changes))
+        return run if isinstance(run, Answer) else await run.answer()
+
+    async def sweep(self) -> int:
+        """One round of the sweeper, on read models that hold everything that is stored."""
+        await self.project()
+        read_models = PostgresReadModels(self.urls.service, ReadPoolLimits(connections_max=1))
+        await read_models.start()
+        try:
+            sweeper = Sweeper(
+                ledger=self.ledger,
+                read_models=read_models,
+                clock=self.clock,
+                limits=SweeperLimits(interval_s=1),
+            )
+            return await sweeper.sweep()
+        finally:
+            await read_models.stop()
+
+    async def project(self) -> None:
+        async with await AsyncConnection.connect(self.urls.service, autocommit=True) as connection:
+            writer = await ProjectionWriter.open(connection, PROJECTIONS)
+            bounds = ReadBounds(events_max=1000)
+            while events := await read_log(connection, after=writer.position, bounds=bounds):
+                await writer.write(events)
+
+
+def message(user_id: UUID, text: str = "Hello there", **changes: Any) -> SendMessage:
+    """key: a text, hashed with what is asked as the API does it."""
+    fields: dict[str, Any] = {
+        "text": text,
+        "model": None,
+        "conversation_id": None,
+        "max_tokens": None,
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "seed": None,
+    } | changes
+    key = fields.pop("key", None)
+    claim: IdempotencyKey | None = idempotency_key(user_id, key, "chat.message", **fields)
+    return SendMessage(user_id=user_id, key=claim, **fields)
+
+
+async def outcome_of(awaitable: Any) -> Any:
+    """What comes back, or the error that comes instead."""
+    try:
+        return await awaitable
+    except Exception as error:  # noqa: BLE001 - whatever came is looked at by the test
+        return error
+
+
+async def drain(run: ChatRun) -> str:
+    return "".join([piece async for piece in run.deltas()])
+
+
+async def settled(run: ChatRun) -> None:
+    with suppress(Exception):
+        await run.answer()

@@ -1,0 +1,61 @@
+"""Credits stay exact on their way through JSON."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from interfaces.ui.draw import notice_of
+from interfaces.ui.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut
+from interfaces.ui.wire import Balance, Models, PerMessage, PerToken, read_as, read_json, write_json
+
+
+def test_a_number_becomes_a_decimal_from_its_own_digits() -> None:
+    found = read_as(read_json('{"available": 0.100001, "held": 3, "new": [1]}'), Balance)
+    assert (found.available, found.held) == (Decimal("0.100001"), Decimal(3))
+    large = read_json("[9007199254740993.000001]")
+    assert large == [Decimal("9007199254740993.000001")]
+
+
+def test_an_amount_is_written_digit_by_digit() -> None:
+    written = write_json({"amount": Decimal("1E+3"), "note": 'a "quoted" é', "deep": {"n": None}})
+    assert written.startswith(b'{"amount":1000,')
+    assert json.loads(written) == {"amount": 1000, "note": 'a "quoted" é', "deep": {"n": None}}
+    assert write_json({"amount": Decimal("0.000001")}) == b'{"amount":0.000001}'
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"available": NaN, "held": 1}', "[1e5000x]", b"\xff"])
+def test_what_is_not_json_is_named(text: str | bytes) -> None:
+    with pytest.raises(ApiGarbled):
+        read_json(text)
+
+
+def test_an_answer_that_breaks_the_contract_is_named() -> None:
+    with pytest.raises(ApiGarbled, match="held"):
+        read_as({"available": 1}, Balance)
+
+
+def test_both_kinds_of_price_are_read_with_empty_fields_of_the_other() -> None:
+    model = {"name": "m", "title": "M", "state": "ready", "manifest_hash": None}
+    each = {"kind": "per_message", "credits": 2, "prompt_credits_per_1000": None}
+    tokens = {
+        "kind": "per_token",
+        "credits": None,
+        "prompt_credits_per_1000": Decimal("0.25"),
+        "completion_credits_per_1000": 1,
+    }
+    found = read_as({"items": [{**model, "price": each}, {**model, "price": tokens}]}, Models)
+    assert isinstance(found.items[0].price, PerMessage)
+    assert isinstance(found.items[1].price, PerToken)
+
+
+def test_a_problem_is_told_with_what_to_do_next() -> None:
+    poor = notice_of(ApiProblem.of(402, {"code": "insufficient_credits", "detail": "add credits"}))
+    assert (poor.text, poor.actions) == ("Add credits.", (("Top up credits", "topup"),))
+    fields = {"code": "validation_error", "errors": [{"field": "user.email", "detail": "is bad"}]}
+    assert notice_of(ApiProblem.of(422, fields)).text == "Email: is bad."
+    slow = notice_of(ApiProblem.of(429, {"code": "rate_limited", "detail": "too many"}, "12"))
+    assert slow.text == "Too many. You can try again in 12 s."
+    assert notice_of(ApiUnreachable("Gone.")).actions == (("Try again", "retry"),)
+    assert "sign in" in notice_of(SignedOut()).text
+    assert notice_of(ApiProblem.of(500, "not a document")).text.endswith("status 500.")
