@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -63,6 +64,7 @@ class CommitWriter:
         self._session: CommitSession | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._down_since: float | None = None
+        self._try_now = asyncio.Event()
         self._stopped = False
         # In the order in which they are to be stored: under way or in doubt, then parts of a
         # transaction that failed, then the queue.
@@ -81,10 +83,13 @@ class CommitWriter:
             raise LedgerUnavailable("the ledger is closing")
         if len(self._queue) >= self._limits.waiting_max:
             raise LedgerBusy("too many commands are waiting to be stored; try again shortly")
-        now = self._loop.time()
-        if self._is_away(now) and commit.deadline < now:
-            raise LedgerUnavailable(_AWAY)
-        self._queue.append(Waiting(commit, now + self._limits.unavailable_after_s))
+        deadline = self._loop.time()
+        if self._is_away(deadline):
+            # One more attempt, at once: all that is granted until the database is back.
+            self._try_now.set()
+        else:
+            deadline += self._limits.unavailable_after_s
+        self._queue.append(Waiting(commit, deadline))
         if self._flying:
             return
         # Half of those who take part are sent while the other half still decide.
@@ -224,6 +229,7 @@ class CommitWriter:
     async def _connect(self) -> None:
         pause_s = self._limits.reconnect_s_min
         while True:
+            self._try_now.clear()
             try:
                 session = await self._open_session()
                 await self._clear_doubts(session)
@@ -231,7 +237,9 @@ class CommitWriter:
             except WireLost as error:
                 log.warning("commit_connection_failed", error=str(error))
             self._expire()
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(self._limits.reconnect_s_min)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._try_now.wait(), pause_s)
             pause_s = min(2 * pause_s, self._limits.reconnect_s_max)
         self._session = session
         self._down_since = None
