@@ -49,13 +49,18 @@ class CommitWire:
         answer_timeout_s: float,
     ) -> "CommitWire":
         """setup: statements for the new session. Raises WireLost."""
+        connection: psycopg.AsyncConnection[Any] | None = None
         try:
             async with asyncio.timeout(connect_timeout_s):
                 connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
                 await connection.execute(setup.encode())
-        except (psycopg.Error, TimeoutError, OSError) as error:
-            raise WireLost(f"cannot connect: {error}") from error
-        return cls(connection, answer_timeout_s)
+                return cls(connection, answer_timeout_s)
+        except BaseException as error:
+            if connection is not None:
+                connection.pgconn.finish()
+            if isinstance(error, (psycopg.Error, TimeoutError, OSError)):
+                raise WireLost(f"cannot connect: {error}") from error
+            raise
 
     async def ask(self, *sends: Send) -> Answer:
         """Raises WireLost."""
