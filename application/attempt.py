@@ -1,5 +1,6 @@
 """What one call of the ledger has seen of the streams it decides on."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, cast
 from uuid import UUID
@@ -22,10 +23,12 @@ class StateMissing(BaseException):
 @dataclass(slots=True)
 class Call:
     """deadline: until when a database that is away is waited for, by the loop's clock. fresh: what
-    was read from the store during the call, by stream; None where there is nothing."""
+    was read from the store during the call, by stream; None where there is nothing. cancelled:
+    the caller has gone, and what it began is finished without it."""
 
     deadline: float
     fresh: dict[UUID, StreamState | None] = field(default_factory=dict)
+    cancelled: asyncio.CancelledError | None = None
 
 
 class Attempt:

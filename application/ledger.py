@@ -167,7 +167,7 @@ class Ledger:
                 continue
             command = _Command(self, attempt, transaction)
             self._submit(command, call)
-            if await self._finished(command):
+            if await self._finished(command, call):
                 assert command.positions is not None
                 return Committed(value=value, position=command.positions[-1])
             if isinstance(command.error, IntegrityError):
@@ -177,9 +177,7 @@ class Ledger:
             elif not isinstance(command.error, PredecessorFailed):
                 assert command.error is not None
                 raise _for_caller(command.error) from command.error
-            call.fresh.clear()
-            # Together, so that the handler need not ask for one after the other.
-            await self._read(attempt.outdated(), call)
+            await self._read_again(attempt, call)
         raise LedgerUnavailable("too many others wrote to the same account at once; try again")
 
     async def aclose(self) -> None:
@@ -218,28 +216,33 @@ class Ledger:
             for kind, state, _ in command.changed:
                 self._cache.submitted(command, kind, state)
 
-    async def _finished(self, command: "_Command") -> bool:
+    async def _finished(self, command: "_Command", call: Call) -> bool:
         """Whether it is stored. Cancelling the caller does not stop what is on its way."""
-        cancelled: asyncio.CancelledError | None = None
         while True:
             try:
                 stored = await command.settled()
             except asyncio.CancelledError as error:
-                cancelled = error
+                call.cancelled = error
             else:
-                if cancelled is not None and stored:
-                    raise cancelled
+                if stored and call.cancelled is not None:
+                    raise call.cancelled
                 return stored
 
     async def _stands(self, attempt: Attempt, call: Call) -> bool:
         """Whether what was decided without writing was decided on what is stored."""
         for commit in attempt.after:
             if not await commit.settled():
+                await self._read_again(attempt, call)
                 return False
         await self._read(attempt.unproven, call)
         return all(
             attempt.saw(stream_id, call.fresh[stream_id]) for _, stream_id in attempt.unproven
         )
+
+    async def _read_again(self, attempt: Attempt, call: Call) -> None:
+        """What it saw, together, so that the handler need not ask for one after the other."""
+        call.fresh.clear()
+        await self._read(attempt.outdated(), call)
 
     async def _read(self, streams: list[Stream], call: Call) -> None:
         """From the store, as it is now, however long that takes until the call's deadline."""

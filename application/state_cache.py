@@ -84,6 +84,7 @@ class StateCache:
             entry.stored = state
         if entry.commit is commit:
             entry.state, entry.commit, entry.is_outdated = entry.stored, None, False
+            self._trim()
 
     def failed(self, commit: Commit, stream_ids: Iterable[UUID]) -> None:
         for stream_id in stream_ids:
@@ -106,6 +107,9 @@ class StateCache:
 
     def _add(self, stream_id: UUID, entry: Entry) -> None:
         self._entries[stream_id] = entry
+        self._trim()
+
+    def _trim(self) -> None:
         for _ in range(len(self._entries) - self._entries_max):
             oldest = next(iter(self._entries))
             if self._entries[oldest].commit is None:

@@ -86,7 +86,7 @@ class CommitSession:
                 ),
             )
             _check(results)
-        except WireLost:
+        except BaseException:
             wire.close()
             raise
         pid, started = results[-1].get_value(0, 0), results[-1].get_value(0, 1)

@@ -254,7 +254,7 @@ class CommitWriter:
             await session.end(self._session.backend)
             rows = [row for waiting in self._in_doubt for row in waiting.rows]
             positions = iter(await session.find(rows))
-        except WireLost:
+        except BaseException:
             session.close()
             raise
         in_doubt, self._in_doubt = self._in_doubt, []
