@@ -6,6 +6,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from application.commits import Commit
+from application.event_store import LedgerApplication
 from application.state_cache import StateCache
 from application.streams import S, StreamKind, StreamState
 
@@ -72,3 +73,20 @@ class Attempt:
 
     def saw(self, stream_id: UUID, state: StreamState | None) -> bool:
         return self.versions[stream_id][1] == (0 if state is None else state.version)
+
+
+class StoredStates:
+    """States as they are stored, for a thread that reads them; what is in memory only saves the
+    reading of what came before it."""
+
+    def __init__(self, application: LedgerApplication, cache: StateCache) -> None:
+        self._application = application
+        self._cache = cache
+        self.loaded: list[tuple[StreamKind[Any], StreamState]] = []
+
+    def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
+        known = cast("S | None", self._cache.stored_state(kind, stream_id))
+        state = self._application.load(kind, stream_id, known)
+        if state is not None:
+            self.loaded.append((kind, state))
+        return state

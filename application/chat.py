@@ -17,6 +17,7 @@ from application.chat_settlement import Settlement
 from application.inference import (
     GenerationRequest,
     InferenceEngine,
+    ModelUnavailable,
     PreparedPrompt,
     Role,
     Sampling,
@@ -58,6 +59,7 @@ class ChatProcess:
         self._ids = ids
         self._limits = limits
         self._runs: set[ChatRun] = set()
+        self._closing = asyncio.Event()
 
     async def send(self, command: SendMessage) -> ChatRun | Answer:
         """An answer under way, or the recorded answer of the same command sent before.
@@ -67,9 +69,10 @@ class ChatProcess:
         LedgerUnavailable.
         """
         received_at, stages = self._clock.now(), Stages()
+        if self._closing.is_set():
+            raise ModelUnavailable("the service is stopping; try again shortly")
         if command.key is not None:
-            wait = self._limits.hold_ttl
-            recorded = await find_recorded(self._ledger, command.key, wait=wait)
+            recorded = await self._recorded(command.key)
             if recorded is not None:
                 return recorded
         text = _check_message(command.text)
@@ -82,7 +85,7 @@ class ChatProcess:
         except CommandInProgress:
             # The same key arrived twice at once, and the other one was first.
             assert command.key is not None
-            recorded = await find_recorded(self._ledger, command.key, wait=self._limits.hold_ttl)
+            recorded = await self._recorded(command.key)
             if recorded is None:
                 raise
             return recorded
@@ -113,6 +116,8 @@ class ChatProcess:
         )
         self._runs.add(run)
         run.begin(on_end=self._runs.discard)
+        if self._closing.is_set():
+            run.cancel()
         return run
 
     async def quote(self, command: SendMessage) -> Quote:
@@ -139,7 +144,8 @@ class ChatProcess:
         )
 
     async def close(self) -> None:
-        """Stops every generation and waits until each is settled."""
+        """Takes no more messages, stops every generation and waits until each is settled."""
+        self._closing.set()
         runs = list(self._runs)
         for run in runs:
             run.cancel()
@@ -148,6 +154,11 @@ class ChatProcess:
     @property
     def runs_open(self) -> int:
         return len(self._runs)
+
+    async def _recorded(self, key: IdempotencyKey) -> Answer | None:
+        return await find_recorded(
+            self._ledger, key, wait=self._limits.hold_ttl, give_up=self._closing.is_set
+        )
 
     async def _prepare(
         self, command: SendMessage, text: str, model: str

@@ -121,8 +121,15 @@ class ChatRun:
 
     def begin(self, on_end: "Callable[[ChatRun], None]") -> None:
         self._generation = asyncio.create_task(self._generate())
+        # Not by the task itself: one that is cancelled before its first step never runs.
+        self._generation.add_done_callback(lambda _: self._pieces.put_nowait(None))
         self._task = asyncio.create_task(self._settle())
-        self._task.add_done_callback(lambda _: on_end(self))
+        self._task.add_done_callback(lambda task: self._end(task, on_end))
+
+    def _end(self, task: asyncio.Task[Answer], on_end: "Callable[[ChatRun], None]") -> None:
+        if not task.cancelled():
+            task.exception()  # taken note of, also where the client has gone and nobody asks
+        on_end(self)
 
     def cancel(self) -> None:
         """Stop generating; what was generated is settled. Without effect once it is done."""
@@ -145,23 +152,20 @@ class ChatRun:
         await asyncio.wait([self._task])
 
     async def _generate(self) -> Completion:
-        try:
-            async with (
-                asyncio.timeout(self._timeout_s),
-                aclosing(self._engine.stream(self._request)) as stream,  # type: ignore[type-var]
-            ):
-                async for item in stream:
-                    match item:
-                        case Delta():
-                            self._completion_tokens = item.completion_tokens
-                            if item.text:
-                                self._text.append(item.text)
-                                self._pieces.put_nowait(item.text)
-                        case Completion():
-                            return item
-            raise InferenceError("the model ended without a completion")
-        finally:
-            self._pieces.put_nowait(None)
+        async with (
+            asyncio.timeout(self._timeout_s),
+            aclosing(self._engine.stream(self._request)) as stream,  # type: ignore[type-var]
+        ):
+            async for item in stream:
+                match item:
+                    case Delta():
+                        self._completion_tokens = item.completion_tokens
+                        if item.text:
+                            self._text.append(item.text)
+                            self._pieces.put_nowait(item.text)
+                    case Completion():
+                        return item
+        raise InferenceError("the model ended without a completion")
 
     async def _settle(self) -> Answer:
         assert self._generation is not None

@@ -1,10 +1,7 @@
 """Commit 2 of a message: the debit with its answer, or the release with its failure."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 import structlog
 
@@ -25,16 +22,11 @@ from domain.identifiers import account_id
 
 log = structlog.get_logger()
 
-T = TypeVar("T")
-
-_RETRY_S_MIN = 0.2
-_RETRY_S_MAX = 2.0
-
 
 class Settlement:
     """manifest_hash: of the model when the prompt was prepared, for an answer that was cut off
-    before the engine could cite its own. retry: how long a database that is away is waited for;
-    after that the hold is left to its expiry."""
+    before the engine could cite its own. retry: how long a database that is away is waited for,
+    because work that is done is not thrown away; after that the hold is left to its expiry."""
 
     def __init__(
         self,
@@ -55,7 +47,7 @@ class Settlement:
         self._received_at = received_at
         self._manifest_hash = manifest_hash
         self._key = key
-        self._retry = retry
+        self._retry_s = retry.total_seconds()
         self._streams = (account_id(started.user_id), started.conversation_id)
 
     async def deliver(self, generated: Generated) -> Answer:
@@ -66,8 +58,8 @@ class Settlement:
             return self._deliver(transaction, generated)
 
         try:
-            committed = await self._persistently(
-                lambda: self._ledger.transact(work, streams=self._streams)
+            committed = await self._ledger.transact(
+                work, streams=self._streams, patience_s=self._retry_s
             )
         except HoldNotOpen:
             raise GenerationFailed("expired") from None
@@ -80,7 +72,7 @@ class Settlement:
             self._give_up(transaction, reason)
 
         try:
-            await self._persistently(lambda: self._ledger.transact(work, streams=self._streams))
+            await self._ledger.transact(work, streams=self._streams, patience_s=self._retry_s)
         except HoldNotOpen:
             return
         except LedgerUnavailable:
@@ -159,20 +151,6 @@ class Settlement:
             claim = transaction.load(IDEMPOTENCY, self._key.claim_id)
             if claim is not None and claim.running == started.message_id:
                 transaction.add(IDEMPOTENCY, abandon(claim, reason=reason, now=now))
-
-    async def _persistently(self, commit: Callable[[], Awaitable[T]]) -> T:
-        """Work that is done is not thrown away because the database restarts just now."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._retry.total_seconds()
-        pause_s = _RETRY_S_MIN
-        while True:
-            try:
-                return await commit()
-            except LedgerUnavailable:
-                if loop.time() + pause_s >= deadline:
-                    raise
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, _RETRY_S_MAX)
 
 
 def _with_position(committed: Committed[Answer]) -> Answer:

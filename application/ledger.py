@@ -21,21 +21,19 @@ to the recorder, which stores what many handlers have submitted in one transacti
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 from uuid import UUID
 
 from eventsourcing.persistence import DataError, IntegrityError, InterfaceError, OperationalError
 
-from application.attempt import Attempt, Call, StateMissing, Stream
+from application.attempt import Attempt, Call, StateMissing, StoredStates, Stream
 from application.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
 from application.event_store import LedgerApplication
+from application.ledger_threads import LedgerThreads
 from application.ports import Clock
-from application.snapshots import take_snapshot
 from application.state_cache import StateCache
 from application.streams import S, StreamKind, StreamState
 from application.transaction import Transaction
@@ -113,23 +111,34 @@ class Ledger:
     def __init__(self, application: LedgerApplication, clock: Clock, limits: LedgerLimits) -> None:
         self.application = application
         self._recorder = application.commit_recorder
-        self._clock = clock
         self._limits = limits
         self._cache = StateCache(application.cached_streams_max)
-        self._executor = ThreadPoolExecutor(limits.threads, thread_name_prefix="ledger")
-        self._background: set[asyncio.Future[None]] = set()
+        self._threads = LedgerThreads(
+            application,
+            clock,
+            threads=limits.threads,
+            wait_s_max=limits.wait_s_max,
+            snapshots_max=limits.snapshots_waiting_max,
+        )
 
     async def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
         """The state as of the last commit of whatever process. Raises LedgerUnavailable."""
-        known = cast("S | None", self._cache.stored_state(kind, stream_id))
-        state = await self._in_thread(partial(self.application.load, kind, stream_id, known))
-        if state is not None:
+        return await self.read(lambda transaction: transaction.load(kind, stream_id))
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` makes of the states it loads, in one turn of one thread; it adds nothing.
+
+        Raises LedgerUnavailable, and what `work` raises.
+        """
+        states = StoredStates(self.application, self._cache)
+        value = await self._threads.run(lambda: work(Transaction(states)))
+        for kind, state in states.loaded:
             self._cache.loaded(kind, state)
-        return state
+        return value
 
     async def load_at(self, kind: StreamKind[S], stream_id: UUID, at: datetime) -> S | None:
         """Raises LedgerUnavailable."""
-        return await self._in_thread(partial(self.application.load_at, kind, stream_id, at))
+        return await self._threads.run(partial(self.application.load_at, kind, stream_id, at))
 
     async def transact(
         self,
@@ -183,14 +192,13 @@ class Ledger:
     async def aclose(self) -> None:
         """Finish what is on its way, and close."""
         await self._recorder.drain()
-        while self._background:
-            await asyncio.wait(self._background)
+        await self._threads.drain()
         self.close()
 
     def close(self) -> None:
         """At once; what is on its way may or may not be stored."""
         self._recorder.stop()
-        self._executor.shutdown(wait=True)
+        self._threads.close()
         self.application.close()
 
     def on_settled(self, command: "_Command") -> None:
@@ -201,7 +209,7 @@ class Ledger:
                 self._cache.stored(command, state)
                 interval = kind.snapshot_interval
                 if state.version // interval > (state.version - count) // interval:
-                    self._snapshot_later(kind, state)
+                    self._threads.snapshot_later(kind, state)
             return
         self._cache.failed(command, command.written_ids)
         if not isinstance(error, (PredecessorFailed, DataError)):
@@ -261,37 +269,6 @@ class Ledger:
                     raise
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _READ_AGAIN_S_MAX)
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        latest = loop.time() + self._limits.wait_s_max
-
-        def call_in_time() -> T:
-            if loop.time() > latest:
-                raise LedgerBusy(
-                    "the ledger has more to do than it can at present; try again shortly"
-                )
-            return call()
-
-        try:
-            return await loop.run_in_executor(self._executor, call_in_time)
-        except (OperationalError, InterfaceError) as error:
-            raise _for_caller(error) from error
-
-    def _snapshot_later(self, kind: StreamKind[Any], state: StreamState) -> None:
-        """A snapshot only saves time: where many are waiting, the next one will do."""
-        if len(self._background) >= self._limits.snapshots_waiting_max:
-            return
-        loop = asyncio.get_running_loop()
-        put = loop.run_in_executor(self._executor, self._put_snapshot, kind, state)
-        self._background.add(put)
-        put.add_done_callback(self._background.discard)
-
-    def _put_snapshot(self, kind: StreamKind[Any], state: StreamState) -> None:
-        assert self.application.snapshots is not None
-        # Another writer may have taken the same one; and without it, streams still load.
-        with suppress(IntegrityError, OperationalError, InterfaceError):
-            self.application.snapshots.put([take_snapshot(kind, state, self._clock.now())])
 
 
 def _for_caller(error: Exception) -> Exception:

@@ -233,15 +233,21 @@ class Users:
 
         Raises SessionEnded, UserIsSuspended.
         """
-        session = await self._ledger.load(SESSION, session_id)
-        if session is None or session.user_id != user_id or not session.is_live(self._clock.now()):
-            raise SessionEnded("this session has ended; sign in again")
-        user = await self._ledger.load(USER, user_id)
-        assert user is not None, "a session belongs to a registered user"
+
+        def work(transaction: Transaction) -> UserState:
+            session = transaction.load(SESSION, session_id)
+            now = self._clock.now()
+            if session is None or session.user_id != user_id or not session.is_live(now):
+                raise SessionEnded("this session has ended; sign in again")
+            user = transaction.load(USER, user_id)
+            assert user is not None, "a session belongs to a registered user"
+            return user
+
+        user = await self._ledger.read(work)
         _check_not_suspended(user)
         return Principal(
             user_id=user.id,
-            session_id=session.id,
+            session_id=session_id,
             username=user.username,
             email=user.email,
             email_verified=user.email_verified,
@@ -251,8 +257,12 @@ class Users:
     async def find(self, login: str) -> UserState | None:
         """By username or e-mail address, straight from the log."""
         claim_id = email_claim_id(login) if "@" in login else username_claim_id(login)
-        owner = await self._ledger.load(CLAIM, claim_id)
-        return None if owner is None else await self._ledger.load(USER, owner.owner_id)
+
+        def work(transaction: Transaction) -> UserState | None:
+            owner = transaction.load(CLAIM, claim_id)
+            return None if owner is None else transaction.load(USER, owner.owner_id)
+
+        return await self._ledger.read(work)
 
     async def has_password(self, user: UserState, password: str) -> bool:
         return await self._hasher.verify(password, user.password_hash)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
-from application.ledger import LedgerApplication
+from application.event_store import LedgerApplication
 from domain.accounts.events import AccountOpened, Balance, CreditsDebited, CreditsHeld
 from domain.events import Event, header
 from domain.identifiers import NAMESPACE, account_id

@@ -56,12 +56,15 @@ class _Bench:
         folder.mkdir()
         # Cheap password hashes make many users quickly; no figure here has one in it.
         env = {"BCRYPT_ROUNDS": "4", "MODELS_DIR": str(self._models())}
-        with running(Service(folder=folder, env=env)) as service:
-            self._measure("memory", lambda: memory.with_model(service))
-            self._measure("chat", lambda: self._overhead(service, messages))
-            self._measure(
-                "balance", lambda: balance.balance_queries(service, users=100, seconds=seconds)
-            )
+        try:
+            with running(Service(folder=folder, env=env)) as service:
+                self._measure("memory", lambda: memory.with_model(service))
+                self._measure("chat", lambda: self._overhead(service, messages))
+                self._measure(
+                    "balance", lambda: balance.balance_queries(service, users=100, seconds=seconds)
+                )
+        except (RuntimeError, OSError) as error:
+            self.failures["service"] = repr(error)
 
     def _overhead(self, service: Service, messages: int) -> list[Figure]:
         figures, self._engine_ms = overhead.api_overhead(service, messages=messages)
@@ -107,6 +110,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="fewer repeats, for trying it out")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--note", default="", help="what else was running, for the record")
+    parser.add_argument("--save", action="store_true", help="under the date, to be committed")
     options = parser.parse_args()
     # Servers that start and stop would fill the terminal.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
@@ -120,20 +124,22 @@ def main() -> int:
         "took_s": round(time.perf_counter() - began),
         "note": options.note,
         "machine": described,
+        "load_average_1min_after": round(os.getloadavg()[0], 2),
         "figures": [figure.as_json() for figure in bench.figures],
         "failures": bench.failures,
     }
-    _write(document)
+    _write(document, "latest.local.json")
+    if options.save:
+        _write(document, f"{str(document['date'])[:10]}.json")
     print(table(bench.figures))
     for part, error in bench.failures.items():
         print(f"{part} could not be measured: {error}")
     return 1 if bench.failures else 0
 
 
-def _write(document: dict[str, object]) -> None:
-    """The latest, which git ignores; a run worth keeping is copied to a name of its own."""
+def _write(document: dict[str, object], name: str) -> None:
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "latest.local.json"
+    path = RESULTS / name
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     print(f"written to {path.relative_to(Path(__file__).parents[1])}", file=sys.stderr)
 

@@ -1,5 +1,6 @@
 """How long a newcomer, and an operator, wait."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -15,9 +16,9 @@ _QUESTION = {"message": "What is a tree?", "max_tokens": 64, "temperature": 0}
 def first_starts(folder: Path, *, repeats: int) -> tuple[list[Figure], Path]:
     """The figures, and the folder of the last run, whose model is prepared."""
     ready_s, answered_s = [], []
-    used = folder
-    for number in range(repeats):
-        used = folder / f"first-{number}"
+    used = folder / "first"
+    for _ in range(repeats):
+        shutil.rmtree(used, ignore_errors=True)
         used.mkdir()
         # The whole service with its page, as `make run` starts it.
         service = Service(folder=used, mode="all")

@@ -36,6 +36,7 @@ from infrastructure.settings import (
     Settings,
     SettingsError,
 )
+from infrastructure.tasks import cancel_until_done
 from infrastructure.tokens import Tokens
 from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
@@ -95,7 +96,9 @@ def open_ledger(settings: Settings, endpoints: Endpoints) -> Ledger:
         cached_streams_max=settings.cached_streams_max,
     )
     limits = LedgerLimits(
-        threads=settings.ledger_threads, conflict_retries_max=settings.conflict_retries_max
+        threads=settings.ledger_threads,
+        conflict_retries_max=settings.conflict_retries_max,
+        wait_s_max=settings.database_timeout_s,
     )
     return Ledger(application, SystemClock(), limits)
 
@@ -148,13 +151,18 @@ def build_tokens(settings: Settings) -> Tokens:
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, endpoints: Endpoints) -> AsyncIterator[HttpServices]:
-    """Everything the API serves, running; and everything stopped in the opposite order."""
+async def open_services(
+    settings: Settings, endpoints: Endpoints, engine: InferenceEngine | None = None
+) -> AsyncIterator[HttpServices]:
+    """Everything the API serves, running; and everything stopped in the opposite order.
+
+    engine: in the place of our own models.
+    """
     async with AsyncExitStack() as stack:
         hasher = BcryptHasher(settings.bcrypt_rounds)
         stack.callback(hasher.close)
         ledger = open_ledger(settings, endpoints)
-        stack.callback(ledger.close)
+        stack.push_async_callback(ledger.aclose)
         users = build_users(settings, ledger, hasher)
         board = PositionBoard()
         read_models = PostgresReadModels(
@@ -175,13 +183,14 @@ async def open_services(settings: Settings, endpoints: Endpoints) -> AsyncIterat
         )
         await projections.start()
         stack.push_async_callback(projections.stop)
-        engine = build_engine(settings)
+        engine = engine or build_engine(settings)
         stack.push_async_callback(engine.close)
         await _ensure_admin(settings, users)
         chat = _build_chat(settings, ledger, engine)
         stack.push_async_callback(chat.close)
         _run_in_background(stack, _build_sweeper(settings, ledger, read_models).run())
-        _run_in_background(stack, _preload(engine, settings.default_model))
+        if isinstance(engine, OnnxEngine):
+            _run_in_background(stack, _preload(engine, settings.default_model))
         yield HttpServices(
             users=users,
             accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
@@ -244,11 +253,7 @@ def _build_sweeper(settings: Settings, ledger: Ledger, read_models: PostgresRead
 def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.create_task(work)
 
-    async def stop() -> None:
-        task.cancel()
-        await asyncio.wait([task])
-
-    stack.push_async_callback(stop)
+    stack.push_async_callback(cancel_until_done, [task])
 
 
 async def _preload(engine: OnnxEngine, model: str) -> None:

@@ -68,7 +68,9 @@ async def keep_running(
             started_s = clock()
             try:
                 await session()
-            except Exception as error:  # noqa: BLE001 - the next attempt starts afresh
+            except Exception as error:
+                if _is_cancelled():
+                    raise  # a library has turned the cancellation into a failure of its own
                 condition.enter(State.AWAY, describe(error))
             if clock() - started_s > backoff_s_max:
                 pause_s = backoff_s_min
@@ -76,6 +78,11 @@ async def keep_running(
             pause_s = min(2 * pause_s, backoff_s_max)
     finally:
         condition.enter(State.STOPPED)
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _first_line(error: BaseException) -> str:

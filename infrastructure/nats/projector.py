@@ -114,7 +114,8 @@ class Projector:
             # A rebuild has moved on; what is missing now is read from the log.
             await writer.load_positions()
             self._inbox.miss()
-        self._announce(writer)
+        finally:
+            self._announce(writer)
 
     async def _write_to_first_failure(
         self, writer: ProjectionWriter, events: Sequence[LoggedEvent]

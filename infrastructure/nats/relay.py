@@ -7,6 +7,8 @@ the positions in the messages.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,7 +26,13 @@ from infrastructure.nats.connection import (
 )
 from infrastructure.nats.messages import PackedEvents, pack, unpack
 from infrastructure.nats.settings import ProjectionSettings
-from infrastructure.postgres.log_reader import COMMIT_CHANNEL, ReadBounds, read_head, read_log
+from infrastructure.postgres.log_reader import (
+    COMMIT_CHANNEL,
+    LoggedEvent,
+    ReadBounds,
+    read_head,
+    read_log,
+)
 
 log = structlog.get_logger()
 
@@ -33,7 +41,7 @@ RELAY_LOCK = 7_203_554_002
 
 
 class Relay:
-    """position: of the last event handed to JetStream."""
+    """position: of the last event that JetStream has acknowledged."""
 
     def __init__(self, service_url: str, nats_url: str, settings: ProjectionSettings) -> None:
         self._service_url = service_url
@@ -70,31 +78,33 @@ class Relay:
             ) as nats:
                 await ensure_stream(nats.jetstream, settings)
                 await database.execute(f"LISTEN {COMMIT_CHANNEL}".encode())
-                self.position = await self._resume(database, nats)
+                self.position = position = await self._resume(database, nats)
                 self.condition.enter(State.WORKING)
-                publisher = Publisher(nats, settings)
+                publisher = Publisher(nats, settings, self._acknowledged)
                 try:
                     while not nats.closed.is_set():
-                        await self._publish_waiting(database, publisher)
+                        position = await self._publish_waiting(database, publisher, position)
                         await self._wait_for_commit(database)
                     raise ConnectionError("the connection to NATS was closed")
                 finally:
                     publisher.give_up()
 
     async def _publish_waiting(
-        self, database: AsyncConnection[Any], publisher: "Publisher"
-    ) -> None:
+        self, database: AsyncConnection[Any], publisher: "Publisher", position: int
+    ) -> int:
+        """Publishes everything after `position`; returns the last event's."""
         more = True
         while more:
-            events = await read_log(database, after=self.position, bounds=self._bounds)
-            if not events:
-                break
+            events = await read_log(database, after=position, bounds=self._bounds)
             more = self._bounds.filled_by(events)
-            await publisher.publish(
-                *pack(events, previous=self.position, bytes_max=publisher.payload_bytes_max)
-            )
-            self.position = events[-1].position
+            if events:
+                await publisher.publish(events, previous=position)
+                position = events[-1].position
         publisher.check()
+        return position
+
+    def _acknowledged(self, position: int) -> None:
+        self.position = position
 
     async def _wait_for_commit(self, database: AsyncConnection[Any]) -> None:
         """Notifications that came since the last wait end it at once."""
@@ -128,31 +138,36 @@ class Relay:
 
 class Publisher:
     """Publishes without waiting for each acknowledgement, and notices when one fails or is
-    overdue. After that it must not be used again."""
+    overdue. After that it must not be used again. on_acknowledged: told of each message's last
+    position."""
 
-    def __init__(self, nats: NatsConnection, settings: ProjectionSettings) -> None:
+    def __init__(
+        self,
+        nats: NatsConnection,
+        settings: ProjectionSettings,
+        on_acknowledged: Callable[[int], None],
+    ) -> None:
         self._nats = nats
         self._settings = settings
+        self._on_acknowledged = on_acknowledged
         self._clock = asyncio.get_running_loop().time
         self._pending: deque[tuple[float, asyncio.Future[PubAck]]] = deque()
 
-    @property
-    def payload_bytes_max(self) -> int:
-        return self._nats.payload_bytes_max
-
-    async def publish(self, message_id: str, body: bytes) -> None:
+    async def publish(self, events: Sequence[LoggedEvent], *, previous: int) -> None:
         """Raises nats.errors.Error, or TimeoutError for an acknowledgement that is overdue."""
         self.check()
         if len(self._pending) >= self._settings.unacknowledged_max:
             async with asyncio.timeout(self._settings.ack_timeout_s):
                 await asyncio.wait([self._pending[0][1]])
             self.check()
+        message_id, body = pack(events, previous=previous, bytes_max=self._nats.payload_bytes_max)
         future = await self._nats.jetstream.publish_async(
             self._settings.subject,
             body,
             stream=self._settings.stream,
             headers={"Nats-Msg-Id": message_id},
         )
+        future.add_done_callback(partial(self._done, events[-1].position))
         self._pending.append((self._clock(), future))
 
     def check(self) -> None:
@@ -166,7 +181,10 @@ class Publisher:
 
     def give_up(self) -> None:
         for _, future in self._pending:
-            if future.done() and not future.cancelled():
-                future.exception()  # taken note of: another failure ended this session first
             future.cancel()
         self._pending.clear()
+
+    def _done(self, position: int, future: asyncio.Future[PubAck]) -> None:
+        # Asking for the exception also tells asyncio that a failure was taken note of.
+        if not future.cancelled() and future.exception() is None:
+            self._on_acknowledged(position)

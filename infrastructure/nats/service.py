@@ -10,6 +10,7 @@ from infrastructure.nats.relay import Relay
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.nats.subscription import Subscription
 from infrastructure.postgres.position_board import PositionBoard
+from infrastructure.tasks import cancel_until_done
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +23,8 @@ class PartStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionStatus:
-    """stream_position: what this process's relay has published; it is 0 where another process's
-    relay works. positions: of each projection, where this process's projector works."""
+    """stream_position: up to where this process's relay has published; it is 0 where another
+    process's relay works. positions: of each projection, where this process's projector works."""
 
     relay: PartStatus
     subscription: PartStatus
@@ -65,9 +66,7 @@ class ProjectionService:
     async def stop(self) -> None:
         """What is being written is finished or rolled back."""
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_until_done(tasks)
 
     def status(self) -> ProjectionStatus:
         return ProjectionStatus(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class AnswerText:
-    """Joins pieces, ends at the first stop string, strips surrounding white space.
+    """Joins pieces, ends at the first complete stop string, strips surrounding white space.
 
     What `push` and `finish` return, joined, is the whole answer: text that may turn out to be
     the beginning of a stop string, or trailing white space, is held back until it is decided.
@@ -30,10 +30,15 @@ class AnswerText:
         if self.stopped:
             return ""
         self._held += piece
-        ends = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
-        if ends:
+        # The stop that is complete first counts, however the text was cut into pieces.
+        found = [
+            (place + len(stop), place)
+            for stop in self._stops
+            if (place := self._held.find(stop)) >= 0
+        ]
+        if found:
             self.stopped = True
-            released, self._held = self._held[: min(ends)], ""
+            released, self._held = self._held[: min(found)[1]], ""
             return self._release(released)
         kept = open_length(self._held, self._stops)
         cut = len(self._held) - kept

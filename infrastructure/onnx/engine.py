@@ -82,8 +82,11 @@ class OnnxEngine:
             self._worker.withdraw(job)
 
     async def close(self) -> None:
-        """Stop what runs, fail what waits, free the models. Closing twice is fine."""
-        await asyncio.to_thread(self._worker.close, _stop, self._settings.close_timeout_s)
+        """Stop what runs, fail what waits, free the models. Closing twice is fine. A load under
+        way goes on in its thread: it cannot be stopped, and nobody should have to wait for it."""
+        loads = isinstance(self._worker.running, _LoadJob)
+        timeout_s = 0.0 if loads else self._settings.close_timeout_s
+        await asyncio.to_thread(self._worker.close, _stop, timeout_s)
         for slot in self._slots.values():
             slot.unload()
 

@@ -40,6 +40,7 @@ class OnnxEngineSettings:
     generation_timeout_s: from the first step of an answer to its last.
     prefill_chunk_tokens: how much of a prompt one step takes, hence how long a cancellation
         can take to be seen.
+    spin: let threads wait in a busy loop; see `session.open_session`.
     verify_files: compare every file's hash when a model is loaded (0.2 s for 300 MB).
     """
 
@@ -51,6 +52,7 @@ class OnnxEngineSettings:
     queue_max: int = 64
     generation_timeout_s: float = 300.0
     prefill_chunk_tokens: int = 128
+    spin: bool = False
     verify_files: bool = True
     close_timeout_s: float = 10.0
 
@@ -106,7 +108,7 @@ def _load(entry: CatalogueEntry, folder: Path, settings: OnnxEngineSettings) -> 
         context_tokens=context_tokens, threads=threads, chunk_tokens=settings.prefill_chunk_tokens
     )
     try:
-        session = open_session(folder, threads=threads, provider=wish)
+        session = open_session(folder, threads=threads, provider=wish, spin=settings.spin)
         provider = runs_on(session)
         if settings.require_provider and provider.lower() != wish:
             raise ModelUnavailable(

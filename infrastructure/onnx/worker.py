@@ -1,7 +1,7 @@
 """One thread that runs the model, fed from a bounded queue in order of arrival.
 
-ONNX Runtime's own threads spin while they work, so two sessions side by side would halve each
-other: all models share this thread.
+A step of a model takes all cores and all of the memory's bandwidth, so two sessions side by side
+would only halve each other: all models share this thread.
 """
 
 import logging
@@ -16,6 +16,7 @@ from application.inference import EngineBusy, InferenceError
 
 _log = logging.getLogger(__name__)
 
+THREAD_NAME = "inference"
 _RETRY_AFTER_S_MAX = 60
 # Weight of the newest job in the average that retry_after is computed from.
 _AVERAGE_WEIGHT = 0.2
@@ -49,6 +50,10 @@ class InferenceWorker:
         return len(self._waiting)
 
     @property
+    def running(self) -> Job | None:
+        return self._running
+
+    @property
     def is_idle(self) -> bool:
         with self._changed:
             return self._running is None and not self._waiting
@@ -63,7 +68,7 @@ class InferenceWorker:
                 raise EngineBusy(retry_after_s=self._retry_after_s())
             if self._thread is None:
                 # A daemon: a step of the model can't be interrupted, the process may end.
-                self._thread = threading.Thread(target=self._work, name="inference", daemon=True)
+                self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
                 self._thread.start()
             self._waiting.append(job)
             self._changed.notify()

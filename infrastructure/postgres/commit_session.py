@@ -36,8 +36,9 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """parameters: of the connection, as for psycopg.connect. channel: that is notified."""
+    """url, parameters: of the connection, as for psycopg.connect. channel: that is notified."""
 
+    url: str
     parameters: Mapping[str, Any]
     schema: str
     table: str
@@ -58,6 +59,7 @@ class CommitSession:
         """Raises WireLost."""
         lock_timeout_ms = int(options.answer_timeout_s * 500)
         wire = await CommitWire.open(
+            options.url,
             options.parameters,
             # Plans must not depend on statistics that lag behind a growing table.
             setup="SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan;"

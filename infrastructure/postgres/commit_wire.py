@@ -42,6 +42,7 @@ class CommitWire:
     @classmethod
     async def open(
         cls,
+        url: str,
         parameters: Mapping[str, Any],
         *,
         setup: str,
@@ -52,7 +53,9 @@ class CommitWire:
         connection: psycopg.AsyncConnection[Any] | None = None
         try:
             async with asyncio.timeout(connect_timeout_s):
-                connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+                connection = await psycopg.AsyncConnection.connect(
+                    url, **parameters, autocommit=True
+                )
                 await connection.execute(setup.encode())
                 return cls(connection, answer_timeout_s)
         except BaseException as error:

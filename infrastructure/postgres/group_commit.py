@@ -51,11 +51,12 @@ class GroupCommitRecorder(PostgresApplicationRecorder, CommitRecorder):
 
     async def _open_session(self) -> CommitSession:
         pool: Any = self.datastore.pool
-        names = ("dbname", "host", "port", "user", "password")
-        parameters = {name: pool.kwargs[name] for name in names}
+        parameters = {name: of for name, of in pool.kwargs.items() if name != "row_factory"}
+        parameters["application_name"] = "chatledger commits"
         return await CommitSession.open(
             SessionOptions(
-                parameters={**parameters, "application_name": "chatledger commits"},
+                url=pool.conninfo,
+                parameters=parameters,
                 schema=self.datastore.schema,
                 table=self.events_table_name,
                 channel=self.channel_name,

@@ -18,6 +18,16 @@ from projections.registry import Projection
 from projections.row_changes import Accumulate, Delete, Increment, Insert, Update, Upsert
 
 READ_SCHEMA = "read"
+WRITER_SESSION = (
+    # Rows and positions are lost together or not at all, and the log has the events: waiting for
+    # the disk would only make read models later.
+    "SET synchronous_commit = off",
+    # Every statement of a batch finds its rows by key. A plan that was kept from when a table was
+    # small would read the whole table for each batch, however large it has grown.
+    "SET enable_seqscan = off",
+    "SET enable_hashjoin = off",
+    "SET enable_mergejoin = off",
+)
 
 
 class PositionsMoved(Exception):
@@ -137,9 +147,8 @@ class ProjectionWriter:
         cls, connection: AsyncConnection[Any], projections: Sequence[Projection]
     ) -> "ProjectionWriter":
         assert connection.autocommit
-        # Rows and positions are lost together or not at all, and the log has the events: waiting
-        # for the disk would only make read models later.
-        await connection.execute("SET synchronous_commit = off")
+        for setting in WRITER_SESSION:
+            await connection.execute(setting)
         writer = cls(connection, projections, await Statements.load(connection, READ_SCHEMA))
         await writer.load_positions()
         return writer

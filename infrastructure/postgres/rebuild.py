@@ -14,6 +14,7 @@ from infrastructure.postgres.log_reader import ReadBounds, read_head, read_log
 from infrastructure.postgres.pipeline import StatementPipeline
 from infrastructure.postgres.projection_writer import (
     READ_SCHEMA,
+    WRITER_SESSION,
     Statements,
     load_positions,
     row_statements,
@@ -104,6 +105,8 @@ class _Replay:
         projections: Sequence[Projection],
         bounds: ReadBounds,
     ) -> "_Replay":
+        for setting in WRITER_SESSION:
+            await connection.execute(setting)
         await _empty_shadow(connection, projections)
         statements = await Statements.load(connection, SHADOW_SCHEMA)
         return cls(connection, statements, dict.fromkeys(projections, 0), bounds)

@@ -11,6 +11,7 @@ from eventsourcing.postgres import (
     PostgresApplicationRecorder,
     PostgresFactory,
 )
+from eventsourcing.utils import Environment, EnvType
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
@@ -21,6 +22,8 @@ EVENTS_SCHEMA = "ledger"
 
 
 _RETRY_PAUSE_S = 0.1
+# Of the application's environment, which is a dictionary and not the process's.
+_URL = "LEDGER_DATABASE_URL"
 
 
 def _once(method: Any) -> Callable[..., Any]:
@@ -79,6 +82,17 @@ class LedgerFactory(PostgresFactory):
     application_recorder_class = LedgerRecorder
     aggregate_recorder_class = SnapshotRecorder
 
+    def __init__(self, env: Environment | EnvType | None) -> None:
+        super().__init__(env)
+        pool = self.datastore.pool
+        # With all that the URL says (sslmode, keepalives …), of which the library takes five parts.
+        pool.conninfo = self.env.get(_URL) or ""
+        assert isinstance(pool.kwargs, dict)
+        pool.kwargs["connect_timeout"] = max(1, round(pool.timeout))
+        # The pool tries at ever longer intervals, and starts anew after this time: so it is never
+        # long behind a database that is back after hours.
+        pool.reconnect_timeout = pool.timeout
+
 
 def open_application(
     service_url: str, *, threads: int, connect_timeout_s: int, cached_streams_max: int
@@ -95,6 +109,9 @@ def open_application(
             "POSTGRES_USER": str(parts.get("user", "")),
             "POSTGRES_PASSWORD": str(parts.get("password", "")),
             "POSTGRES_CONNECT_TIMEOUT": str(connect_timeout_s),
+            _URL: service_url,
+            # A writer that stands still with the table's lock does not hold the others for ever.
+            "POSTGRES_LOCK_TIMEOUT": str(connect_timeout_s),
             "POSTGRES_PRE_PING": "n",
             # Every thread of the ledger may hold one connection, and no more are needed.
             "POSTGRES_POOL_SIZE": "2",

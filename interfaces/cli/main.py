@@ -1,7 +1,9 @@
 """`chatledger`: the command line."""
 
 import argparse
+import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 
 from interfaces.cli.refusals import explain
@@ -63,12 +65,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 1 after one sentence on standard error that says what to do."""
     options = parser().parse_args(arguments)
     try:
-        return _command(options)(options)
+        status = _command(options)(options)
     except KeyboardInterrupt:
-        return 0
+        status = 0
     except Exception as error:  # noqa: BLE001 - explain() raises what it does not know
         print(f"chatledger: {explain(error)}", file=sys.stderr)
-        return EXIT_REFUSED
+        status = EXIT_REFUSED
+    if options.command == "start":
+        _leave_native_code(status)
+    return status
+
+
+def _leave_native_code(status: int) -> None:
+    """A model that is being loaded cannot be interrupted, and its thread would bring the
+    interpreter down with SIGABRT while that ends; everything else is closed by now."""
+    from infrastructure.onnx.worker import THREAD_NAME
+
+    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:

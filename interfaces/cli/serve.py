@@ -10,6 +10,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 import uvicorn
 
 from infrastructure.identity import TimeOrderedIds
+from infrastructure.onnx.prepare import prepared_manifest
 from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD, Settings
 from interfaces.cli.refusals import CannotStart
 from interfaces.cli.serve_page import PageProcess
@@ -109,6 +110,9 @@ class _Server(uvicorn.Server):
 
 def _prepare_default_model(settings: Settings) -> None:
     """In a process of its own, so that what the conversion needs is given back."""
+    if prepared_manifest(settings.default_model, settings.prepared_models_dir) is not None:
+        say(f"  The model {settings.default_model} is prepared")
+        return
     say(f"  Preparing the model {settings.default_model}. {GEMMA_TERMS}.")
     command = [sys.executable, "-m", "interfaces.cli.main", "models"]
     command += ["--data-dir", str(settings.data_dir), "prepare", settings.default_model]

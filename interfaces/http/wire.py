@@ -5,13 +5,14 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Coroutine
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, WithJsonSchema
+from starlette.exceptions import HTTPException
 
 from domain.credits import credits_decimal, parse_credits
 from domain.errors import InvalidAmount, InvalidInput
@@ -21,6 +22,10 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CURSOR_CHARACTERS_MAX = 32
+# More than any double needs. Beyond it a few bytes, such as 1e999999999, would be a number that
+# takes minutes to turn into an integer.
+_NUMBER_CHARACTERS_MAX = 400
+_NUMBER_EXPONENT_MAX = 400
 
 POSITION_HEADER = "Ledger-Position"
 
@@ -135,7 +140,7 @@ def parse_json(body: bytes) -> Any:
     """Numbers with a fraction as Decimals. Raises MalformedBody, which says where."""
     try:
         text = body.decode("utf-8")
-        value = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_float=_read_number, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise MalformedBody("the body is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -147,6 +152,17 @@ def parse_json(body: bytes) -> Any:
         raise MalformedBody(f"the body is not valid JSON: {str(error)[:120]}") from None
     _check_characters(value)
     return value
+
+
+def _read_number(text: str) -> Decimal:
+    try:
+        number = Decimal(text) if len(text) <= _NUMBER_CHARACTERS_MAX else None
+    except InvalidOperation:  # an exponent beyond what Decimal can hold
+        number = None
+    if number is None or abs(number.adjusted()) > _NUMBER_EXPONENT_MAX:
+        shown = text if len(text) <= 20 else f"{text[:20]}…"
+        raise ValueError(f"the number {shown} is beyond what this API reads")
+    return number
 
 
 def _refuse_constant(name: str) -> Any:
@@ -176,6 +192,12 @@ class ExactRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def exact(request: Request) -> Response:
-            return await handle(_ExactRequest(request.scope, request.receive))
+            try:
+                return await handle(_ExactRequest(request.scope, request.receive))
+            except HTTPException as error:
+                # FastAPI hides what is wrong with a body behind a text of its own.
+                if isinstance(error.__cause__, MalformedBody):
+                    raise error.__cause__ from None
+                raise
 
         return exact

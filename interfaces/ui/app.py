@@ -1,9 +1,11 @@
 """The chat page: a Gradio app that is a client of the REST API and of nothing else."""
 
+import asyncio
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -52,7 +54,8 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.add_api_route("/livez", _livez, methods=["GET"], response_class=PlainTextResponse)
-    app.add_middleware(FrontDoor, settings=settings, sessions=sessions)
+    closing = app.state.closing = asyncio.Event()
+    app.add_middleware(FrontDoor, settings=settings, sessions=sessions, closing=closing)
     gr.mount_gradio_app(
         app,
         blocks,
@@ -79,6 +82,17 @@ async def _livez() -> str:
     return "ok"
 
 
+class PageServer(uvicorn.Server):
+    """A server that ends the streams of open tabs before it waits for its connections."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See ``uvicorn.Server``."""
+        app = self.config.app
+        assert isinstance(app, FastAPI)
+        app.state.closing.set()
+        await super().shutdown(sockets)
+
+
 def build_server(settings: UiSettings) -> uvicorn.Server:
     """A server ready to be run where the caller decides: ``run()`` or ``await serve()``."""
     config = uvicorn.Config(
@@ -89,9 +103,10 @@ def build_server(settings: UiSettings) -> uvicorn.Server:
         access_log=False,
         timeout_graceful_shutdown=_SHUTDOWN_S,
     )
-    return uvicorn.Server(config)
+    return PageServer(config)
 
 
 def run_ui(settings: UiSettings) -> None:
     """Serve the page until SIGINT or SIGTERM."""
-    build_server(settings).run()
+    with suppress(KeyboardInterrupt):  # The server raises it again after it has stopped.
+        build_server(settings).run()

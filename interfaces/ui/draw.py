@@ -10,6 +10,7 @@ from interfaces.ui.formats import credits_text, price_phrase, sentence
 from interfaces.ui.wire import Balance, Model, PerMessage
 
 EMPTY = Markup("")
+LOADING = '<p class="cl-muted cl-loading">Loading…</p>'
 
 
 def button(label: str, action: str, value: str = "", *, kind: str = "link") -> Markup:
@@ -81,7 +82,7 @@ def notice_of(error: UiError) -> Notice:
     if error.retry_after_s and "try again" not in text:
         text = f"{text} You can try again in {error.retry_after_s} s."
     if error.code == "internal_error" and error.request_id:
-        text = f"{text} Its request_id is {error.request_id}."
+        text = f"Something went wrong in the service. Its log has it under {error.request_id}."
     actions = (("Try again", "retry"),) if error.code == "read_model_behind" else ()
     return Notice(kind=kind, text=text, actions=actions)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import gradio as gr
 
@@ -12,9 +11,13 @@ from interfaces.ui.errors import ApiProblem, ApiUnreachable, SignedOut, UiError
 from interfaces.ui.handlers_door import load_conversations
 from interfaces.ui.page import Line, Page, Tab, Visit, new_key
 from interfaces.ui.turn import Sending, Turn, follow
-from interfaces.ui.views import Updates, Views
+from interfaces.ui.views import Updates, Views, nothing
 from interfaces.ui.wire import Balance, History
 
+_LEFT_ALONE = Notice(
+    kind="info", text="This page was left for a long time.", actions=(("Go on", "retry"),)
+)
+_NO_MODEL = Notice(kind="warning", text="Choose a model that can answer.")
 _NOTHING_TO_SEND = Notice(kind="warning", text="Write a message first.")
 _TRY_AGAIN = (("Try again", "retry"),)
 _KEPT = "Your message is still in the box: send it again when the service is back."
@@ -31,52 +34,40 @@ class ChatHandlers:
         self._page = page
         self._views = views
 
-    async def send(
-        self, text: str, model_name: str | None, request: gr.Request
-    ) -> AsyncIterator[Updates]:
-        """Ask and show the answer as it grows; the last update leaves the page ready again."""
+    async def begin(self, text: str, model_name: str | None, request: gr.Request) -> Updates:
+        """Send a message; ``grow`` and ``settle`` follow as events of their own.
+
+        They are three, because Gradio works on every output of an event at each of its updates:
+        only ``grow`` has many updates, and it has few outputs.
+        """
         visit = self._page.visit(request)
         tab, ui = visit.tab, self._views.ui
         model = tab.model(model_name)
         if tab.is_busy:
-            yield {}
+            return nothing()
+        if not tab.models:
+            return self._views.notice(_LEFT_ALONE)
+        if not text.strip():
+            return self._views.notice(_NOTHING_TO_SEND)
+        if model is None or not model.is_usable:
+            return self._views.notice(_NO_MODEL)
+        tab.turn = Turn(sending=self._sending(tab, text, model.name), model_title=model.title)
+        tab.pump = asyncio.create_task(follow(self._page.api, visit.session, tab.turn))
+        return {
+            ui.prompt: "",
+            **self._views.notice(None),
+            **self._views.conversation(tab),
+            **self._views.busy(tab, is_busy=True),
+        }
+
+    async def grow(self, request: gr.Request) -> AsyncIterator[Updates]:
+        """Show the answer as it grows, and the credits that are held for it."""
+        yield nothing()  # A generator that yields nothing at all would empty its outputs.
+        visit = self._page.visit(request)
+        turn = visit.tab.turn
+        if turn is None or turn.is_shown:
             return
-        if not text.strip() or model is None or not model.is_usable:
-            nothing = Notice(kind="warning", text="Choose a model that can answer.")
-            yield self._views.notice(nothing if text.strip() else _NOTHING_TO_SEND)
-            return
-        turn = Turn(sending=self._sending(tab, text, model.name), model_title=model.title)
-        tab.turn = turn
-        tab.pump = asyncio.create_task(follow(self._page.api, visit.session, turn))
-        try:
-            yield {
-                ui.prompt: "",
-                **self._views.notice(None),
-                **self._views.busy(tab, is_busy=True),
-                **self._views.conversation(tab),
-            }
-            async for update in self._growing(visit, turn):
-                yield update
-            yield await self._settled(visit, turn)
-        finally:
-            tab.pump.cancel()
-
-    async def stop(self, request: gr.Request) -> Updates:
-        """End the answer under way; the running ``send`` shows what is left of it."""
-        self._page.visit(request).tab.stop()
-        return {self._views.ui.stop: gr.update(interactive=False)}
-
-    def leave(self, request: gr.Request) -> None:
-        """The tab was closed."""
-        self._page.leave(request)
-
-    def _sending(self, tab: Tab, text: str, model: str) -> Sending:
-        unsent, tab.unsent = tab.unsent, None
-        if unsent is not None and unsent.is_same_message(text, model, tab.conversation_id):
-            return unsent
-        return Sending(text=text, model=model, conversation_id=tab.conversation_id, key=new_key())
-
-    async def _growing(self, visit: Visit, turn: Turn) -> AsyncIterator[Updates]:
+        turn.is_shown = True
         is_held = False
         while not turn.is_over:
             await turn.changed.wait()
@@ -91,8 +82,35 @@ class ChatHandlers:
             yield update
             await asyncio.sleep(self._page.settings.stream_interval_s)
 
+    async def settle(self, request: gr.Request) -> Updates:
+        """The page after the answer, whatever became of it."""
+        visit = self._page.visit(request)
+        turn = visit.tab.turn
+        if turn is None or not turn.is_over or turn.is_settling:
+            return nothing()
+        turn.is_settling = True
+        try:
+            return await self._settled(visit, turn)
+        finally:
+            if visit.tab.turn is turn:
+                visit.tab.turn = None
+
+    async def stop(self, request: gr.Request) -> Updates:
+        """End the answer under way; ``settle`` shows what is left of it."""
+        self._page.visit(request).tab.stop()
+        return {self._views.ui.stop: gr.update(interactive=False)}
+
+    def leave(self, request: gr.Request) -> None:
+        """The tab was closed, or its connection lost."""
+        self._page.leave(request)
+
+    def _sending(self, tab: Tab, text: str, model: str) -> Sending:
+        unsent, tab.unsent = tab.unsent, None
+        if unsent is not None and unsent.is_same_message(text, model, tab.conversation_id):
+            return unsent
+        return Sending(text=text, model=model, conversation_id=tab.conversation_id, key=new_key())
+
     async def _settled(self, visit: Visit, turn: Turn) -> Updates:
-        """The page after the turn, whatever became of it."""
         tab = visit.tab
         if isinstance(turn.error, SignedOut):
             return {
@@ -115,32 +133,33 @@ class ChatHandlers:
             notice = notice_of(turn.error)
             if is_lost:
                 notice = Notice(kind="error", text=_LOST, actions=_TRY_AGAIN)
-        tab.turn = None
         try:
             await load_conversations(self._page, visit)
         except UiError as error:
             notice = notice or notice_of(error)
-        balance = turn.done.balance if turn.done is not None else None
+        done = turn.done
+        balance = self._views.balance(done.balance) if done else await self._balance(visit)
+        tab.turn = None
         return {
             **self._views.conversation(tab),
             **self._views.busy(tab, is_busy=False),
-            **(self._views.balance(balance) if balance else await self._balance(visit)),
+            **balance,
             **self._views.notice(notice),
         }
 
     async def _never_started(self, visit: Visit, turn: Turn) -> Updates:
         """The message was refused or not delivered: it goes back into the box."""
         tab = visit.tab
-        tab.turn = None
         notice = notice_of(turn.error) if turn.error is not None else None
         if isinstance(turn.error, ApiUnreachable):
             tab.unsent = turn.sending
             notice = Notice(kind="error", text=f"{turn.error} {_KEPT}", actions=_TRY_AGAIN)
-        is_refusal = isinstance(turn.error, ApiProblem)
+        balance = await self._balance(visit) if isinstance(turn.error, ApiProblem) else {}
+        tab.turn = None
         return {
             **self._views.conversation(tab),
             **self._views.busy(tab, is_busy=False),
-            **(await self._balance(visit) if is_refusal else {}),
+            **balance,
             **self._views.notice(notice),
             self._views.ui.prompt: turn.sending.text,
         }
@@ -166,7 +185,7 @@ class ChatHandlers:
                 break
             newest = history.items[0] if history.items else None
             if newest is not None and newest.message_id == started.message_id:
-                return [_question(turn), replace(Line.of(newest), is_stopped=True)]
+                return [_question(turn), Line.of(newest)]
             if newest is not None and newest.role == "user" and newest.status == "failed":
                 return [_question(turn, "failed")]
             await asyncio.sleep(settings.settle_interval_s)

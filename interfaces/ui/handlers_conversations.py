@@ -9,7 +9,7 @@ from interfaces.ui.errors import ApiProblem, UiError
 from interfaces.ui.handlers_door import DoorHandlers, load_conversations
 from interfaces.ui.layout import TAB_CHAT, TAB_TOPUP
 from interfaces.ui.page import Line, Page, Visit, new_key
-from interfaces.ui.views import Updates, Views
+from interfaces.ui.views import Updates, Views, nothing
 from interfaces.ui.wire import History, Models
 
 _BUSY = Notice(kind="warning", text="Wait for the answer under way, or stop it first.")
@@ -62,7 +62,7 @@ class ConversationHandlers:
             case "more":
                 await load_conversations(self._page, visit, more=True)
                 return self._views.conversation_list(tab)
-        return {}
+        return nothing()
 
     async def open(self, visit: Visit, conversation_id: str) -> Updates:
         """Show a conversation in the chat. Raises UiError."""
@@ -96,7 +96,9 @@ class ConversationHandlers:
         try:
             visit.tab.models = (await self._page.api.public("/chat/models", Models)).items
         except UiError:
-            return {}  # It is asked again soon; what the person does next says what is wrong.
+            return (
+                nothing()
+            )  # It is asked again soon; what the person does next says what is wrong.
         return self._views.models(visit.tab, name)
 
     def come_back(self) -> Updates:
@@ -126,7 +128,7 @@ class ConversationHandlers:
         visit = self._page.visit(request)
         conversation_id = visit.tab.conversation_id
         if conversation_id is None:
-            return {}
+            return nothing()
         if not title.strip():
             return self._views.notice(Notice(kind="warning", text="Write a title first."))
         try:
@@ -157,7 +159,7 @@ class ConversationHandlers:
         visit = self._page.visit(request)
         conversation_id = visit.tab.conversation_id
         if conversation_id is None:
-            return {}
+            return nothing()
         try:
             await self._page.api.command(
                 visit.session, "DELETE", f"/chat/conversations/{conversation_id}", key=new_key()

@@ -22,7 +22,7 @@ from interfaces.ui.handlers_conversations import (
     toggle_receipt,
 )
 from interfaces.ui.page import Page, Visit, new_key
-from interfaces.ui.views import Updates, Views
+from interfaces.ui.views import Updates, Views, nothing
 from interfaces.ui.wire import Added, Balance, History, Packages, Transactions, read_as
 
 
@@ -58,7 +58,7 @@ class LedgerHandlers:
                 return await self._conversations.open(visit, value)
             except UiError as error:
                 return self._views.error(error, visit.tab)
-        return {}
+        return nothing()
 
     async def transactions(self, request: gr.Request) -> Updates:
         """The newest transactions."""
@@ -85,7 +85,7 @@ class LedgerHandlers:
         visit = self._page.visit(request)
         action, value = read_action(event)
         if action != "receipt" or not is_id(value):
-            return {}
+            return nothing()
         try:
             await toggle_receipt(self._page, visit, value)
         except UiError as error:
@@ -113,7 +113,7 @@ class LedgerHandlers:
         visit = self._page.visit(request)
         action, value = read_action(event)
         if action != "package" or not value:
-            return {}
+            return nothing()
         try:
             return await self._add(visit, {"package_id": value})
         except UiError as error:
@@ -125,7 +125,7 @@ class LedgerHandlers:
         try:
             packages = await self._page.api.get(visit.session, "/billing/packages", Packages)
             if packages.custom is None:
-                return {}
+                return nothing()
             amount = read_amount(
                 typed, smallest=packages.custom.amount_min, largest=packages.custom.amount_max
             )

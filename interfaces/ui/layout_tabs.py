@@ -4,6 +4,7 @@ from typing import Any
 
 import gradio as gr
 
+from interfaces.ui.draw import LOADING
 from interfaces.ui.formats import AMOUNT_CHARS_MAX
 from interfaces.ui.layout_pieces import field, html, still
 
@@ -72,11 +73,11 @@ def history(parts: dict[str, Any]) -> None:
         parts["history_search"] = gr.Button(
             "Search", elem_id="cl-history-search", scale=0, min_width=0
         )
-    parts["history_list"] = html(value="", elem_id="cl-history-list")
+    parts["history_list"] = html(value=LOADING, elem_id="cl-history-list")
 
 
 def transactions(parts: dict[str, Any]) -> None:
-    parts["transactions"] = html(value="", elem_id="cl-transactions")
+    parts["transactions"] = html(value=LOADING, elem_id="cl-transactions")
     with gr.Row(elem_id="cl-pager"):
         parts["transactions_newer"] = gr.Button(
             "Newer", size="sm", visible=False, scale=0, min_width=0, elem_id="cl-newer"
@@ -88,7 +89,7 @@ def transactions(parts: dict[str, Any]) -> None:
 
 def topup(parts: dict[str, Any]) -> None:
     parts["topup_mark"] = still("", elem_id="cl-topup-mark")
-    parts["packages"] = html(value="", elem_id="cl-packages")
+    parts["packages"] = html(value=LOADING, elem_id="cl-packages")
     with gr.Row(elem_id="cl-custom", visible=False) as parts["custom_group"]:
         parts["custom_amount"] = gr.Textbox(
             label="Another amount, in credits",

@@ -71,7 +71,7 @@ class Tab:
     @property
     def is_busy(self) -> bool:
         """Whether an answer is under way."""
-        return self.turn is not None and not self.turn.is_over
+        return self.turn is not None and (not self.turn.is_over or self.turn.is_settling)
 
     def model_titles(self) -> dict[str, str]:
         """Titles by name."""
@@ -134,11 +134,15 @@ class Page:
         return Visit(browser=browser, session=session, tab=tab)
 
     def leave(self, request: Any) -> None:
-        """The tab was closed: stop what it waits for and forget it."""
+        """The tab was closed: stop what it waits for.
+
+        What it shows is kept for a while, because a sleeping laptop looks just the same.
+        """
         browser = browser_name(request.headers.get("cookie"))
-        tab = self._tabs.pop((browser, str(request.session_hash or "")), None)
+        tab = self._tabs.get((browser, str(request.session_hash or "")))
         if tab is not None:
             tab.stop()
+            tab.turn = None
 
 
 def new_key() -> str:

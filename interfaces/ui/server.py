@@ -1,5 +1,6 @@
 """The web server around the Gradio app: the cookie, the headers, and what is not served."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 
@@ -38,12 +39,25 @@ _SERVED = re.compile(
     r"|login_check|user)/?"
 )
 
+_STREAMS = re.compile(r"/gradio_api/(heartbeat/|queue/data)")
+
 
 class FrontDoor:
-    """ASGI middleware: gives each browser its name and keeps unused routes shut."""
+    """ASGI middleware: gives each browser its name and keeps unused routes shut.
 
-    def __init__(self, app: ASGIApp, settings: UiSettings, sessions: BrowserSessions) -> None:
+    Every open tab holds a stream that ends only with the tab. Once ``closing`` is set such streams
+    are ended here, so that the server can stop at once and in silence.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: UiSettings,
+        sessions: BrowserSessions,
+        closing: asyncio.Event,
+    ) -> None:
         self._app = app
+        self._closing = closing
         self._settings = settings
         self._sessions = sessions
 
@@ -58,7 +72,32 @@ class FrontDoor:
             await PlainTextResponse("This request is too large.", 413)(scope, receive, send)
             return
         cookie = self._cookie(scope) if scope["path"] == "/" else ""
-        await self._app(scope, receive, _decorated(send, cookie))
+        if _STREAMS.match(scope["path"]):
+            await self._until_closing(scope, receive, _decorated(send, ""))
+        else:
+            await self._app(scope, receive, _decorated(send, cookie))
+
+    async def _until_closing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_open = False
+
+        async def watched(message: Message) -> None:
+            nonlocal is_open
+            is_open = message.get("more_body", True)
+            await send(message)
+
+        answering = asyncio.ensure_future(self._app(scope, receive, watched))
+        closing = asyncio.ensure_future(self._closing.wait())
+        try:
+            await asyncio.wait({answering, closing}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                await answering
+                return
+        finally:
+            closing.cancel()
+            answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        if is_open:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     def _is_small(self, scope: Scope) -> bool:
         """Bodies must name their length, and it must be within bounds."""

@@ -27,7 +27,7 @@ class UiSettings:
     settle_timeout_s: float = 5.0
     """How long a stopped answer may take to be booked before the page stops asking."""
     settle_interval_s: float = 0.2
-    stream_interval_s: float = 0.06
+    stream_interval_s: float = 0.08
     """The shortest time between two drawings of a growing answer."""
     refresh_margin_s: float = 30.0
     """An access token that ends within this time is renewed before it is used."""
@@ -35,7 +35,8 @@ class UiSettings:
     """How often the page asks for a model's state while one is loading."""
     session_idle_s: float = 12 * 3600.0
     sessions_max: int = 10_000
-    tabs_max: int = 20_000
+    tabs_max: int = 1_000
+    """Tabs whose state is kept, each as large as what it shows."""
     events_max: int = 256
     """Events of all visitors that run at the same time; more wait in a queue."""
     event_queue_max: int = 2_000

@@ -41,6 +41,9 @@ class Turn:
     done: Done | None = None
     error: UiError | None = None
     stopped: bool = False
+    is_shown: bool = False
+    """Whether an event of the page shows this turn growing."""
+    is_settling: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 import gradio as gr
 
 from interfaces.ui.draw import (
+    LOADING,
     Notice,
     credits_html,
     model_note_html,
@@ -22,6 +23,11 @@ from interfaces.ui.page import Tab
 from interfaces.ui.wire import Balance, Model
 
 Updates = dict[Any, Any]
+
+
+def nothing() -> Updates:
+    """An update of no component at all (an empty dict would be an error)."""
+    return {"__type__": "update"}
 
 
 class Views:
@@ -45,8 +51,8 @@ class Views:
             ui.transcript: "",
             ui.live: "",
             ui.conversations: "",
-            ui.history_list: "",
-            ui.transactions: "",
+            ui.history_list: LOADING,
+            ui.transactions: LOADING,
             ui.prompt: "",
             ui.login_password: "",
             ui.new_password: "",

@@ -28,20 +28,19 @@ def wire(blocks: Any, ui: Ui, page: Page) -> None:
     _wire_ledger(ui, ledger)
 
 
+_OPTIONS = {
+    "show_progress": "hidden",
+    "api_visibility": "private",
+    "trigger_mode": "once",
+    "concurrency_limit": None,
+}
+
+
 def _bind(
     listeners: list[Any], handler: Callable[..., Any], ui: Ui, inputs: list[Any] | None = None
-) -> None:
+) -> Any:
     """One handler for several events; a second event waits for no one and never doubles."""
-    gr.on(
-        listeners,
-        handler,
-        inputs=inputs or [],
-        outputs=ui.all(),
-        show_progress="hidden",
-        api_visibility="private",
-        trigger_mode="once",
-        concurrency_limit=None,
-    )
+    return gr.on(listeners, handler, inputs=inputs or [], outputs=ui.all(), **_OPTIONS)
 
 
 def _wire_door(blocks: Any, ui: Ui, door: DoorHandlers, chat: ChatHandlers) -> None:
@@ -63,7 +62,9 @@ def _wire_door(blocks: Any, ui: Ui, door: DoorHandlers, chat: ChatHandlers) -> N
 
 
 def _wire_chat(ui: Ui, chat: ChatHandlers, conversations: ConversationHandlers) -> None:
-    _bind([ui.prompt.submit, ui.send.click], chat.send, ui, [ui.prompt, ui.model])
+    begun = _bind([ui.prompt.submit, ui.send.click], chat.begin, ui, [ui.prompt, ui.model])
+    grown = begun.then(chat.grow, inputs=[], outputs=[ui.live, ui.credits], **_OPTIONS)
+    grown.then(chat.settle, inputs=[], outputs=ui.all(), **_OPTIONS)
     _bind([ui.stop.click], chat.stop, ui)
     _bind([ui.tab_chat.select], conversations.come_back, ui)
     _bind([ui.model.input], conversations.choose_model, ui, [ui.model])

@@ -143,6 +143,10 @@ class World:
     async def sweep(self) -> int:
         """One round of the sweeper, on read models that hold everything that is stored."""
         await self.project()
+        return await self.sweep_as_projected()
+
+    async def sweep_as_projected(self) -> int:
+        """The same on read models that may be behind."""
         read_models = PostgresReadModels(self.urls.service, ReadPoolLimits(connections_max=1))
         await read_models.start()
         try:

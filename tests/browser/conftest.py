@@ -24,13 +24,15 @@ _ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+# Playwright keeps an event loop running in this thread while it is open. It must be closed before
+# an asynchronous test of another module wants a loop of its own: hence no session scope.
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as driver:
         yield driver
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
     """Debian's Chromium with a profile of its own that is thrown away."""
     assert Path(CHROMIUM).exists(), (
@@ -50,7 +52,12 @@ def visiting(
     context = browser.new_context(
         viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
     )
+    visitor = Visitor(context.new_page(), name, RESULTS)
     try:
-        yield Visitor(context.new_page(), name, RESULTS)
+        yield visitor
+    except BaseException:
+        if not visitor.page.is_closed():
+            visitor.take_picture("failed")
+        raise
     finally:
         context.close()

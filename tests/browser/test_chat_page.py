@@ -115,6 +115,7 @@ def test_history_transactions_and_top_up_agree_with_the_ledger(
         page.locator("#cl-history-search").click()
         expect(rows).not_to_have_count(0)
         rows.last.get_by_role("button", name="open").click()
+        expect(visitor.prompt).to_be_visible()
         expect(page.locator("#cl-heading")).to_contain_text("Name a river in Egypt.")
 
         visitor.choose_tab("Transactions")
@@ -266,8 +267,14 @@ def test_the_page_fits_a_phone_in_the_dark(
         visitor.send("What is a ledger?")
         visitor.wait_for_answers(1)
         visitor.take_picture("1-chat")
-        for tab in ("Chat", "History", "Transactions", "Top up"):
+        for tab, place in (
+            ("Chat", "#cl-transcript article"),
+            ("History", "#cl-history-list li"),
+            ("Transactions", "#cl-transactions tr"),
+            ("Top up", "#cl-packages section"),
+        ):
             visitor.choose_tab(tab)
+            expect(visitor.page.locator(place).last).to_be_visible()
             assert not visitor.is_wider_than_its_window(), tab
             visitor.take_picture(f"2-{tab.lower().replace(' ', '-')}")
         visitor.choose_tab("Chat")

@@ -101,6 +101,7 @@ def test_words_are_kept_while_the_service_is_away(browser: Browser) -> None:
         visitor.send("Is anybody there?")
         expect(visitor.notice).to_contain_text("still in the box")
         expect(visitor.prompt).to_have_value("Is anybody there?")
+        expect(visitor.credits).to_contain_text("98.000001 credits")
         visitor.take_picture("2-chat")
         away.enter_context(serving(lambda: TinyApi().app, api_port))
         visitor.prompt.press("Enter")

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from application.ledger import LedgerApplication
+from application.event_store import LedgerApplication
 from domain.events import Event
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.recorder import open_application

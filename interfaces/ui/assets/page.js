@@ -2,6 +2,7 @@
 (() => {
   const NEAR_PX = 80;
   const HAND_MS = 600;
+  const ASK_MS = 5000;
   let follows = true;
   let handAt = 0;
   let reveal = '';
@@ -62,6 +63,17 @@
       document.querySelector('#cl-prompt textarea')?.focus();
     }
   });
+
+  // This page is nothing without its server: say so when it has gone.
+  setInterval(async () => {
+    let away = false;
+    try {
+      away = !(await fetch('livez', { cache: 'no-store' })).ok;
+    } catch {
+      away = true;
+    }
+    document.documentElement.classList.toggle('cl-away', away);
+  }, ASK_MS);
 
   document.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' && event.target.closest?.('#cl-prompt')) follows = true;

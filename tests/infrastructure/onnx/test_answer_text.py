@@ -25,6 +25,11 @@ def test_the_beginning_of_a_stop_string_that_goes_on_otherwise_is_released() -> 
     assert text == "One.\nUse it well."
 
 
+def test_the_stop_string_that_is_complete_first_counts_in_one_piece_as_in_many() -> None:
+    for pieces in (["UsU"], ["U", "s", "U"]):
+        assert _released(pieces, "s", "UsU")[1] == "U"
+
+
 def test_the_earliest_of_several_stop_strings_counts() -> None:
     assert _released(["a STOP b END c"], "END", "STOP")[1] == "a"
 
@@ -69,6 +74,10 @@ def test_however_a_text_is_cut_into_pieces_the_answer_is_the_same(
         pieces.append(text[place : place + size])
         place += size
     released, answer = _released(pieces, *stops)
-    ends = [text.find(stop) for stop in (*STOPS, *stops) if stop and stop in text]
-    assert answer == (text[: min(ends)] if ends else text).strip()
+    found = [
+        (text.find(stop) + len(stop), text.find(stop))
+        for stop in (*STOPS, *stops)
+        if stop and stop in text
+    ]
+    assert answer == (text[: min(found)[1]] if found else text).strip()
     assert "".join(released) == answer

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from eventsourcing.persistence import IntegrityError
 
-from application.ledger import LedgerApplication
+from application.event_store import LedgerApplication
 from domain.accounts.events import AccountOpened
 from domain.events import header
 from domain.identifiers import NAMESPACE

@@ -1,9 +1,11 @@
 """What the page's server hands out, and what it keeps shut."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from starlette.types import Message
 
 from interfaces.ui.app import build_app
 from interfaces.ui.sessions import COOKIE_NAME
@@ -89,3 +91,37 @@ async def test_a_body_that_is_large_or_of_unknown_length_is_refused(
 async def test_the_process_says_that_it_lives(visitor: httpx.AsyncClient) -> None:
     answer = await visitor.get("/livez")
     assert (answer.status_code, answer.text) == (200, "ok")
+
+
+async def test_the_streams_of_open_tabs_end_when_the_server_closes() -> None:
+    app = build_app(UiSettings(api_url="http://api.test"))
+    sent: list[Message] = []
+    began = asyncio.Event()
+
+    async def receive() -> Message:
+        return await asyncio.Event().wait()  # type: ignore[return-value]  # never returns
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if message.get("body"):
+            began.set()
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/gradio_api/heartbeat/abc",
+        "raw_path": b"/gradio_api/heartbeat/abc",
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"page.test")],
+        "client": ("127.0.0.1", 1),
+        "server": ("page.test", 80),
+    }
+    tab = asyncio.create_task(app(scope, receive, send))
+    await began.wait()
+    app.state.closing.set()
+    await asyncio.wait_for(tab, 10)
+    assert sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}

@@ -155,7 +155,9 @@ class TinyApi:
             raise
         finally:
             self.items[-1]["status"] = "answered"
-            self.items.append(item("assistant", said, "answered"))
+            answer = item("assistant", said, "answered")
+            answer["finish_reason"] = "cancelled" if self.stream_closed else "stop"
+            self.items.append(answer)
 
 
 def item(role: str, content: str, status: str) -> dict[str, Any]:

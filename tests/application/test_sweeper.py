@@ -1,0 +1,157 @@
+"""Holds that were left behind go back, and a capture and an expiry never both win."""
+
+from datetime import timedelta
+
+import pytest
+
+from application.chat_run import Answer, GenerationFailed
+from application.ledger import Transaction
+from application.streams import ACCOUNT
+from domain.accounts.commands import GrantCredits
+from domain.accounts.decider import decide
+from domain.accounts.events import CreditsDebited, GrantExpired, HoldReleased
+from domain.claims.idempotency import CommandAbandoned
+from domain.conversations.events import ResponseFailed
+from domain.credits import MICRO_PER_CREDIT
+from domain.identifiers import account_id
+from tests.application.world import World, outcome_of
+from tests.support.scripted_engine import Pause, script
+
+
+async def test_a_hold_whose_time_has_passed_goes_back_with_its_message_and_key(
+    world: World,
+) -> None:
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script("Forty ", pause, "two."))
+    run = await world.send(user_id, key="k")
+    await pause.reached()
+    assert await world.sweep() == 0, "its time has not passed yet"
+    world.clock.advance(seconds=61)
+
+    assert await world.sweep() == 1
+
+    released, failed, abandoned = world.events()[-3:]
+    assert isinstance(released, HoldReleased)
+    assert isinstance(failed, ResponseFailed)
+    assert isinstance(abandoned, CommandAbandoned)
+    assert {released.reason, failed.reason, abandoned.reason} == {"expired"}
+    assert (await world.balance(user_id)).available_micro == 10 * MICRO_PER_CREDIT
+    pause.go_on()
+    await run.ended()
+
+
+async def test_an_answer_after_the_sweep_is_not_delivered_and_not_charged(world: World) -> None:
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script("Forty ", pause, "two."))
+    run = await world.send(user_id)
+    await pause.reached()
+    world.clock.advance(seconds=61)
+    assert await world.sweep() == 1
+
+    pause.go_on()
+    error = await outcome_of(run.answer())
+
+    assert isinstance(error, GenerationFailed)
+    assert error.reason == "expired"
+    assert not any(isinstance(event, CreditsDebited) for event in world.events())
+    assert (await world.balance(user_id)).available_micro == 10 * MICRO_PER_CREDIT
+
+
+async def test_a_sweep_after_the_answer_finds_nothing_even_with_read_models_that_are_behind(
+    world: World,
+) -> None:
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script("Forty ", pause, "two."))
+    run = await world.send(user_id)
+    await pause.reached()
+    world.clock.advance(seconds=61)
+    await world.project()
+    pause.go_on()
+    assert isinstance(await run.answer(), Answer)
+
+    assert await world.sweep_as_projected() == 0
+
+    assert (await world.balance(user_id)).available_micro == 8 * MICRO_PER_CREDIT
+
+
+async def test_a_failure_after_the_sweep_is_still_told_as_a_failure(world: World) -> None:
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script(pause, ""))
+    run = await world.send(user_id)
+    await pause.reached()
+    world.clock.advance(seconds=61)
+    await world.sweep()
+
+    pause.go_on()
+    error = await outcome_of(run.answer())
+
+    assert isinstance(error, GenerationFailed)
+
+
+async def test_after_the_sweep_the_message_may_be_sent_again_under_its_key(world: World) -> None:
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script("Forty ", pause, "two."))
+    run = await world.send(user_id, key="k")
+    await pause.reached()
+    world.clock.advance(seconds=61)
+    await world.sweep()
+
+    again = await world.ask(user_id, key="k")
+    pause.go_on()
+    late = await outcome_of(run.answer())
+
+    assert not again.replayed
+    assert isinstance(late, GenerationFailed)
+    assert (await world.ask(user_id, key="k")).message_id == again.message_id
+    assert (await world.balance(user_id)).available_micro == 8 * MICRO_PER_CREDIT
+
+
+async def test_a_second_sweep_has_nothing_left_to_do(world: World) -> None:
+    user_id = await world.a_user()
+    pauses = [Pause() for _ in range(3)]
+    world.scripted.script_next(*(script(pause, "Late.") for pause in pauses))
+    runs = [await world.send(user_id) for _ in pauses]
+    for pause in pauses:
+        await pause.reached()
+    world.clock.advance(seconds=61)
+
+    assert await world.sweep() == 3
+    assert await world.sweep() == 0
+
+    await world.chat.close()
+    assert all([isinstance(await outcome_of(run.answer()), GenerationFailed) for run in runs])
+
+
+@pytest.mark.parametrize("spent_first", [False, True])
+async def test_what_is_left_of_a_grant_goes_when_its_time_has_passed(
+    world: World, spent_first: bool
+) -> None:
+    user_id = await world.a_user()
+
+    def work(transaction: Transaction) -> None:
+        grant = GrantCredits(
+            grant_id=world.ids.new_id(),
+            amount_micro=5 * MICRO_PER_CREDIT,
+            expires_at=world.clock.now() + timedelta(days=1),
+            reason="test",
+            granted_by=None,
+        )
+        account = transaction.load(ACCOUNT, account_id(user_id))
+        transaction.add(ACCOUNT, *decide(grant, account, world.clock.now()))
+
+    await world.ledger.transact(work)
+    if spent_first:
+        await world.ask(user_id)
+    world.clock.advance(days=2)
+
+    await world.sweep()
+
+    expired = world.events()[-1]
+    assert isinstance(expired, GrantExpired)
+    assert expired.amount_micro == (3 if spent_first else 5) * MICRO_PER_CREDIT
+    assert (await world.balance(user_id)).available_micro == 10 * MICRO_PER_CREDIT
