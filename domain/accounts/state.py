@@ -67,13 +67,15 @@ class AccountState:
     @property
     def balance(self) -> Balance:
         """By the log: a grant counts until its GrantExpired, as on every statement."""
-        paid = sum(b.free_micro for b in self.buckets if b.kind is BucketKind.PAID)
-        free = sum(b.free_micro for b in self.buckets)
-        return Balance(
-            paid_micro=paid,
-            promotional_micro=free - paid,
-            held_micro=sum(hold.amount_micro for hold in self.holds),
-        )
+        paid = promotional = held = 0
+        for bucket in self.buckets:
+            if bucket.kind is BucketKind.PAID:
+                paid += bucket.free_micro
+            else:
+                promotional += bucket.free_micro
+        for hold in self.holds:
+            held += hold.amount_micro
+        return Balance(paid_micro=paid, promotional_micro=promotional, held_micro=held)
 
     def available_micro(self, now: datetime) -> int:
         """What can be spent now: without grants whose time has passed."""
