@@ -7,6 +7,7 @@ of them for a batch cost a fraction of one bind for each event.
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from uuid import UUID
 
 from eventsourcing.persistence import DataError, StoredEvent
@@ -94,24 +95,28 @@ def insert_parameters(
 ) -> list[bytes]:
     """One entry of each for a commit. chains: commits with the same number fail together from the
     first that does."""
-    flat = [row for commit in rows for row in commit]
+    ids, versions, topics, states = zip(*chain.from_iterable(rows), strict=True)
     numbers = [_INT.pack(4, number) for number in range(len(rows))]
-    own = [(number, chain) for number, chain in enumerate(chains) for _ in rows[number]]
-    read = [
-        (number, chain, *stream) for number, chain in enumerate(chains) for stream in reads[number]
-    ]
-    ids, versions, topics, states = zip(*flat, strict=True)
+    own_numbers = [numbers[n] for n, commit in enumerate(rows) for _ in commit]
+    # Most commits are tied to no other, and then both arrays are the same.
+    tied = [n for n, first in enumerate(chains) if n != first]
+    own_chains = (
+        [numbers[chains[n]] for n, commit in enumerate(rows) for _ in commit]
+        if tied
+        else own_numbers
+    )
+    read = [(n, *stream) for n, streams in enumerate(reads) for stream in streams]
     return [
         _array(_UUID, ids),
         _array(_INT8, versions),
         _array(_TEXT, topics),
         _array(_BYTEA, states),
-        _array(_INT4, [numbers[number] for number, _ in own]),
-        _array(_INT4, [numbers[chain] for _, chain in own]),
-        _array(_UUID, [_UUID_LENGTH + stream.bytes for _, _, stream, _ in read]),
+        _array(_INT4, own_numbers),
+        _array(_INT4, own_chains),
+        _array(_UUID, [_UUID_LENGTH + stream_id.bytes for _, stream_id, _ in read]),
         _array(_INT8, [_LONG.pack(8, version) for *_, version in read]),
-        _array(_INT4, [numbers[number] for number, *_ in read]),
-        _array(_INT4, [numbers[chain] for _, chain, *_ in read]),
+        _array(_INT4, [numbers[n] for n, *_ in read]),
+        _array(_INT4, [numbers[chains[n]] for n, *_ in read]),
     ]
 
 
@@ -144,23 +149,22 @@ def decode_ints(array: bytes | None) -> list[int]:
 def chains_of(commits: Sequence[Commit]) -> list[int]:
     """For each commit the number of the first one that it is tied to, directly or through
     others."""
-    place = {id(commit): number for number, commit in enumerate(commits) if commit.after}
-    if not place:
-        return list(range(len(commits)))
+    tied_to = list(range(len(commits)))
+    if not any(commit.after for commit in commits):
+        return tied_to
     place = {id(commit): number for number, commit in enumerate(commits)}
-    chain = list(range(len(commits)))
 
     def root(number: int) -> int:
-        while chain[number] != number:
-            chain[number] = chain[chain[number]]
-            number = chain[number]
+        while tied_to[number] != number:
+            tied_to[number] = tied_to[tied_to[number]]
+            number = tied_to[number]
         return number
 
     for number, commit in enumerate(commits):
         for earlier in commit.after:
             if id(earlier) in place:
                 one, other = root(number), root(place[id(earlier)])
-                chain[max(one, other)] = min(one, other)
+                tied_to[max(one, other)] = min(one, other)
     return [root(number) for number in range(len(commits))]
 
 

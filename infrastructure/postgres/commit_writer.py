@@ -49,7 +49,7 @@ class Waiting:
         self.deadline = max(deadline, commit.deadline)
         self.rows = [statement.encode_event(event) for event in commit.events]
         self.keys = [row[0] + row[1] for row in self.rows]
-        self.bytes = sum(len(row[3]) for row in self.rows)
+        self.bytes = sum([len(row[3]) for row in self.rows])
 
 
 class CommitWriter:
