@@ -119,8 +119,9 @@ def main() -> int:
     with _scratch_folder() as folder:
         bench = _Bench(folder, set(options.only))
         bench.run(quick=options.quick)
+    ended_at = datetime.now(UTC)  # noqa: TID251 - no service runs here
     document = {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),  # noqa: TID251 - no service runs here
+        "date": ended_at.isoformat(timespec="seconds"),
         "took_s": round(time.perf_counter() - began),
         "note": options.note,
         "machine": described,

@@ -7,6 +7,7 @@ Source of the architecture: Gemma 3 technical report (Google DeepMind, 2025) and
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,13 @@ from numpy.typing import NDArray
 # Gemma 3 alternates five sliding layers with one that sees everything.
 FULL_ATTENTION_EVERY = 6
 ROPE_BASE_LOCAL = 10_000.0
+
+
+class Precision(StrEnum):
+    """Of the weights; activations are float32 between the layers."""
+
+    INT8 = "int8"
+    FP32 = "fp32"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ from application.inference import (
     Turn,
     UnknownModel,
 )
-from infrastructure.onnx.catalogue import BY_NAME, CATALOGUE, CatalogueEntry
+from infrastructure.onnx.catalogue import CATALOGUE, CatalogueEntry
 from infrastructure.onnx.generation import GenerationCancelled, LoadedModel, Watch, generate
 from infrastructure.onnx.loading import OnnxEngineSettings, ReadyModel, load_model
 from infrastructure.onnx.manifest import Manifest
@@ -41,10 +41,12 @@ _LOAD_RETRY_S = 30.0
 class OnnxEngine:
     """Use from one event loop. Nothing is loaded before it is needed."""
 
-    def __init__(self, settings: OnnxEngineSettings) -> None:
+    def __init__(
+        self, settings: OnnxEngineSettings, catalogue: Sequence[CatalogueEntry] = CATALOGUE
+    ) -> None:
         self._settings = settings
         self._worker = InferenceWorker(queue_max=settings.queue_max)
-        self._slots = {entry.name: _Slot(entry, settings) for entry in CATALOGUE}
+        self._slots = {entry.name: _Slot(entry, settings) for entry in catalogue}
 
     def models(self) -> Sequence[ModelCard]:
         return [slot.card() for slot in self._slots.values()]
@@ -94,7 +96,7 @@ class OnnxEngine:
         slot = self._slots.get(name)
         if slot is None:
             raise UnknownModel(
-                f"there is no model {name!r}; known are {', '.join(sorted(BY_NAME))}"
+                f"there is no model {name!r}; known are {', '.join(sorted(self._slots))}"
             )
         if slot.ready is not None:
             return slot.ready
@@ -117,9 +119,7 @@ class _Slot:
     def card(self) -> ModelCard:
         state, detail = self._state()
         manifest = self._manifest if state is not ModelState.NOT_PREPARED else None
-        window = self._entry.context_tokens
-        if self._entry.package is not None:
-            window = min(window, self._settings.context_tokens_max)
+        window = min(self._entry.context_tokens, self._settings.context_tokens_max)
         if manifest is not None:
             window = min(window, manifest.config.positions_max)
         return ModelCard(
@@ -174,8 +174,9 @@ class _Slot:
             return ModelState.LOADING, "Being loaded; the request waits for it."
         if self._failure is not None:
             return ModelState.FAILED, self._failure
-        if self._entry.package is not None:
-            self._manifest = prepared_manifest(self._entry.name, self._settings.models_dir)
+        self._manifest = prepared_manifest(
+            self._entry.name, self._settings.models_dir, (self._entry,)
+        )
         if self._manifest is None:
             return ModelState.NOT_PREPARED, self._entry.how_to_prepare
         return ModelState.PREPARED, "Prepared; the first request loads it."

@@ -2,7 +2,8 @@
 
     PreparationError            preparing a model is impossible; the text says what to do
     ├── NotEnoughDisk
-    └── ModelFileDamaged        a file is missing, truncated or altered
+    ├── SourceUnusable          a folder of weights that a user named does not hold the model
+    └── ModelFileDamaged        a prepared file is missing, truncated or altered
 
 Loading turns these into the port's `ModelUnavailable`, so that callers of the engine see one
 tree only (application/inference.py).
@@ -23,6 +24,14 @@ class NotEnoughDisk(PreparationError):
             f"preparing the model needs {needed_bytes / 1e6:.0f} MB in {folder}, but only"
             f" {free_bytes / 1e6:.0f} MB are free: free some space or choose another data folder"
         )
+
+
+class SourceUnusable(PreparationError):
+    """what: a clause on the file; remedy: a sentence that says what to change."""
+
+    def __init__(self, file: Path, what: str, remedy: str) -> None:
+        self.file = file
+        super().__init__(f"{file.name} in {file.parent} cannot be used: {what}. {remedy}")
 
 
 class ModelFileDamaged(PreparationError):

@@ -16,13 +16,12 @@ part and the head. Source of the operators: docs/ContribOperators.md of ONNX Run
 """
 
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.config import GemmaConfig, WeightSource
+from infrastructure.onnx.config import GemmaConfig, Precision, WeightSource
 from infrastructure.onnx.graph_writer import (
     CONTRIB,
     GraphWriter,
@@ -32,14 +31,12 @@ from infrastructure.onnx.graph_writer import (
 from infrastructure.onnx.names import GRAPH_FILE, WEIGHTS_FILE
 from infrastructure.onnx.quantize import BLOCK, quantize_rows
 
-_TABLE_ROWS_AT_ONCE = 16_384
+__all__ = ["Precision", "write_graph"]
+
+# The embedding table passes in blocks of about so many float32 bytes, whatever its width.
+_TABLE_BYTES_AT_ONCE = 16 * 1024 * 1024
 # int8 activations in the kernel: level 0 took a second a step.
 _ACCURACY_LEVEL = 4
-
-
-class Precision(StrEnum):
-    INT8 = "int8"
-    FP32 = "fp32"
 
 
 Progress = Callable[[float], None]
@@ -95,10 +92,9 @@ class _GemmaWriter:
     def _embed(self, on_progress: Progress) -> str:
         graph, config = self.graph, self.config
         if self.precision is Precision.FP32:
-            self.table = graph.tensors.store(self.source.tensor("embedding"))
+            self._store_table(on_progress)
             graph.initialiser("embedding.table", self.table)
             found = graph.node("Gather", ["embedding.table", "input_ids"], ["embedding.rows"])
-            on_progress(1.0)
         else:
             self._store_table(on_progress)
             found = graph.node(
@@ -119,16 +115,28 @@ class _GemmaWriter:
         return graph.node("Mul", [found, scale], ["embedding"])
 
     def _store_table(self, on_progress: Progress) -> None:
-        """Quantise the embedding table in blocks of rows: whole, it is 671 MB on the 270M."""
+        """The embedding table in blocks of rows: whole, it is 671 MB on the 270M, 4 GB on 12B."""
         vocab, hidden = self.config.vocab_size, self.config.hidden_size
         tensors, scales, done = self.graph.tensors, [], 0
+        exact = self.precision is Precision.FP32
         offset = tensors.begin()
-        for rows in self.source.row_blocks("embedding", _TABLE_ROWS_AT_ONCE):
-            levels, row_scales = quantize_rows(rows)
-            tensors.write(levels.data.cast("B"))
-            scales.append(row_scales)
+        for rows in self.source.row_blocks(
+            "embedding", max(1, _TABLE_BYTES_AT_ONCE // 4 // hidden)
+        ):
+            if exact:
+                tensors.write(np.ascontiguousarray(rows).data.cast("B"))
+            else:
+                levels, row_scales = quantize_rows(rows)
+                tensors.write(levels.data.cast("B"))
+                scales.append(row_scales)
             done += len(rows)
             on_progress(done / vocab)
+        if exact:
+            length = 4 * vocab * hidden
+            self.table = StoredTensor(
+                dtype="float32", shape=(vocab, hidden), offset=offset, length=length
+            )
+            return
         self.table = StoredTensor(
             dtype="uint8", shape=(vocab, hidden), offset=offset, length=vocab * hidden
         )

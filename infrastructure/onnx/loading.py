@@ -20,11 +20,17 @@ from infrastructure.onnx.session import (
     release_freed_memory,
     runs_on,
 )
-from infrastructure.onnx.template import STOPS, TranscriptTemplate
+from infrastructure.onnx.template import PromptTemplate, TranscriptTemplate
 from infrastructure.onnx.tokenizer import GemmaTokenizer
+from infrastructure.onnx.turns_template import TurnsTemplate
+from infrastructure.onnx.versions import TEMPLATE_VERSION, TURNS_TEMPLATE_VERSION
 
 _log = logging.getLogger(__name__)
 
+_TEMPLATES: dict[str, type[TranscriptTemplate | TurnsTemplate]] = {
+    TEMPLATE_VERSION: TranscriptTemplate,
+    TURNS_TEMPLATE_VERSION: TurnsTemplate,
+}
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -70,7 +76,7 @@ class ReadyModel:
     """model: for the worker. template: safe to use from any thread."""
 
     model: LoadedModel
-    template: TranscriptTemplate
+    template: PromptTemplate
 
 
 def load_model(entry: CatalogueEntry, settings: OnnxEngineSettings) -> ReadyModel:
@@ -81,7 +87,7 @@ def load_model(entry: CatalogueEntry, settings: OnnxEngineSettings) -> ReadyMode
         ready = _load(entry, folder, settings)
     except ModelFileDamaged as error:
         raise ModelUnavailable(
-            f"{error}. Delete the folder {folder} and run `chatledger models prepare {entry.name}`"
+            f"{error}. Delete the folder {folder} and run `{entry.prepare_command}`"
         ) from error
     release_freed_memory()
     _log.info(
@@ -101,7 +107,7 @@ def _load(entry: CatalogueEntry, folder: Path, settings: OnnxEngineSettings) -> 
         folder / TOKENIZER_FILE, bos_id=manifest.bos_id, stop_ids=manifest.stop_ids
     )
     context_tokens = min(settings.context_tokens_max, manifest.config.positions_max)
-    template = TranscriptTemplate(tokenizer, context_tokens=context_tokens)
+    template = _TEMPLATES[entry.template_version](tokenizer, context_tokens=context_tokens)
     wish = settings.provider if settings.provider != "auto" else manifest.providers[0]
     threads = settings.threads or usable_cores()
     limits = SessionLimits(
@@ -128,7 +134,7 @@ def _load(entry: CatalogueEntry, folder: Path, settings: OnnxEngineSettings) -> 
         name=entry.name,
         session=gemma,
         tokenizer=tokenizer,
-        stops=STOPS,
+        stops=template.stops,
         manifest_hash=manifest.hash,
         context_tokens=context_tokens,
         runs_on=provider,
@@ -136,7 +142,7 @@ def _load(entry: CatalogueEntry, folder: Path, settings: OnnxEngineSettings) -> 
     return ReadyModel(model=model, template=template)
 
 
-def _warm_up(session: GemmaSession, template: TranscriptTemplate) -> None:
+def _warm_up(session: GemmaSession, template: PromptTemplate) -> None:
     """Prefill the template's header, so that the first answer starts as fast as the others."""
     prompt = template.prepare("", [Turn(role=Role.USER, content="Hi")], completion_tokens_wanted=1)
     for _ in session.prefill(prompt.token_ids, room_for=1):

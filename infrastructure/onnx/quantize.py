@@ -16,7 +16,7 @@ def quantize_rows(
     k must be a multiple of the block. A value is (stored - 128) * its block's scale.
     """
     count, width = rows.shape
-    assert width % block == 0, "the graph writer only quantises whole blocks"
+    assert width % block == 0, "only whole blocks are quantised; sources are checked before"
     blocks = rows.reshape(count, width // block, block)
     scales = np.maximum(blocks.max(axis=2), -blocks.min(axis=2)) / np.float32(127)
     inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=scales > 0)

@@ -9,6 +9,7 @@ assistant. The answer ends where the model begins the user's next turn. A change
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from application.inference import InferenceError, PreparedPrompt, PromptTooLong, Role, Turn
 from infrastructure.onnx.tokenizer import GemmaTokenizer
@@ -77,6 +78,29 @@ class _Piece:
     token_ids: list[int]
 
 
+class PromptTemplate(Protocol):
+    """How one kind of model is asked. Safe to use from any thread.
+
+    header_ids: what most prompts begin with, worth keeping from prompt to prompt.
+    stops: texts that end an answer, beside the tokenizer's stop tokens.
+    """
+
+    @property
+    def header_ids(self) -> tuple[int, ...]: ...
+
+    @property
+    def stops(self) -> tuple[str, ...]: ...
+
+    def prepare(
+        self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
+    ) -> PreparedPrompt:
+        """See `InferenceEngine.prepare_prompt`. Notes of the system are never dropped.
+
+        Raises PromptTooLong, and InferenceError when there are no turns.
+        """
+        ...
+
+
 class TranscriptTemplate:
     """Turns to token ids. Every piece is tokenised alone (pieces begin with a line end, where
     the tokenizer splits anyway), so lengths add up and earlier turns keep their ids."""
@@ -84,6 +108,7 @@ class TranscriptTemplate:
     def __init__(self, tokenizer: GemmaTokenizer, *, context_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._context_tokens = context_tokens
+        self.stops = STOPS
         self.header_ids = (tokenizer.bos_id, *tokenizer.encode(_HEADER))
         self._opening_ids = tokenizer.encode(_OPENING)
 

@@ -35,6 +35,7 @@ class GemmaTokenizer:
         )
         vocabulary = backend.get_vocab(with_added_tokens=True)
         self.vocab_size = len(vocabulary)
+        self.plain_vocab_size = backend.get_vocab_size(with_added_tokens=False)
         self.token_characters_max = max(map(len, vocabulary))
 
     @classmethod
@@ -46,6 +47,10 @@ class GemmaTokenizer:
         except Exception as error:
             raise ModelFileDamaged(file, f"it is no tokenizer ({error})") from error
         return cls(backend, bos_id=bos_id, stop_ids=stop_ids)
+
+    def id_of(self, token: str) -> int | None:
+        """The id of exactly this token, such as "<end_of_turn>"; None where there is none."""
+        return self._backend.token_to_id(token)
 
     def encode(self, text: str) -> list[int]:
         """Without a begin-of-sequence token. Lone surrogates become question marks."""

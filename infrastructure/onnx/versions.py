@@ -3,5 +3,7 @@
 # Raised whenever the graph's inputs, outputs or numbers change.
 GRAPH_VERSION = 1
 
-# Raised with every change of the prompt template, which shapes every answer.
+# Raised with every change of a prompt template, which shapes every answer: the transcript for
+# base models, turns for instruction-tuned ones.
 TEMPLATE_VERSION = "transcript-1"
+TURNS_TEMPLATE_VERSION = "gemma-turns-1"

@@ -23,7 +23,18 @@ def parser() -> argparse.ArgumentParser:
     actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="the catalogue and what is prepared")
     prepare = actions.add_parser("prepare", help="convert a model's weights for this service")
-    prepare.add_argument("name")
+    prepare.add_argument(
+        "name", metavar="NAME|FOLDER", help="a model of the catalogue, or a folder of weights"
+    )
+    prepare.add_argument(
+        "--from",
+        dest="source",
+        metavar="FOLDER",
+        help="its weights: config.json, tokenizer.json and safetensors, as model hubs give them",
+    )
+    prepare.add_argument(
+        "--precision", choices=("int8", "fp32"), help="of the weights (default: int8)"
+    )
     _add_data_dir(models)
 
     projections = commands.add_parser("projections", help="the read models")

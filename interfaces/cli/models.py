@@ -1,7 +1,8 @@
-"""`chatledger models list|prepare NAME`."""
+"""`chatledger models list|prepare NAME|FOLDER [--from FOLDER] [--precision int8|fp32]`."""
 
 import argparse
 import sys
+from pathlib import Path
 
 from interfaces.cli.options import settings_from
 
@@ -27,6 +28,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+    from infrastructure.onnx.config import Precision
     from infrastructure.onnx.prepare import prepare_model
 
     settings = settings_from(options)
@@ -40,7 +42,13 @@ def _prepare(options: argparse.Namespace) -> int:
         def show(fraction: float, sentence: str) -> None:
             bar.update(task, completed=fraction, description=sentence)
 
-        manifest = prepare_model(options.name, folder, show)
+        manifest = prepare_model(
+            options.name,
+            folder,
+            show,
+            folder=Path(options.source) if options.source else None,
+            precision=Precision(options.precision) if options.precision else None,
+        )
     if not console.is_terminal:
-        print(f"  {options.name} is prepared, manifest {manifest.hash[:12]}")
+        print(f"  {manifest.name} is prepared, manifest {manifest.hash[:12]}")
     return 0

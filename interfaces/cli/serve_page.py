@@ -19,10 +19,22 @@ def api_url(settings: Settings) -> str:
 
 
 def serve_page(settings: Settings) -> int:
+    from infrastructure.secret_files import secret_from
     from interfaces.ui.app import run_ui
     from interfaces.ui.settings import UiSettings
 
-    run_ui(UiSettings(api_url=api_url(settings), host=settings.host, port=settings.ui_port))
+    cookie_secret = secret_from(
+        settings.secret_key.get_secret_value(), settings.data_dir / "secret_key"
+    )
+    run_ui(
+        UiSettings(
+            api_url=api_url(settings),
+            host=settings.host,
+            port=settings.ui_port,
+            cookie_secret=cookie_secret,
+            secure_cookie=settings.is_production,
+        )
+    )
     return 0
 
 
@@ -38,6 +50,7 @@ class PageProcess:
             *("--host", settings.host),
             *("--ui-port", str(settings.ui_port)),
             *("--api-url", api_url(settings)),
+            *("--data-dir", str(settings.data_dir)),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -20,7 +20,8 @@ be used stops the start with one sentence that names it.
 
 `ENVIRONMENT=production` refuses to start with the embedded servers, with a secret that is missing
 or short, and with an administrator who still has the development password. It also turns
-`POST /billing/add` off, and logs JSON.
+`POST /billing/add` off, logs JSON, and marks the chat page's cookie Secure, so that the page has
+to be reached over HTTPS.
 
 | setting | default | what it is |
 |---|---|---|

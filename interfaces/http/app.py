@@ -9,6 +9,7 @@ from fastapi_offline import FastAPIOffline
 
 from interfaces.http.auth.routes import router as auth_router
 from interfaces.http.billing.routes import router as billing_router
+from interfaces.http.body_limit import BodyLimit
 from interfaces.http.chat.routes import router as chat_router
 from interfaces.http.health.routes import router as health_router
 from interfaces.http.problems import install_problem_handlers
@@ -48,11 +49,13 @@ def create_app(
         description=_DESCRIPTION,
         license_info={"name": "MIT"},
         lifespan=lifespan,
-        max_body_size=request_body_bytes_max,
         redoc_url=None,
+        # A redirect would name the host that this process believes to be.
+        redirect_slashes=False,
     )
     for router in (auth_router, chat_router, billing_router, health_router):
         app.include_router(router)
     install_problem_handlers(app)
+    app.add_middleware(BodyLimit, bytes_max=request_body_bytes_max)
     app.add_middleware(RequestLog, new_id=new_id)
     return app

@@ -53,9 +53,10 @@ async def idempotency_header(
     """Raises InvalidHeader."""
     if key is None:
         return None
-    if not 1 <= len(key) <= KEY_CHARACTERS_MAX or not key.isprintable():
+    # Headers are ASCII (RFC 9110, section 5.5); other bytes would be read as other characters.
+    if not (1 <= len(key) <= KEY_CHARACTERS_MAX and key.isascii() and key.isprintable()):
         raise InvalidHeader(
-            f"an Idempotency-Key has 1 to {KEY_CHARACTERS_MAX} printable characters"
+            f"an Idempotency-Key has 1 to {KEY_CHARACTERS_MAX} printable ASCII characters"
         )
     return key
 

@@ -13,7 +13,7 @@ from application.chat_run import GenerationFailed
 from application.ledger import LedgerUnavailable
 from application.read_models import ReadModelsUnavailable
 from domain import errors
-from interfaces.http.wire import MalformedBody, to_json, wire_credits
+from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, wire_credits
 
 log = structlog.get_logger()
 
@@ -29,6 +29,7 @@ _TITLES = {
     405: "Method not allowed",
     409: "Conflict",
     413: "Request too large",
+    415: "Unsupported media type",
     422: "Invalid request",
     429: "Too many requests",
     500: "Internal error",
@@ -103,6 +104,8 @@ def _classify(error: Exception) -> tuple[int, str]:
     match error:
         case MalformedBody():
             return 400, error.code
+        case UnsupportedMediaType():
+            return 415, error.code
         case errors.InvalidInput() | errors.IdempotencyKeyReused():
             return 422, error.code
         case errors.InsufficientCredits():

@@ -5,13 +5,22 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from fastapi import Request, Response
+from fastapi import Request, Response, params
 from fastapi.routing import APIRoute
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    WithJsonSchema,
+)
 from starlette.exceptions import HTTPException
 
 from domain.credits import credits_decimal, parse_credits
@@ -21,6 +30,7 @@ T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_JSON_TYPE = re.compile(r"application/(?:json|[^\s/]+\+json)")
 _CURSOR_CHARACTERS_MAX = 32
 # More than any double needs. Beyond it a few bytes, such as 1e999999999, would be a number that
 # takes minutes to turn into an integer.
@@ -32,6 +42,10 @@ POSITION_HEADER = "Ledger-Position"
 
 class MalformedBody(InvalidInput):
     code = "malformed_json"
+
+
+class UnsupportedMediaType(InvalidInput):
+    code = "unsupported_media_type"
 
 
 class InvalidCursor(InvalidInput):
@@ -78,6 +92,28 @@ def _no_control_characters(value: str) -> str:
 
 # One line of text, such as a name or a search.
 Line = Annotated[str, AfterValidator(_no_control_characters)]
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is beyond the years 1 to 9999") from None
+
+
+# A time with its zone, in UTC from here on.
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+# true is 1 to Python, and a slip to everybody else.
+Whole = Annotated[int, BeforeValidator(_no_bool)]
+Real = Annotated[float, BeforeValidator(_no_bool)]
 
 
 class WireModel(BaseModel):
@@ -150,7 +186,7 @@ def parse_json(body: bytes) -> Any:
         raise MalformedBody("the body is nested too deeply") from None
     except ValueError as error:
         raise MalformedBody(f"the body is not valid JSON: {str(error)[:120]}") from None
-    _check_characters(value)
+    check_characters(value)
     return value
 
 
@@ -169,7 +205,8 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _check_characters(value: object) -> None:
+def check_characters(value: object) -> None:
+    """Raises MalformedBody for a lone surrogate, wherever it is: no text can hold it."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -190,8 +227,12 @@ class ExactRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
+        field = self.body_field
+        reads_json = field is not None and not isinstance(field.field_info, params.Form)
 
         async def exact(request: Request) -> Response:
+            if reads_json:
+                _check_media_type(request)
             try:
                 return await handle(_ExactRequest(request.scope, request.receive))
             except HTTPException as error:
@@ -201,3 +242,13 @@ class ExactRoute(APIRoute):
                 raise
 
         return exact
+
+
+def _check_media_type(request: Request) -> None:
+    """Raises UnsupportedMediaType. A request without a body has no type, and is told so later."""
+    headers = request.headers
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if _JSON_TYPE.fullmatch(media_type):
+        return
+    if media_type or headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        raise UnsupportedMediaType("send the body as JSON, with Content-Type: application/json")

@@ -101,10 +101,6 @@ class ConversationHandlers:
             )  # It is asked again soon; what the person does next says what is wrong.
         return self._views.models(visit.tab, name)
 
-    def come_back(self) -> Updates:
-        """The chat was chosen again: what was said about another tab is old."""
-        return self._views.notice(None)
-
     async def new_chat(self, request: gr.Request) -> Updates:
         """Put the open conversation away and show an empty one."""
         tab = self._page.visit(request).tab

@@ -1,4 +1,4 @@
-"""Handlers for the tests of the ledger: small commands of a credit account."""
+"""Handlers that return the balance after them, for tests of commands that follow each other."""
 
 from collections.abc import Callable
 from uuid import UUID
@@ -7,8 +7,8 @@ from application.ledger import Transaction
 from application.streams import ACCOUNT
 from domain.accounts import commands as c
 from domain.accounts.decider import decide
-from domain.accounts.events import Direction
 from domain.credits import MICRO_PER_CREDIT
+from tests.application import spending
 from tests.application.world import World
 
 
@@ -27,16 +27,7 @@ def grant(world: World, transaction: Transaction, stream_id: UUID, reason: str =
 
 
 def spend(world: World, transaction: Transaction, stream_id: UUID, credits_: int) -> int:
-    command = c.AdjustCredits(
-        adjustment_id=world.ids.new_id(),
-        direction=Direction.DEBIT,
-        amount_micro=credits_ * MICRO_PER_CREDIT,
-        reason="test",
-        adjusted_by=stream_id,
-    )
-    transaction.add(
-        ACCOUNT, *decide(command, transaction.load(ACCOUNT, stream_id), world.clock.now())
-    )
+    spending.spend(world, transaction, stream_id, credits_)
     return balance(transaction, stream_id)
 
 

@@ -1,9 +1,10 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from infrastructure.postgres.migrate import migrate
 from tests.application.world import World
+from tests.support.database_proxy import DatabaseProxy
 from tests.support.servers import DatabaseUrls
 
 
@@ -20,3 +21,10 @@ async def world(migrated: DatabaseUrls) -> AsyncIterator[World]:
     yield opened
     await opened.close()
     opened.check_books()
+
+
+@pytest.fixture
+def proxy(migrated: DatabaseUrls) -> Iterator[DatabaseProxy]:
+    """A wire to the test's database that can be cut."""
+    with DatabaseProxy(migrated.service) as opened:
+        yield opened

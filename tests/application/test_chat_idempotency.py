@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -129,8 +130,9 @@ async def test_another_message_under_the_same_key_is_refused(
     user_id = await world.a_user()
     await world.ask(user_id, "Hello", key="k")
 
+    asked: dict[str, Any] = {"text": "Hello", "key": "k"} | changes
     with pytest.raises(IdempotencyKeyReused):
-        await world.ask(user_id, **{"text": "Hello", "key": "k"} | changes)  # type: ignore[arg-type]
+        await world.ask(user_id, **asked)
 
     assert await spent_micro(world, user_id) == 2_000_000
 

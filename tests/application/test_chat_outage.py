@@ -2,7 +2,6 @@
 to be free that was paid for."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,13 +12,6 @@ from domain.credits import MICRO_PER_CREDIT
 from tests.application.world import World, outcome_of
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.scripted_engine import Pause, script
-from tests.support.servers import DatabaseUrls
-
-
-@pytest.fixture
-def proxy(migrated: DatabaseUrls) -> Iterator[DatabaseProxy]:
-    with DatabaseProxy(migrated.service) as opened:
-        yield opened
 
 
 def behind(world: World, proxy: DatabaseProxy) -> World:

@@ -1,64 +1,20 @@
 """The unit of work: all of it or nothing, decided from fresh states, and never in doubt."""
 
 import asyncio
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any
-from uuid import UUID
 
 import pytest
 
 from application.ledger import LedgerLimits, LedgerUnavailable, Transaction
-from application.streams import ACCOUNT, StreamKind
-from domain.accounts import commands as c
-from domain.accounts.decider import decide
-from domain.accounts.events import CreditsGranted, Direction
-from domain.accounts.state import AccountState
+from application.streams import ACCOUNT
+from domain.accounts.events import CreditsGranted
 from domain.credits import MICRO_PER_CREDIT
 from domain.errors import InsufficientCredits
 from domain.identifiers import account_id
+from tests.application.account_work import write_at_once
+from tests.application.spending import grant, load, spend
 from tests.application.world import World
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.servers import DatabaseUrls
-
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-
-
-def grant(world: World, transaction: Transaction, stream_id: UUID, credits_: int = 1) -> None:
-    command = c.GrantCredits(
-        grant_id=world.ids.new_id(),
-        amount_micro=credits_ * MICRO_PER_CREDIT,
-        expires_at=None,
-        reason="test",
-        granted_by=None,
-    )
-    state = transaction.load(ACCOUNT, stream_id)
-    transaction.add(ACCOUNT, *decide(command, state, world.clock.now()))
-
-
-def spend(world: World, transaction: Transaction, stream_id: UUID, credits_: int) -> None:
-    command = c.AdjustCredits(
-        adjustment_id=world.ids.new_id(),
-        direction=Direction.DEBIT,
-        amount_micro=credits_ * MICRO_PER_CREDIT,
-        reason="test",
-        adjusted_by=world.ids.new_id(),
-    )
-    state = transaction.load(ACCOUNT, stream_id)
-    transaction.add(ACCOUNT, *decide(command, state, world.clock.now()))
-
-
-async def load(world: World, stream_id: UUID) -> AccountState:
-    state = await world.ledger.load(ACCOUNT, stream_id)
-    assert state is not None
-    return state
-
-
-@pytest.fixture
-def proxy(migrated: DatabaseUrls) -> Iterator[DatabaseProxy]:
-    with DatabaseProxy(migrated.service) as opened:
-        yield opened
 
 
 async def test_a_stream_without_events_has_no_state(world: World) -> None:
@@ -116,13 +72,6 @@ async def test_a_refusal_writes_nothing_of_its_transaction(world: World) -> None
 
     assert world.events() == before
     assert (await load(world, stream_id)).balance.available_micro == 10 * MICRO_PER_CREDIT
-
-
-def write_at_once(world: World, write: Callable[[Transaction], None]) -> None:
-    """Past the queue, so that it is stored when this returns."""
-    attempt = Transaction(world.application)
-    write(attempt)
-    world.application.save(*attempt.events)
 
 
 async def test_who_comes_second_is_decided_again_from_the_fresh_state(world: World) -> None:
@@ -279,81 +228,3 @@ async def test_a_database_that_is_gone_is_said_to_be_and_used_again_when_it_is_b
     await distant.close()
     assert state is not None
     assert state.balance.available_micro == 10 * MICRO_PER_CREDIT
-
-
-def counting(kind: StreamKind[Any], folded: list[object]) -> StreamKind[Any]:
-    def evolve(state: Any, event: Any) -> Any:
-        folded.append(event)
-        return kind.evolve(state, event)
-
-    return replace(kind, evolve=evolve)
-
-
-async def with_long_history(world: World, events: int) -> UUID:
-    stream_id = account_id(await world.a_user())
-
-    def work(transaction: Transaction) -> None:
-        for _ in range(events):
-            grant(world, transaction, stream_id)
-
-    await world.ledger.transact(work)
-    return stream_id
-
-
-async def test_a_long_stream_is_read_from_its_snapshot(world: World) -> None:
-    stream_id = await with_long_history(world, 120)
-    await world.ledger.transact(lambda transaction: grant(world, transaction, stream_id))
-    other = world.beside()
-    folded: list[object] = []
-
-    state = await other.ledger.load(counting(ACCOUNT, folded), stream_id)
-    await other.close()
-
-    assert len(folded) == 1
-    assert state == await load(world, stream_id)
-
-
-async def test_a_snapshot_of_an_older_form_of_the_state_is_not_believed(world: World) -> None:
-    stream_id = await with_long_history(world, 120)
-    other = world.beside()
-    folded: list[object] = []
-
-    newer = replace(counting(ACCOUNT, folded), state_version=ACCOUNT.state_version + 1)
-    state = await other.ledger.load(newer, stream_id)
-    await other.close()
-
-    assert len(folded) == 122
-    assert state == await load(world, stream_id)
-
-
-async def test_a_cached_state_moves_on_by_what_another_process_wrote(world: World) -> None:
-    other = world.beside()
-    stream_id = account_id(await world.a_user())
-    await load(world, stream_id)
-    await other.ledger.transact(lambda transaction: grant(other, transaction, stream_id))
-    await other.close()
-
-    assert (await load(world, stream_id)).balance.available_micro == 11 * MICRO_PER_CREDIT
-
-
-async def test_a_state_of_the_past_holds_what_had_happened_by_then(world: World) -> None:
-    stream_id = account_id(await world.a_user())
-    registered_at = world.clock.now()
-    world.clock.advance(hours=1)
-    await world.ledger.transact(lambda transaction: grant(world, transaction, stream_id))
-
-    then = await world.ledger.load_at(ACCOUNT, stream_id, registered_at)
-    before = await world.ledger.load_at(ACCOUNT, stream_id, NOW.replace(year=2000))
-
-    assert then is not None
-    assert then.balance.available_micro == 10 * MICRO_PER_CREDIT
-    assert before is None
-
-
-async def test_the_id_of_another_kind_of_stream_has_no_state_of_this_kind(world: World) -> None:
-    user_id = await world.a_user()
-
-    assert await world.ledger.load(ACCOUNT, user_id) is None
-    cold = world.beside()
-    assert await cold.ledger.load(ACCOUNT, user_id) is None
-    await cold.close()

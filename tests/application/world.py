@@ -1,6 +1,6 @@
 """The application on a real PostgreSQL, with a clock and an engine that tests move by hand."""
 
-from contextlib import suppress
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
@@ -196,6 +196,18 @@ async def drain(run: ChatRun) -> str:
     return "".join([piece async for piece in run.deltas()])
 
 
-async def settled(run: ChatRun) -> None:
-    with suppress(Exception):
-        await run.answer()
+async def settled(run: ChatRun) -> Answer | Exception:
+    """The answer, or the error; within a bounded time."""
+    async with asyncio.timeout(15):
+        result = await outcome_of(run.answer())
+    assert isinstance(result, Answer | Exception)
+    return result
+
+
+def welcome_balance(available: int, held: int = 0) -> Balance:
+    """In credits, of welcome credits alone."""
+    return Balance(
+        paid_micro=0,
+        promotional_micro=available * MICRO_PER_CREDIT,
+        held_micro=held * MICRO_PER_CREDIT,
+    )

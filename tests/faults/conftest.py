@@ -91,6 +91,7 @@ def _ended(service: RunningService) -> Iterator[RunningService]:
     try:
         yield service
     finally:
+        print(service.log())  # Seen where the test has failed.
         if service.process is not None and service.process.poll() is None:
             below = processes_of(service)
             service.kill()

@@ -4,7 +4,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,8 @@ from tests.faults.conftest import SETTLED_WITHIN_S
 from tests.support.service import RunningService
 
 COMMANDS_MAX = 3000
+MIB = 2**20
+BLOCK = 4096
 HEALED_WITHIN_S = 20
 
 
@@ -49,8 +51,13 @@ async def test_a_full_disk_refuses_commands_whole_and_costs_nothing(
 @contextmanager
 def full_disk(folder: Path) -> Iterator[None]:
     filler = folder / "filler"
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free)
+    with filler.open("wb", buffering=0) as file:
+        # Most of it at once, and then what others leave of the rest.
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free - MIB)
+        file.seek(0, os.SEEK_END)
+        with suppress(OSError):
+            while True:
+                file.write(bytes(BLOCK))
     try:
         yield
     finally:

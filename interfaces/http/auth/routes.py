@@ -19,7 +19,7 @@ from interfaces.http.auth.protocol import (
 )
 from interfaces.http.context import IdempotencyDep, PrincipalDep, ServicesDep
 from interfaces.http.services import HttpServices
-from interfaces.http.wire import POSITION_HEADER, ExactRoute, answer
+from interfaces.http.wire import POSITION_HEADER, ExactRoute, answer, check_characters
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=ExactRoute)
 
@@ -61,6 +61,7 @@ async def token(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], found: ServicesDep, request: Request
 ) -> Response:
     """The same as an OAuth 2 password form (RFC 6749, section 4.3), for tools that send it."""
+    check_characters([form.username, form.password])
     return await _sign_in(found, request, form.username, form.password)
 
 

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
-from pydantic import AwareDatetime
 
 from application.idempotency import idempotency_key
 from application.price_list import AMOUNT_MICRO_ADDED_MAX, AMOUNT_MICRO_ADDED_MIN
@@ -32,6 +31,7 @@ from interfaces.http.problems import ServiceBusy
 from interfaces.http.services import HttpServices
 from interfaces.http.wire import (
     ExactRoute,
+    Instant,
     WirePage,
     answer,
     decode_cursor,
@@ -48,9 +48,7 @@ class UnknownPackage(InvalidInput):
 
 
 @router.get("/balance", response_model=BalanceResponse, dependencies=[FreshReads])
-async def balance(
-    found: ServicesDep, who: PrincipalDep, at: AwareDatetime | None = None
-) -> Response:
+async def balance(found: ServicesDep, who: PrincipalDep, at: Instant | None = None) -> Response:
     """The balance now, or as it was at any time in the past."""
     if at is not None:
         past = await found.accounts.balance_at(user_id=who.user_id, at=at)
@@ -118,8 +116,8 @@ async def transactions(
     found: ServicesDep,
     who: PrincipalDep,
     type: TransactionType | None = None,  # noqa: A002 - the field's name on the wire
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
     format: Literal["json", "csv"] = "json",  # noqa: A002 - likewise
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=64)] = None,

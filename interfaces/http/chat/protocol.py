@@ -9,7 +9,7 @@ from pydantic import Field
 from application.inference import ModelState
 from application.read_models import MessageRole, MessageStatus
 from domain.pricing.price import PriceKind
-from interfaces.http.wire import Credits, Line, WireModel
+from interfaces.http.wire import Credits, Line, Real, Whole, WireModel
 
 TEMPERATURE_MAX = 2.0
 
@@ -20,16 +20,16 @@ class QuoteRequest(WireModel):
     message: str
     model: Annotated[Line, Field(max_length=100)] | None = None
     conversation_id: UUID | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    max_tokens: Annotated[Whole, Field(ge=1, le=1_000_000)] | None = None
 
 
 class MessageRequest(QuoteRequest):
     """temperature 0 is greedy: the same prompt gets the same answer. seed makes any other
     temperature repeatable. stream: server-sent events instead of one JSON document."""
 
-    temperature: Annotated[float, Field(ge=0, le=TEMPERATURE_MAX)] = 0.7
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    temperature: Annotated[Real, Field(ge=0, le=TEMPERATURE_MAX)] = 0.7
+    top_p: Annotated[Real, Field(gt=0, le=1)] = 0.95
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] | None = None
     stream: bool = False
 
 

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime
 
 from application.chat_commands import SendMessage
 from application.chat_run import Answer
@@ -31,6 +30,7 @@ from interfaces.http.problems import request_id_of
 from interfaces.http.wire import (
     POSITION_HEADER,
     ExactRoute,
+    Instant,
     Line,
     WirePage,
     answer,
@@ -111,8 +111,8 @@ async def history(
     who: PrincipalDep,
     conversation_id: UUID | None = None,
     model: Annotated[Line | None, Query(max_length=100)] = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
     q: Annotated[Line | None, Query(max_length=200)] = None,
     limit: LimitQuery = 50,
     cursor: CursorQuery = None,

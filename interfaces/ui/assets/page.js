@@ -51,6 +51,11 @@
   waiting.observe(document.documentElement, { childList: true, subtree: true });
 
   document.addEventListener('click', (event) => {
+    // Back in the chat, what was said about another tab is old; the other tabs see to it alone.
+    // Gradio's own event for this also comes when the page opens, and would take the welcome away.
+    if (event.target.closest('#cl-tabs [role="tab"][data-tab-id="chat"]')) {
+      document.querySelector('#cl-notice [data-action="dismiss"]')?.click();
+    }
     const button = event.target.closest('[data-action], #cl-new-chat, #cl-send');
     if (!button) return;
     const action = button.dataset.action;

@@ -33,11 +33,11 @@ async def test_the_catalogue_names_models_that_are_not_prepared_and_says_why(
     assert [card.name for card in cards] == ["gemma3-270m", "gemma3-1b", "gemma3-12b"]
     assert {card.state for card in cards} == {ModelState.NOT_PREPARED}
     assert "models prepare gemma3-270m" in cards[0].detail
-    assert "local folder or hub repository" in cards[1].detail
+    assert "gemma3-1b --from FOLDER" in cards[1].detail
     assert all(card.licence_url.startswith("https://") for card in cards)
     with pytest.raises(ModelUnavailable, match="models prepare gemma3-270m"):
         await engine.preload(MODEL)
-    with pytest.raises(ModelUnavailable, match="local folder"):
+    with pytest.raises(ModelUnavailable, match="a folder that you name"):
         await engine.preload("gemma3-12b")
     with pytest.raises(UnknownModel, match="gemma3-270m"):
         await engine.preload("gpt")

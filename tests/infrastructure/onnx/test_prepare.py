@@ -93,7 +93,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_models_that_need_weights_from_the_user_say_so(tmp_path: Path) -> None:
-    with pytest.raises(PreparationError, match="local folder or hub repository"):
+    with pytest.raises(PreparationError, match="gemma3-1b --from FOLDER"):
         prepare_model("gemma3-1b", tmp_path, _ignore)
     with pytest.raises(PreparationError, match="no model 'gpt'; known are gemma3-270m"):
         prepare_model("gpt", tmp_path, _ignore)

@@ -56,6 +56,9 @@ class TinyWeights:
         for first in range(0, len(table), rows):
             yield table[first : first + rows]
 
+    def all_tensors(self) -> dict[str, NDArray[np.float32]]:
+        return dict(self._tensors)
+
     @cached_property
     def _tensors(self) -> dict[str, NDArray[np.float32]]:
         config, random = self._config, np.random.default_rng(self._seed)

@@ -84,7 +84,9 @@ CHANGES = [
 ]
 
 
-def assert_refused(connection: psycopg.Connection, statement: str, *, match: str = "") -> None:
+def assert_refused(
+    connection: psycopg.Connection, statement: str, *, match: str | None = None
+) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match=match):
         connection.execute(statement.encode())
 

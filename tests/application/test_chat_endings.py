@@ -1,0 +1,193 @@
+"""Every way in which an answer can end other than well."""
+
+import asyncio
+import gc
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from application.chat_run import Answer, GenerationFailed
+from application.inference import (
+    InferenceError,
+)
+from domain.accounts.events import HoldReleased
+from domain.conversations.events import ResponseFailed
+from tests.application.world import (
+    LIMITS,
+    World,
+    drain,
+    settled,
+    welcome_balance,
+)
+from tests.support.scripted_engine import Pause, script
+
+
+@pytest.mark.parametrize("pieces", [(), ("Some ", "words ")])
+async def test_a_generation_that_breaks_off_costs_nothing(
+    world: World, pieces: tuple[str, ...]
+) -> None:
+    user_id = await world.a_user()
+    world.scripted.script_next(script(*pieces, InferenceError("the model broke off")))
+
+    run = await world.send(user_id)
+
+    assert await drain(run) == "".join(pieces)
+    assert isinstance(await settled(run), InferenceError)
+    assert await world.balance(user_id) == welcome_balance(10)
+    released, failed = world.events()[-2:]
+    assert isinstance(released, HoldReleased)
+    assert isinstance(failed, ResponseFailed)
+    assert (released.reason, failed.reason) == ("failed", "failed")
+
+
+async def test_an_engine_that_breaks_its_promise_costs_nothing(world: World) -> None:
+    user_id = await world.a_user()
+    world.scripted.script_next(script("Some ", RuntimeError("a bug")))
+
+    error = await settled(await world.send(user_id))
+
+    assert isinstance(error, GenerationFailed)
+    assert error.reason == "failed"
+    assert await world.balance(user_id) == welcome_balance(10)
+
+
+async def test_an_answer_that_takes_too_long_costs_nothing(world: World) -> None:
+    hasty = world.beside(limits=replace(LIMITS, generation_timeout=timedelta(seconds=0.2)))
+    user_id = await world.a_user()
+    world.scripted.script_next(script("Some ", Pause(), "words."))
+
+    run = await hasty.send(user_id)
+    error = await settled(run)
+    await hasty.close()
+
+    assert isinstance(error, GenerationFailed)
+    assert error.reason == "timeout"
+    assert await world.balance(user_id) == welcome_balance(10)
+    assert world.scripted.running == 0
+
+
+@pytest.mark.parametrize("pieces", [(), ("",), (" ", "\n")])
+async def test_an_empty_answer_costs_nothing(world: World, pieces: tuple[str, ...]) -> None:
+    user_id = await world.a_user()
+    world.scripted.script_next(script(*pieces))
+
+    error = await settled(await world.send(user_id))
+
+    assert isinstance(error, GenerationFailed)
+    assert error.reason == "empty"
+    assert await world.balance(user_id) == welcome_balance(10)
+
+
+async def test_a_client_gone_before_the_first_token_pays_nothing(world: World) -> None:
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script(pause, "Too late."))
+
+    run = await world.send(user_id)
+    await pause.reached()
+    run.cancel()
+    error = await settled(run)
+
+    assert isinstance(error, GenerationFailed)
+    assert error.reason == "cancelled"
+    assert await world.balance(user_id) == welcome_balance(10)
+    assert world.scripted.running == 0
+
+
+async def test_a_client_gone_at_once_pays_nothing_and_its_pieces_end(world: World) -> None:
+    user_id = await world.a_user()
+
+    run = await world.send(user_id)
+    run.cancel()
+    async with asyncio.timeout(10):
+        assert await drain(run) == ""
+
+    error = await settled(run)
+    assert isinstance(error, GenerationFailed)
+    assert await world.balance(user_id) == welcome_balance(10)
+
+
+async def test_a_client_gone_after_the_first_token_pays_for_the_part_it_got(
+    world: World,
+) -> None:
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script("Forty ", pause, "two."))
+
+    run = await world.send(user_id)
+    await pause.reached()
+    run.cancel()
+    answer = await settled(run)
+
+    assert isinstance(answer, Answer)
+    assert (answer.response, answer.finish_reason) == ("Forty", "cancelled")
+    assert (answer.cost_micro, answer.completion_tokens) == (2_000_000, 1)
+    assert await world.balance(user_id) == welcome_balance(8)
+    assert (world.scripted.running, world.scripted.stopped_early) == (0, 1)
+
+
+async def test_going_away_after_the_end_changes_nothing(world: World) -> None:
+    user_id = await world.a_user()
+    run = await world.send(user_id)
+    answer = await run.answer()
+
+    run.cancel()
+
+    assert await run.answer() == answer
+
+
+async def test_who_waits_for_an_answer_may_go_away_without_stopping_it(world: World) -> None:
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script("Forty ", pause, "two."))
+    run = await world.send(user_id)
+    waiting = asyncio.create_task(run.answer())
+    await pause.reached()
+
+    waiting.cancel()
+    pause.go_on()
+
+    assert isinstance(await settled(run), Answer)
+
+
+async def test_a_failure_that_nobody_waits_for_is_no_lost_exception(world: World) -> None:
+    user_id = await world.a_user()
+    complaints: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+    world.scripted.script_next(script(InferenceError("broken")))
+
+    run = await world.send(user_id)
+    await run.ended()
+    del run
+    gc.collect()
+
+    assert complaints == []
+
+
+async def test_closing_settles_what_is_under_way(world: World) -> None:
+    user_id = await world.a_user()
+    begun, waiting = Pause(), Pause()
+    world.scripted.script_next(script("Forty ", begun, "two."), script(waiting, "Never."))
+    first = await world.send(user_id)
+    second = await world.send(user_id)
+    await begun.reached()
+    await waiting.reached()
+
+    await world.chat.close()
+
+    assert world.chat.runs_open == 0
+    assert isinstance(await settled(first), Answer)
+    assert isinstance(await settled(second), GenerationFailed)
+    assert await world.balance(user_id) == welcome_balance(8)
+
+
+async def test_closing_at_once_settles_what_has_just_begun(world: World) -> None:
+    user_id = await world.a_user()
+    run = await world.send(user_id)
+
+    async with asyncio.timeout(10):
+        await world.chat.close()
+
+    assert isinstance(await settled(run), GenerationFailed)
+    assert await world.balance(user_id) == welcome_balance(10)

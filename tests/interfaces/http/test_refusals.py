@@ -1,0 +1,165 @@
+"""Refusals of a request that is well formed: not enough credits, not ready, too often, not here."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from application.inference import EngineBusy, InferenceError, ModelState
+from infrastructure.embedded.servers import EmbeddedServers
+from tests.support.api import JWT_SECRET, Api, Person, running_api
+from tests.support.scripted_engine import script
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def frugal(embedded_servers: EmbeddedServers, tmp_path: Path) -> AsyncIterator[Api]:
+    """Three welcome credits, five requests a minute, three attempts to sign in."""
+    async with running_api(
+        embedded_servers,
+        tmp_path,
+        welcome_credits="3.000001",
+        rate_limit_per_minute=5,
+        sign_in_attempts_per_minute=3,
+    ) as running:
+        yield running
+
+
+async def test_who_has_too_little_is_told_how_much_there_is_and_how_much_it_takes(
+    frugal: Api,
+) -> None:
+    person = await frugal.person()
+    await person.say()
+
+    response = await person.post("/chat/message", {"message": "Another"})
+
+    assert response.status_code == 402
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert '"available":1.000001,"required":2' in response.text
+    assert response.json() | {"request_id": "", "detail": ""} == {
+        "type": "about:blank",
+        "title": "Not enough credits",
+        "status": 402,
+        "detail": "",
+        "code": "insufficient_credits",
+        "request_id": "",
+        "available": 1.000001,
+        "required": 2,
+    }
+
+
+async def test_too_many_requests_are_told_when_to_come_back(frugal: Api) -> None:
+    person = await frugal.person()
+    responses = [await person.get("/auth/me") for _ in range(6)]
+
+    assert [response.status_code for response in responses] == [200] * 5 + [429]
+    assert [response.headers["X-RateLimit-Remaining"] for response in responses] == [
+        *("4", "3", "2", "1", "0", "0")
+    ]
+    refused = responses[-1]
+    assert refused.json()["code"] == "rate_limited"
+    assert refused.headers["X-RateLimit-Limit"] == "5"
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    # Another person's requests are counted apart.
+    assert (await (await frugal.person()).get("/auth/me")).status_code == 200
+
+
+@pytest.mark.parametrize("form", [False, True])
+async def test_passwords_cannot_be_tried_without_end(frugal: Api, form: bool) -> None:
+    async def attempt(name: str) -> httpx.Response:
+        body = {"username": name, "password": "a wrong one"}
+        if form:
+            return await frugal.client.post("/auth/token", data=body)
+        return await frugal.client.post("/auth/login", json=body)
+
+    statuses = [(await attempt(name)).status_code for name in ("eve", "EVE", "eve", "Eve")]
+
+    assert statuses == [401, 401, 401, 429]
+    assert (await attempt("mallory")).status_code == 401
+
+
+async def test_a_model_that_failed_is_not_available(api: Api, person: Person) -> None:
+    api.engine.state = ModelState.FAILED
+    try:
+        response = await person.post("/chat/message", {"message": "Hi"})
+        status = (await person.get("/chat/status")).json()
+        ready = await api.client.get("/readyz")
+    finally:
+        api.engine.state = ModelState.READY
+
+    assert (response.status_code, response.json()["code"]) == (503, "model_unavailable")
+    assert response.headers["Retry-After"]
+    assert status["ready"] is False
+    assert ready.status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (InferenceError("the model broke off"), "generation_failed"),
+        (EngineBusy(retry_after_s=7), "engine_busy"),
+    ],
+)
+async def test_an_answer_that_fails_is_a_503_and_costs_nothing(
+    api: Api, person: Person, error: Exception, code: str
+) -> None:
+    api.engine.script_next(script("Some ", error))
+
+    response = await person.post("/chat/message", {"message": "Hi"})
+
+    assert (response.status_code, response.json()["code"]) == (503, code)
+    if code == "engine_busy":
+        assert response.headers["Retry-After"] == "7"
+    assert await person.available() == 100
+
+
+async def test_an_answer_of_nothing_is_a_503_and_costs_nothing(api: Api, person: Person) -> None:
+    api.engine.script_next(script("", " "))
+
+    response = await person.post("/chat/message", {"message": "Hi"})
+
+    assert (response.status_code, response.json()["code"]) == (503, "generation_failed")
+    assert "nothing was charged" in response.json()["detail"]
+    assert await person.available() == 100
+
+
+async def test_a_defect_is_a_500_that_tells_nothing_of_the_inside(api: Api, person: Person) -> None:
+    @api.app.get("/defect")
+    async def defect() -> None:
+        raise RuntimeError("secret details")
+
+    response = await person.get("/defect")
+
+    assert response.status_code == 500
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json()["code"] == "internal_error"
+    assert response.json()["request_id"]
+    assert "secret" not in response.text
+
+
+async def test_production_gives_no_credits_away(
+    embedded_servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running_api(
+        embedded_servers, tmp_path, environment="production", secret_key=JWT_SECRET
+    ) as production:
+        person = await production.person()
+
+        response = await person.post("/billing/add", {"amount": 5})
+
+        assert (response.status_code, response.json()["code"]) == (403, "not_permitted")
+        assert (await production.client.get("/billing/packages")).json()["development"] is False
+        assert await person.available() == 100
+        admin: dict[str, Any] = {"username": "admin", "password": "Admin123!"}
+        assert (await production.client.post("/auth/login", json=admin)).status_code == 401
+
+
+async def test_development_has_the_documented_administrator(api: Api) -> None:
+    tokens = await api.sign_in("admin", "Admin123!")
+
+    headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+    assert (await api.client.get("/auth/me", headers=headers)).json()["role"] == "admin"
