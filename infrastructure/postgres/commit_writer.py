@@ -228,6 +228,7 @@ class CommitWriter:
 
     async def _connect(self) -> None:
         pause_s = self._limits.reconnect_s_min
+        failures = 0
         while True:
             self._try_now.clear()
             try:
@@ -235,12 +236,16 @@ class CommitWriter:
                 await self._clear_doubts(session)
                 break
             except WireLost as error:
-                log.warning("commit_connection_failed", error=str(error))
+                if not failures:
+                    log.warning("commit_connection_failed", error=str(error))
+                failures += 1
             self._expire()
             await asyncio.sleep(self._limits.reconnect_s_min)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._try_now.wait(), pause_s)
             pause_s = min(2 * pause_s, self._limits.reconnect_s_max)
+        if failures:
+            log.info("commit_connection_restored", attempts=failures + 1)
         self._session = session
         self._down_since = None
         self._connecting = None

@@ -1,7 +1,6 @@
 """The unit of work: all of it or nothing, decided from fresh states, and never in doubt."""
 
 import asyncio
-from collections.abc import Callable
 
 import pytest
 
@@ -11,6 +10,7 @@ from domain.accounts.events import CreditsGranted
 from domain.credits import MICRO_PER_CREDIT
 from domain.errors import InsufficientCredits
 from domain.identifiers import account_id
+from tests.application.account_work import write_at_once
 from tests.application.spending import grant, load, spend
 from tests.application.world import World
 from tests.support.database_proxy import DatabaseProxy
@@ -72,13 +72,6 @@ async def test_a_refusal_writes_nothing_of_its_transaction(world: World) -> None
 
     assert world.events() == before
     assert (await load(world, stream_id)).balance.available_micro == 10 * MICRO_PER_CREDIT
-
-
-def write_at_once(world: World, write: Callable[[Transaction], None]) -> None:
-    """Past the queue, so that it is stored when this returns."""
-    attempt = Transaction(world.application)
-    write(attempt)
-    world.application.save(*attempt.events)
 
 
 async def test_who_comes_second_is_decided_again_from_the_fresh_state(world: World) -> None:

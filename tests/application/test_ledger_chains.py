@@ -2,69 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from uuid import UUID
 
-import pytest
-
-from application.ledger import LedgerLimits, Transaction
-from application.streams import ACCOUNT, IDEMPOTENCY
-from domain.accounts import commands as c
-from domain.accounts.decider import decide
-from domain.accounts.events import Direction
+from application.ledger import Transaction
+from application.streams import IDEMPOTENCY
 from domain.claims.idempotency import IdempotencyKey
-from domain.credits import MICRO_PER_CREDIT
 from domain.errors import InsufficientCredits
 from domain.identifiers import account_id, idempotency_claim_id
+from tests.application.account_work import balance, grant, spend, stored_balance, write_at_once
 from tests.application.world import World, outcome_of
-
-
-def grant(world: World, transaction: Transaction, stream_id: UUID, reason: str = "test") -> int:
-    command = c.GrantCredits(
-        grant_id=world.ids.new_id(),
-        amount_micro=MICRO_PER_CREDIT,
-        expires_at=None,
-        reason=reason,
-        granted_by=None,
-    )
-    transaction.add(
-        ACCOUNT, *decide(command, transaction.load(ACCOUNT, stream_id), world.clock.now())
-    )
-    return balance(transaction, stream_id)
-
-
-def spend(world: World, transaction: Transaction, stream_id: UUID, credits_: int) -> int:
-    command = c.AdjustCredits(
-        adjustment_id=world.ids.new_id(),
-        direction=Direction.DEBIT,
-        amount_micro=credits_ * MICRO_PER_CREDIT,
-        reason="test",
-        adjusted_by=stream_id,
-    )
-    transaction.add(
-        ACCOUNT, *decide(command, transaction.load(ACCOUNT, stream_id), world.clock.now())
-    )
-    return balance(transaction, stream_id)
-
-
-def balance(transaction: Transaction, stream_id: UUID) -> int:
-    state = transaction.load(ACCOUNT, stream_id)
-    assert state is not None
-    return state.balance.available_micro // MICRO_PER_CREDIT
-
-
-def write_at_once(world: World, write: Callable[[Transaction], object]) -> None:
-    """Past the queue, so that it is stored when this returns."""
-    attempt = Transaction(world.application)
-    write(attempt)
-    world.application.save(*attempt.events)
-
-
-async def stored_balance(world: World, stream_id: UUID) -> int:
-    other = world.beside()
-    state = await other.ledger.load(ACCOUNT, stream_id)
-    await other.close()
-    assert state is not None
-    return state.balance.available_micro // MICRO_PER_CREDIT
 
 
 async def test_commands_of_one_account_follow_each_other_within_a_transaction(
@@ -243,29 +188,6 @@ async def test_what_was_only_read_must_be_current_too(world: World) -> None:
     assert await stored_balance(world, written_id) == 16
 
 
-async def test_a_command_that_its_caller_leaves_is_decided_again_if_it_must(world: World) -> None:
-    other = world.beside()
-    stream_id = account_id(await world.a_user())
-    attempts: list[int] = []
-    decided = asyncio.Event()
-
-    def work(transaction: Transaction) -> None:
-        attempts.append(grant(world, transaction, stream_id))
-        decided.set()
-        if len(attempts) == 1:
-            write_at_once(other, lambda attempt: grant(other, attempt, stream_id))
-
-    task = asyncio.create_task(world.ledger.transact(work))
-    await decided.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await other.close()
-
-    assert attempts == [11, 12]
-    assert await stored_balance(world, stream_id) == 12
-
-
 async def test_a_chain_runs_through_every_stream_a_command_touches(world: World) -> None:
     """An account and a claim: whoever saw either builds on both."""
     other = world.beside()
@@ -300,41 +222,3 @@ async def test_a_chain_runs_through_every_stream_a_command_touches(world: World)
     assert seen == ["done", None]
     assert outcomes[0] is None, "what was never stored is never told"
     assert isinstance(outcomes[1], InsufficientCredits)
-
-
-async def test_states_beyond_the_bound_are_forgotten_and_read_again(world: World) -> None:
-    small = world.beside()
-    small.ledger._cache._entries_max = 3
-    streams = [account_id(await world.a_user()) for _ in range(8)]
-
-    for _ in range(3):
-        await asyncio.gather(
-            *(
-                small.ledger.transact(
-                    lambda transaction, stream_id=stream_id: grant(  # type: ignore[misc]
-                        small, transaction, stream_id
-                    )
-                )
-                for stream_id in streams
-            )
-        )
-
-    assert len(small.ledger._cache._entries) <= 3
-    await small.close()
-    assert [await stored_balance(world, stream_id) for stream_id in streams] == [13] * 8
-
-
-async def test_limits_of_attempts_hold_for_a_command_that_never_stands(world: World) -> None:
-    stream_id = account_id(await world.a_user())
-    world.ledger._limits = LedgerLimits(decisions_max=5)
-    attempts: list[int] = []
-
-    def restless(transaction: Transaction) -> None:
-        attempts.append(1)
-        transaction.load(ACCOUNT, world.ids.new_id())
-
-    outcome = await outcome_of(world.ledger.transact(restless))
-
-    assert len(attempts) == 5
-    assert "try again" in str(outcome)
-    assert await stored_balance(world, stream_id) == 10
