@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 from application.chat_run import Generated, Started
@@ -59,7 +60,7 @@ class LedgerLoad:
         """New ones, each with credits for everything that comes."""
         users = [self.ids.new_id() for _ in range(count)]
         for user in users:
-            await self.ledger.transact(lambda transaction, user=user: self._open(transaction, user))  # type: ignore[misc]
+            await self.ledger.transact(partial(self._open, user=user))
         return users
 
     async def settlements(self, users: list[UUID], each: int) -> Round:
