@@ -15,15 +15,23 @@ from tests.faults.processes import database_url, until
 from tests.faults.told import Sent
 from tests.support.service import RunningService
 
+MODEL_LOADED_WITHIN_S = 60
+
 
 async def under_load(service: RunningService, seed: int, users: int = 3) -> Load:
     """Starts the service; a load of several users whose model is loaded, not working yet."""
     await asyncio.to_thread(service.start)
+    await until(lambda: model_is_loaded(service), MODEL_LOADED_WITHIN_S, "the model is loaded")
     load = Load(service, seed)
     await load.register(users)
     first = await load.send(load.users[0], max_tokens=8)
     assert first.answer is not None, first
     return load
+
+
+def model_is_loaded(service: RunningService) -> bool:
+    models = httpx.get(f"{service.api_url}/chat/models", timeout=MODEL_LOADED_WITHIN_S).json()
+    return any(model["default"] and model["state"] == "ready" for model in models["items"])
 
 
 async def all_is_well(
