@@ -1,5 +1,4 @@
-"""The event-sourced application of `eventsourcing`, with states of ours in the place of its
-aggregates."""
+"""`eventsourcing`'s application of the ledger: its repository, mapper, recorders and snapshots."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -9,8 +8,10 @@ from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from eventsourcing.application import AggregateNotFoundError, Application
-from eventsourcing.persistence import ApplicationRecorder, Mapper
+from eventsourcing.persistence import Mapper
+from eventsourcing.utils import EnvType
 
+from application.commits import CommitRecorder
 from application.mapping import EventMapper
 from application.snapshots import OtherKind, StaleSnapshot, fold
 from application.streams import S, StreamKind
@@ -18,42 +19,42 @@ from domain.events import Event
 
 
 class LedgerApplication(Application[UUID]):
-    """The table names are this name's: ledger_events, ledger_snapshots."""
+    """The table names are this name's: ledger_events, ledger_snapshots. Its methods block, so
+    they are called in threads."""
 
     name = "ledger"
     is_snapshotting_enabled = True
-    env: ClassVar[dict[str, str]] = {
-        "COMPRESSOR_TOPIC": "",
-        "AGGREGATE_CACHE_MAXSIZE": "2000",
-        # States are immutable: a copy would only cost time.
-        "DEEPCOPY_FROM_AGGREGATE_CACHE": "n",
-        "CREATE_TABLE": "n",
-    }
+    # No cache of the library's: the ledger has its own, which knows what is not yet committed.
+    env: ClassVar[dict[str, str]] = {"COMPRESSOR_TOPIC": "", "CREATE_TABLE": "n"}
+
+    def __init__(self, env: EnvType | None = None, *, cached_streams_max: int) -> None:
+        """cached_streams_max: folded states that the ledger keeps in memory."""
+        super().__init__(env)
+        self.cached_streams_max = cached_streams_max
 
     def construct_mapper(self) -> Mapper[UUID]:
         return EventMapper()
 
-    def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
-        """The state as of the last commit; None where there is no such stream of this kind."""
-        loaded: Any
+    @property
+    def commit_recorder(self) -> CommitRecorder:
+        return cast("CommitRecorder", self.recorder)
+
+    def load(self, kind: StreamKind[S], stream_id: UUID, known: S | None = None) -> S | None:
+        """The state as of the last commit; None where there is no such stream of this kind.
+
+        known: an earlier state of it, so that only later events are read.
+        """
+        if known is not None:
+            later = cast("Iterable[Event]", self.events.get(stream_id, gt=known.version))
+            return fold(kind, known, later)
+        project: Any = partial(fold, kind)
         try:
-            cached = self._cached(stream_id)
-            if cached is None:
-                project: Any = partial(fold, kind)
-                loaded = self.repository.get(stream_id, projector_func=project)
-            else:
-                # The repository would do the same under a lock of the stream's, because it moves
-                # aggregates forward in place; without a database everybody would queue for it.
-                newer = self.events.get(stream_id, gt=cached.version)
-                loaded = fold(kind, cached, cast("Iterable[Event]", newer))
+            loaded: Any = self.repository.get(stream_id, projector_func=project)
         except (AggregateNotFoundError, OtherKind):
             return None
         except StaleSnapshot:
-            loaded = self._refold(kind, stream_id)
-            if loaded is None:
-                return None
-        self.remember(loaded)
-        return cast("S | None", loaded)
+            return self._refold(kind, stream_id)
+        return cast("S", loaded)
 
     def load_at(self, kind: StreamKind[S], stream_id: UUID, at: datetime) -> S | None:
         """The state as it was at a time, from its events alone."""
@@ -65,33 +66,3 @@ class LedgerApplication(Application[UUID]):
             return fold(kind, None, cast("Iterable[Event]", self.events.get(stream_id)))
         except OtherKind:
             return None
-
-    def _cached(self, stream_id: UUID) -> Any:
-        try:
-            return self.repository.cache.get(stream_id) if self.repository.cache else None
-        except KeyError:
-            return None
-
-    def remember(self, state: Any) -> None:
-        if self.repository.cache is not None:
-            self.repository.cache.put(state.id, state)
-
-    def stored_position(self, event: Event) -> int | None:
-        """The position at which exactly this event is stored, or None.
-
-        A connection lost during a commit leaves open whether it happened, and the recorder's
-        retry then meets its own rows. Events carry fresh ids, so equal bytes are the same event.
-        """
-        stored = self.mapper.to_stored_event(event)
-        version = event.originator_version
-        found = self.recorder.select_events(event.originator_id, gt=version - 1, lte=version)
-        if not found or found[0].state != stored.state or found[0].topic != stored.topic:
-            return None
-        return cast("PositionRecorder", self.recorder).position_of(event.originator_id, version)
-
-
-class PositionRecorder(ApplicationRecorder):
-    """What the application asks of its recorder beyond the library's contract."""
-
-    def position_of(self, originator_id: UUID, originator_version: int) -> int | None:
-        raise NotImplementedError

@@ -1,71 +1,58 @@
-"""The ledger as command handlers see it: load streams, decide, and commit all of it or nothing.
+"""Load streams, decide, and commit all of it or nothing: the face of the event-sourced
+application.
 
-`eventsourcing` is at the centre: its Application (`event_store.py`), repository, mapper and
-recorders. What is added is the unit of work that handlers are written against: a plain function
-that loads states, calls deciders and adds events. It runs in a thread, is committed in one
-transaction, and is run again from fresh states when somebody else wrote one of its streams first.
+Command handlers are plain functions that load states, call deciders and add events. One runs in
+the event loop, on states in memory, without waiting for anything; its events are then submitted
+to the recorder, which stores what many handlers have submitted in one transaction. What holds:
+
+1. A handler's events are stored all or none, and `transact` returns only when they are.
+2. It is decided on the newest states that this process knows, committed or not: commands of one
+   busy account follow each other without waiting for the disk. Whatever was decided on a state
+   that is then not stored is not stored either, and is decided again.
+3. What is stored was decided on the states that were stored just before it, also where other
+   processes write: the primary key proves it for the streams it wrote, and a check in the same
+   transaction for those it only read. Otherwise it is decided again from fresh states.
+4. A refusal, or an answer that needs no write, leaves the process only when every state it was
+   decided on was stored, and was read from the store, or committed by us, during the call.
+5. A caller that goes away takes nothing with it: what was submitted is finished.
+6. Between deciding and submitting nothing else runs, so the order of decisions is the order of
+   commits.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 from uuid import UUID
 
-from eventsourcing.persistence import IntegrityError, InterfaceError, OperationalError
+from eventsourcing.persistence import DataError, IntegrityError, InterfaceError, OperationalError
 
+from application.attempt import Attempt, Call, StateMissing, StoredStates, Stream
+from application.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
 from application.event_store import LedgerApplication
+from application.ledger_threads import LedgerThreads
 from application.ports import Clock
-from application.snapshots import StateSnapshot, take_snapshot
+from application.state_cache import StateCache
 from application.streams import S, StreamKind, StreamState
-from domain.events import Event
+from application.transaction import Transaction
+
+__all__ = [
+    "Committed",
+    "Ledger",
+    "LedgerApplication",
+    "LedgerBusy",
+    "LedgerLimits",
+    "LedgerUnavailable",
+    "Transaction",
+]
 
 T = TypeVar("T")
 
-# Pauses between attempts to reach a database that is away.
-_RETRY_S_MIN = 0.2
-_RETRY_S_MAX = 2.0
-_NO_TURN = "the ledger has more to do than it can at present; try again shortly"
-
-
-class LedgerUnavailable(Exception):
-    """PostgreSQL cannot be reached, or too many others wrote the same streams."""
-
-
-class Transaction:
-    """One attempt of one unit of work. Not shared between threads."""
-
-    def __init__(self, application: LedgerApplication) -> None:
-        self._application = application
-        self._states: dict[UUID, tuple[StreamKind[Any], StreamState]] = {}
-        self.events: list[Event] = []
-
-    def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
-        """The committed state, moved on by what this transaction has added."""
-        known = self._states.get(stream_id)
-        if known is not None:
-            return cast("S", known[1])
-        state = self._application.load(kind, stream_id)
-        if state is not None:
-            self._states[stream_id] = (kind, state)
-        return state
-
-    def add(self, kind: StreamKind[Any], *events: Event) -> None:
-        for event in events:
-            state = self.load(kind, event.originator_id)
-            self._states[event.originator_id] = (kind, kind.evolve(state, event))
-            self.events.append(event)
-
-    def changed(self) -> list[tuple[StreamKind[Any], StreamState, int]]:
-        """Kind, state and number of added events of every stream that was written."""
-        added: dict[UUID, int] = {}
-        for event in self.events:
-            added[event.originator_id] = added.get(event.originator_id, 0) + 1
-        return [(*self._states[stream_id], count) for stream_id, count in added.items()]
+# Pauses between attempts to read from a database that is away.
+_READ_AGAIN_S_MIN = 0.2
+_READ_AGAIN_S_MAX = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,166 +65,213 @@ class Committed(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class LedgerLimits:
-    """threads: how many transactions run at once. conflict_retries_max: how often one is decided
-    anew because another process wrote first. wait_s_max: how long a call waits for its turn, and
-    for a thread: while the database is away, those in front each take their time."""
+    """threads: how many streams are read at once. conflict_retries_max: how often a command is
+    decided anew because another process wrote first. decisions_max: how often it is decided at
+    all: also when a stream had to be read, or what it was decided on was not stored. wait_s_max:
+    how long a read waits for a thread: while the database is away, those in front take their time.
+    snapshots_waiting_max: to be written beside the commits."""
 
     threads: int = 8
     conflict_retries_max: int = 16
+    decisions_max: int = 256
     wait_s_max: float = 5.0
+    snapshots_waiting_max: int = 64
 
 
-@dataclass(frozen=True)
-class _Unit(Generic[T]):
-    """in_doubt: attempts whose commit may have happened although its answer never came."""
+class _Command(Commit):
+    """A commit that keeps the cache true."""
 
-    work: Callable[[Transaction], T]
-    in_doubt: list[tuple[Transaction, T]] = field(default_factory=list)
+    __slots__ = ("_ledger", "changed", "written_ids")
+
+    def __init__(self, ledger: "Ledger", attempt: Attempt, transaction: Transaction) -> None:
+        to_stored_event = ledger.application.mapper.to_stored_event
+        self._ledger = ledger
+        self.changed = transaction.changed()
+        self.written_ids = [state.id for _, state, _ in self.changed]
+        reads: list[tuple[UUID, int]] = []
+        if len(attempt.versions) > len(self.written_ids):
+            reads = [
+                (stream_id, version + 1)
+                for stream_id, (_, version) in attempt.versions.items()
+                if stream_id not in self.written_ids
+            ]
+        super().__init__(
+            [to_stored_event(event) for event in transaction.events],
+            reads=reads,
+            after=attempt.after,
+        )
+
+    def on_settled(self) -> None:
+        self._ledger.on_settled(self)
 
 
 class Ledger:
-    """The asynchronous face of the application."""
+    """The asynchronous face of the application. Belongs to one event loop."""
 
     def __init__(self, application: LedgerApplication, clock: Clock, limits: LedgerLimits) -> None:
-        self._application = application
-        self._clock = clock
+        self.application = application
+        self._recorder = application.commit_recorder
         self._limits = limits
-        self._executor = ThreadPoolExecutor(limits.threads, thread_name_prefix="ledger")
-        self._locks: dict[UUID, tuple[asyncio.Lock, int]] = {}
+        self._cache = StateCache(application.cached_streams_max)
+        self._threads = LedgerThreads(
+            application,
+            clock,
+            threads=limits.threads,
+            wait_s_max=limits.wait_s_max,
+            snapshots_max=limits.snapshots_waiting_max,
+        )
 
     async def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
-        """Raises LedgerUnavailable."""
-        return await self._in_thread(partial(self._application.load, kind, stream_id))
+        """The state as of the last commit of whatever process. Raises LedgerUnavailable."""
+        return await self.read(lambda transaction: transaction.load(kind, stream_id))
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """What `work` makes of the states it loads, in one turn of one thread; it adds nothing.
 
         Raises LedgerUnavailable, and what `work` raises.
         """
-        return await self._in_thread(lambda: work(Transaction(self._application)))
+        states = StoredStates(self.application, self._cache)
+        value = await self._threads.run(lambda: work(Transaction(states)))
+        for kind, state in states.loaded:
+            self._cache.loaded(kind, state)
+        return value
 
     async def load_at(self, kind: StreamKind[S], stream_id: UUID, at: datetime) -> S | None:
         """Raises LedgerUnavailable."""
-        return await self._in_thread(partial(self._application.load_at, kind, stream_id, at))
+        return await self._threads.run(partial(self.application.load_at, kind, stream_id, at))
 
     async def transact(
         self,
         work: Callable[[Transaction], T],
         *,
-        streams: tuple[UUID, ...] = (),
+        streams: tuple[UUID, ...] = (),  # noqa: ARG002 - a hint
         patience_s: float = 0.0,
     ) -> Committed[T]:
-        """Run `work` until it commits. A refusal raised by `work` ends it with nothing written.
+        """Run `work` until what it adds is stored. A refusal raised by `work` ends it with
+        nothing written. It may run more than once, and never waits for anything itself.
 
-        streams: what it is likely to write together with others; within this process such
-        transactions take turns, so that the database sees no needless conflicts.
-        patience_s: how long a database that is away is waited for, beyond the first attempt.
+        streams: what it is likely to write; a hint, that nothing depends on.
+        patience_s: how long a database that is away is waited for, at least.
 
-        Raises LedgerUnavailable; then it may have been committed all the same.
+        Raises LedgerUnavailable (then it may have been stored all the same), LedgerBusy, and
+        DataError for what no database could take.
         """
-        unit = _Unit(work)
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + patience_s
-        pause_s = _RETRY_S_MIN
+        call = Call(asyncio.get_running_loop().time() + patience_s)
+        conflicts = 0
+        for _ in range(self._limits.decisions_max):
+            attempt = Attempt(self._cache, call)
+            transaction = Transaction(attempt)
+            try:
+                value = work(transaction)
+            except StateMissing as missing:
+                await self._read([missing.stream], call)
+                continue
+            except Exception:
+                if await self._stands(attempt, call):
+                    raise
+                continue
+            if not transaction.events:
+                if await self._stands(attempt, call):
+                    return Committed(value=value, position=None)
+                continue
+            command = _Command(self, attempt, transaction)
+            self._submit(command, call)
+            if await self._finished(command, call):
+                assert command.positions is not None
+                return Committed(value=value, position=command.positions[-1])
+            if isinstance(command.error, IntegrityError):
+                conflicts += 1
+                if conflicts > self._limits.conflict_retries_max:
+                    break
+            elif not isinstance(command.error, PredecessorFailed):
+                assert command.error is not None
+                raise _for_caller(command.error) from command.error
+            await self._read_again(attempt, call)
+        raise LedgerUnavailable("too many others wrote to the same account at once; try again")
+
+    async def aclose(self) -> None:
+        """Finish what is on its way, and close."""
+        await self._recorder.drain()
+        await self._threads.drain()
+        self.close()
+
+    def close(self) -> None:
+        """At once; what is on its way may or may not be stored."""
+        self._recorder.stop()
+        self._threads.close()
+        self.application.close()
+
+    def on_settled(self, command: "_Command") -> None:
+        """For commands alone, when their outcome is known."""
+        error = command.error
+        if error is None:
+            for kind, state, count in command.changed:
+                self._cache.stored(command, state)
+                interval = kind.snapshot_interval
+                if state.version // interval > (state.version - count) // interval:
+                    self._threads.snapshot_later(kind, state)
+            return
+        self._cache.failed(command, command.written_ids)
+        if not isinstance(error, (PredecessorFailed, DataError)):
+            self._cache.conflicted(
+                command.written_ids, [stream_id for stream_id, _ in command.reads]
+            )
+
+    def _submit(self, command: "_Command", call: Call) -> None:
+        command.deadline = call.deadline
+        self._recorder.submit(command)
+        if not command.is_settled:
+            for kind, state, _ in command.changed:
+                self._cache.submitted(command, kind, state)
+
+    async def _finished(self, command: "_Command", call: Call) -> bool:
+        """Whether it is stored. Cancelling the caller does not stop what is on its way."""
         while True:
             try:
-                return await self._transact(unit, streams)
+                stored = await command.settled()
+            except asyncio.CancelledError as error:
+                call.cancelled = error
+            else:
+                if stored and call.cancelled is not None:
+                    raise call.cancelled
+                return stored
+
+    async def _stands(self, attempt: Attempt, call: Call) -> bool:
+        """Whether what was decided without writing was decided on what is stored."""
+        for commit in attempt.after:
+            if not await commit.settled():
+                await self._read_again(attempt, call)
+                return False
+        await self._read(attempt.unproven, call)
+        return all(
+            attempt.saw(stream_id, call.fresh[stream_id]) for _, stream_id in attempt.unproven
+        )
+
+    async def _read_again(self, attempt: Attempt, call: Call) -> None:
+        """What it saw, together, so that the handler need not ask for one after the other."""
+        call.fresh.clear()
+        await self._read(attempt.outdated(), call)
+
+    async def _read(self, streams: list[Stream], call: Call) -> None:
+        """From the store, as it is now, however long that takes until the call's deadline."""
+        reads = (self._read_patiently(stream, call.deadline) for stream in streams)
+        for (_, stream_id), state in zip(streams, await asyncio.gather(*reads), strict=True):
+            call.fresh[stream_id] = state
+
+    async def _read_patiently(self, stream: Stream, deadline: float) -> StreamState | None:
+        clock = asyncio.get_running_loop().time
+        pause_s = _READ_AGAIN_S_MIN
+        while True:
+            try:
+                return cast("StreamState | None", await self.load(*stream))
             except LedgerUnavailable:
                 if clock() + pause_s >= deadline:
                     raise
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, _RETRY_S_MAX)
+            pause_s = min(2 * pause_s, _READ_AGAIN_S_MAX)
 
-    async def _transact(self, unit: _Unit[T], streams: tuple[UUID, ...]) -> Committed[T]:
-        async with AsyncExitStack() as stack:
-            try:
-                async with asyncio.timeout(self._limits.wait_s_max):
-                    for stream_id in sorted(set(streams)):
-                        await stack.enter_async_context(self._turn(stream_id))
-            except TimeoutError:
-                raise LedgerUnavailable(_NO_TURN) from None
-            # A commit that is under way is finished even when its caller goes away.
-            task = asyncio.ensure_future(self._in_thread(partial(self._attempts, unit)))
-            try:
-                return await asyncio.shield(task)
-            except asyncio.CancelledError:
-                await asyncio.wait([task])
-                if not task.cancelled():
-                    task.exception()  # taken note of: nobody is left to hear it
-                raise
 
-    def close(self) -> None:
-        self._executor.shutdown(wait=True)
-        self._application.close()
-
-    @asynccontextmanager
-    async def _turn(self, stream_id: UUID) -> AsyncIterator[None]:
-        lock, users = self._locks.get(stream_id, (asyncio.Lock(), 0))
-        self._locks[stream_id] = (lock, users + 1)
-        try:
-            async with lock:
-                yield
-        finally:
-            lock, users = self._locks.pop(stream_id)
-            if users > 1:
-                self._locks[stream_id] = (lock, users - 1)
-
-    async def _in_thread(self, call: Callable[[], T]) -> T:
-        loop = asyncio.get_running_loop()
-        latest = loop.time() + self._limits.wait_s_max
-
-        def call_in_time() -> T:
-            if loop.time() > latest:
-                raise LedgerUnavailable(_NO_TURN)
-            return call()
-
-        try:
-            return await loop.run_in_executor(self._executor, call_in_time)
-        except (OperationalError, InterfaceError) as error:
-            raise LedgerUnavailable("the ledger's database cannot be reached") from error
-
-    def _attempts(self, unit: _Unit[T]) -> Committed[T]:
-        for _ in range(1 + self._limits.conflict_retries_max):
-            if (found := self._found(unit)) is not None:
-                return found
-            transaction = Transaction(self._application)
-            value = unit.work(transaction)
-            if not transaction.events:
-                return Committed(value=value, position=None)
-            unit.in_doubt.append((transaction, value))
-            try:
-                recordings = self._application.save(*transaction.events)
-            except IntegrityError:
-                if (found := self._found(unit)) is not None:
-                    return found
-                # Another's events have these versions, so these will never be stored.
-                unit.in_doubt.pop()
-                continue
-            self._after_commit(transaction)
-            return Committed(value=value, position=recordings[-1].notification.id)
-        raise LedgerUnavailable("too many others wrote to the same account at once; try again")
-
-    def _found(self, unit: _Unit[T]) -> Committed[T] | None:
-        """The attempt that was committed without our knowing, if one was."""
-        for transaction, value in unit.in_doubt:
-            position = self._application.stored_position(transaction.events[-1])
-            if position is not None:
-                self._after_commit(transaction)
-                return Committed(value=value, position=position)
-        return None
-
-    def _after_commit(self, transaction: Transaction) -> None:
-        for kind, state, count in transaction.changed():
-            self._application.remember(state)
-            if state.version // kind.snapshot_interval > (
-                (state.version - count) // kind.snapshot_interval
-            ):
-                self._snapshot(take_snapshot(kind, state, self._clock.now()))
-
-    def _snapshot(self, snapshot: StateSnapshot) -> None:
-        assert self._application.snapshots is not None
-        try:
-            self._application.snapshots.put([snapshot])
-        except (IntegrityError, OperationalError, InterfaceError):
-            # A snapshot only saves time: another writer took the same one, or the next will do.
-            return
+def _for_caller(error: Exception) -> Exception:
+    if isinstance(error, (OperationalError, InterfaceError)):
+        return LedgerUnavailable("the ledger's database cannot be reached")
+    return error

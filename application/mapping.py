@@ -29,6 +29,9 @@ _TYPES: dict[str, type[Any]] = {
 } | {StateSnapshot.TOPIC: StateSnapshot}
 assert len(_TYPES) == sum(len(kind.event_types) for kind in ALL_KINDS) + 1, "names are unique"
 
+# As `get_topic` has them, which takes a lock for each.
+_TOPICS: dict[type[Any], str] = {event_type: topic for topic, event_type in _TYPES.items()}
+
 for _topic, _type in _TYPES.items():
     register_topic(_topic, _type)
 
@@ -54,15 +57,12 @@ class EventMapper(Mapper[UUID]):
         state = dict(vars(domain_event))
         originator_id = state.pop("originator_id")
         originator_version = state.pop("originator_version")
-        class_version = getattr(type(domain_event), "class_version", 1)
+        event_type = type(domain_event)
+        class_version = getattr(event_type, "class_version", 1)
         if class_version > 1:
             state["class_version"] = class_version
-        return StoredEvent(
-            originator_id=originator_id,
-            originator_version=originator_version,
-            topic=get_topic(type(domain_event)),
-            state=_encoder.encode(state),
-        )
+        topic = _TOPICS.get(event_type) or get_topic(event_type)
+        return StoredEvent(originator_id, originator_version, topic, _encoder.encode(state))
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         event: DomainEventProtocol[UUID] = decode_event(

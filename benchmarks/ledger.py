@@ -1,11 +1,17 @@
 """The disk under the ledger, and how far the read models are behind it."""
 
+import argparse
 import asyncio
+import json
+import logging
 import os
 import time
 from pathlib import Path
 
-from benchmarks.figures import Figure, Goal, of_repeats, percentile
+import structlog
+
+from benchmarks import ledger_speed, machine
+from benchmarks.figures import Figure, Goal, of_repeats, percentile, table
 from benchmarks.lag_probe import measure_lag
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.postgres.migrate import migrate
@@ -67,3 +73,22 @@ def read_model_lag(folder: Path, *, commands_per_s: float, seconds: float) -> li
             goal=LAG_P99_MS_MAX,
         ),
     ]
+
+
+def main() -> None:
+    """`python -m benchmarks.ledger`: the ledger against what it stands on."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--commands", type=int, default=5000, help="in a round of the ledger")
+    parser.add_argument("--log-sizes", type=int, default=3, choices=(1, 2, 3))
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    print(json.dumps(machine.describe()))
+    figures = ledger_speed.run(
+        rounds=options.rounds, commands=options.commands, log_sizes=options.log_sizes
+    )
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    main()

@@ -162,7 +162,7 @@ async def open_services(
         hasher = BcryptHasher(settings.bcrypt_rounds)
         stack.callback(hasher.close)
         ledger = open_ledger(settings, endpoints)
-        stack.callback(ledger.close)
+        stack.push_async_callback(ledger.aclose)
         users = build_users(settings, ledger, hasher)
         board = PositionBoard()
         read_models = PostgresReadModels(

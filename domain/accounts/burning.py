@@ -1,7 +1,6 @@
 """Which credits an amount is taken from, which nobody may take any more, and what that leaves."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from domain.accounts.events import Balance, BucketKind, GrantExpired, Share
@@ -9,6 +8,7 @@ from domain.accounts.state import AccountState, Bucket
 from domain.credits import format_credits
 from domain.errors import InsufficientCredits
 from domain.events import header
+from domain.records import changed
 
 # Only ever compared with itself: buckets without an expiry come last as a group.
 _NO_EXPIRY = datetime.max.replace(tzinfo=UTC)
@@ -53,7 +53,7 @@ def first_shares(shares: tuple[Share, ...], amount_micro: int) -> Iterator[Share
         if not take_micro:
             return
         amount_micro -= take_micro
-        yield replace(share, amount_micro=take_micro)
+        yield changed(share, amount_micro=take_micro)
     assert amount_micro == 0, "the shares cover the amount"
 
 
@@ -64,7 +64,7 @@ def expire_grants(state: AccountState, now: datetime) -> Iterator[GrantExpired]:
         if bucket.has_expired(now):
             version += 1
             left_micro = balance.promotional_micro - bucket.free_micro
-            balance = replace(balance, promotional_micro=left_micro)
+            balance = changed(balance, promotional_micro=left_micro)
             yield GrantExpired(
                 **header(state.id, version, now),
                 user_id=state.user_id,

@@ -1,6 +1,6 @@
 """The fold of a credit account: buckets of free credits, and open holds."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from domain.accounts.events import (
     HoldReleased,
     Share,
 )
+from domain.records import changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +67,15 @@ class AccountState:
     @property
     def balance(self) -> Balance:
         """By the log: a grant counts until its GrantExpired, as on every statement."""
-        paid = sum(b.free_micro for b in self.buckets if b.kind is BucketKind.PAID)
-        free = sum(b.free_micro for b in self.buckets)
-        return Balance(
-            paid_micro=paid,
-            promotional_micro=free - paid,
-            held_micro=sum(hold.amount_micro for hold in self.holds),
-        )
+        paid = promotional = held = 0
+        for bucket in self.buckets:
+            if bucket.kind is BucketKind.PAID:
+                paid += bucket.free_micro
+            else:
+                promotional += bucket.free_micro
+        for hold in self.holds:
+            held += hold.amount_micro
+        return Balance(paid_micro=paid, promotional_micro=promotional, held_micro=held)
 
     def available_micro(self, now: datetime) -> int:
         """What can be spent now: without grants whose time has passed."""
@@ -89,7 +92,7 @@ def evolve(state: AccountState | None, event: AccountEvent) -> AccountState:
             id=event.originator_id, version=event.originator_version, user_id=event.user_id
         )
     assert state is not None, "an account's first event is AccountOpened"
-    return replace(_apply(state, event), version=event.originator_version)
+    return changed(_apply(state, event), version=event.originator_version)
 
 
 def _apply(state: AccountState, event: AccountEvent) -> AccountState:
@@ -109,7 +112,7 @@ def _apply(state: AccountState, event: AccountEvent) -> AccountState:
                 message_id=event.message_id,
                 conversation_id=event.conversation_id,
             )
-            return replace(_take(state, _by_bucket(event.shares)), holds=(*state.holds, hold))
+            return changed(_take(state, _by_bucket(event.shares)), holds=(*state.holds, hold))
         case CreditsDebited():
             return _close_hold(state, event.hold_id, event.shares)
         case HoldReleased():
@@ -123,9 +126,9 @@ def _apply(state: AccountState, event: AccountEvent) -> AccountState:
         case GrantExpired():
             return _take(state, {event.grant_id: event.amount_micro})
         case AccountFrozen():
-            return replace(state, frozen=True)
+            return changed(state, frozen=True)
         case AccountUnfrozen():
-            return replace(state, frozen=False)
+            return changed(state, frozen=False)
         case AccountOpened():
             return state
 
@@ -134,7 +137,7 @@ def subtract_shares(shares: tuple[Share, ...], spent: tuple[Share, ...]) -> tupl
     """What is left of `shares` after `spent` was taken out of them, bucket by bucket."""
     spent_micro = _by_bucket(spent)
     left = (
-        replace(share, amount_micro=share.amount_micro - spent_micro.get(share.bucket_id, 0))
+        changed(share, amount_micro=share.amount_micro - spent_micro.get(share.bucket_id, 0))
         for share in shares
     )
     return tuple(share for share in left if share.amount_micro)
@@ -149,7 +152,7 @@ def _close_hold(state: AccountState, hold_id: UUID, spent: tuple[Share, ...]) ->
     if hold is None:
         return state
     rest = tuple(other for other in state.holds if other.hold_id != hold_id)
-    return _give(replace(state, holds=rest), subtract_shares(hold.shares, spent))
+    return _give(changed(state, holds=rest), subtract_shares(hold.shares, spent))
 
 
 def _open_bucket(
@@ -171,10 +174,10 @@ def _open_bucket(
 
 def _take(state: AccountState, micro_by_bucket: dict[UUID, int]) -> AccountState:
     buckets = (
-        replace(bucket, free_micro=bucket.free_micro - micro_by_bucket.get(bucket.bucket_id, 0))
+        changed(bucket, free_micro=bucket.free_micro - micro_by_bucket.get(bucket.bucket_id, 0))
         for bucket in state.buckets
     )
-    return replace(state, buckets=tuple(bucket for bucket in buckets if bucket.free_micro))
+    return changed(state, buckets=tuple(bucket for bucket in buckets if bucket.free_micro))
 
 
 def _give(state: AccountState, shares: tuple[Share, ...]) -> AccountState:
@@ -188,7 +191,7 @@ def _give(state: AccountState, shares: tuple[Share, ...]) -> AccountState:
             free_micro=0,
             opened_version=share.opened_version,
         )
-        buckets[share.bucket_id] = replace(
+        buckets[share.bucket_id] = changed(
             bucket, free_micro=bucket.free_micro + share.amount_micro
         )
-    return replace(state, buckets=tuple(buckets.values()))
+    return changed(state, buckets=tuple(buckets.values()))

@@ -1,6 +1,6 @@
 """The fold of a conversation: what the next prompt needs to know of the earlier ones."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import UUID
 
 from domain.conversations.events import (
@@ -12,6 +12,7 @@ from domain.conversations.events import (
     ResponseFailed,
     ResponseGenerated,
 )
+from domain.records import changed
 
 # A model's window ends long before this; the log keeps everything.
 EXCHANGES_REMEMBERED_MAX = 256
@@ -56,7 +57,7 @@ def evolve(state: ConversationState | None, event: ConversationEvent) -> Convers
             title=event.title,
         )
     assert state is not None, "a conversation's first event is ConversationStarted"
-    return replace(_apply(state, event), version=event.originator_version)
+    return changed(_apply(state, event), version=event.originator_version)
 
 
 def _apply(state: ConversationState, event: ConversationEvent) -> ConversationState:
@@ -70,23 +71,23 @@ def _apply(state: ConversationState, event: ConversationEvent) -> ConversationSt
                 prompt_text=event.text,
                 response_text=None,
             )
-            return replace(state, open=(*state.open, exchange))
+            return changed(state, open=(*state.open, exchange))
         case ResponseGenerated():
             exchange_or_none = state.open_exchange(event.response_id)
             state = _close(state, event.response_id)
             if exchange_or_none is None:
                 return state
-            answered = (*state.answered, replace(exchange_or_none, response_text=event.text))
-            return replace(state, answered=answered[-EXCHANGES_REMEMBERED_MAX:])
+            answered = (*state.answered, changed(exchange_or_none, response_text=event.text))
+            return changed(state, answered=answered[-EXCHANGES_REMEMBERED_MAX:])
         case ResponseFailed():
             return _close(state, event.response_id)
         case ConversationRenamed():
-            return replace(state, title=event.title)
+            return changed(state, title=event.title)
         case ConversationDeleted():
-            return replace(state, deleted=True, answered=())
+            return changed(state, deleted=True, answered=())
         case ConversationStarted():
             return state
 
 
 def _close(state: ConversationState, response_id: UUID) -> ConversationState:
-    return replace(state, open=tuple(x for x in state.open if x.response_id != response_id))
+    return changed(state, open=tuple(x for x in state.open if x.response_id != response_id))

@@ -15,7 +15,8 @@ from eventsourcing.utils import Environment, EnvType
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
-from application.event_store import LedgerApplication, PositionRecorder
+from application.event_store import LedgerApplication
+from infrastructure.postgres.group_commit import GroupCommitRecorder
 
 EVENTS_SCHEMA = "ledger"
 
@@ -57,7 +58,7 @@ class SnapshotRecorder(PostgresAggregateRecorder):
         return _in_time(self, lambda: _select(self, originator_id, **bounds))
 
 
-class LedgerRecorder(PostgresApplicationRecorder, PositionRecorder):
+class LedgerRecorder(GroupCommitRecorder):
     """Writes under LOCK TABLE … EXCLUSIVE, so that positions become visible in their order and a
     reader that tails the log misses nothing."""
 
@@ -115,7 +116,7 @@ def open_application(
             # Every thread of the ledger may hold one connection, and no more are needed.
             "POSTGRES_POOL_SIZE": "2",
             "POSTGRES_MAX_OVERFLOW": str(max(0, threads - 2)),
-            "AGGREGATE_CACHE_MAXSIZE": str(cached_streams_max),
             "CREATE_TABLE": "n",
-        }
+        },
+        cached_streams_max=cached_streams_max,
     )

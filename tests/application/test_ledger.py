@@ -1,7 +1,6 @@
 """The unit of work: all of it or nothing, decided from fresh states, and never in doubt."""
 
 import asyncio
-import threading
 
 import pytest
 
@@ -11,6 +10,7 @@ from domain.accounts.events import CreditsGranted
 from domain.credits import MICRO_PER_CREDIT
 from domain.errors import InsufficientCredits
 from domain.identifiers import account_id
+from tests.application.account_work import write_at_once
 from tests.application.spending import grant, load, spend
 from tests.application.world import World
 from tests.support.database_proxy import DatabaseProxy
@@ -78,21 +78,16 @@ async def test_who_comes_second_is_decided_again_from_the_fresh_state(world: Wor
     other = world.beside()
     stream_id = account_id(await world.a_user())
     seen: list[int] = []
-    held_up, go_on = threading.Event(), threading.Event()
 
     def work(transaction: Transaction) -> None:
         state = transaction.load(ACCOUNT, stream_id)
         assert state is not None
         seen.append(state.version)
         spend(world, transaction, stream_id, 7)
-        held_up.set()
-        assert go_on.wait(20)
+        if len(seen) == 1:
+            write_at_once(other, lambda attempt: grant(other, attempt, stream_id))
 
-    first = asyncio.create_task(world.ledger.transact(work))
-    await asyncio.to_thread(held_up.wait, 20)
-    await other.ledger.transact(lambda transaction: grant(other, transaction, stream_id))
-    go_on.set()
-    await first
+    await world.ledger.transact(work)
     await other.close()
 
     assert seen == [2, 3]
@@ -102,19 +97,16 @@ async def test_who_comes_second_is_decided_again_from_the_fresh_state(world: Wor
 async def test_who_comes_second_may_be_refused(world: World) -> None:
     other = world.beside()
     stream_id = account_id(await world.a_user())
-    held_up, go_on = threading.Event(), threading.Event()
+    attempts: list[int] = []
 
     def work(transaction: Transaction) -> None:
+        attempts.append(1)
         spend(world, transaction, stream_id, 7)
-        held_up.set()
-        assert go_on.wait(20)
+        if len(attempts) == 1:
+            write_at_once(other, lambda attempt: spend(other, attempt, stream_id, 7))
 
-    first = asyncio.create_task(world.ledger.transact(work))
-    await asyncio.to_thread(held_up.wait, 20)
-    await other.ledger.transact(lambda transaction: spend(other, transaction, stream_id, 7))
-    go_on.set()
     with pytest.raises(InsufficientCredits):
-        await first
+        await world.ledger.transact(work)
     await other.close()
 
     assert (await load(world, stream_id)).balance.available_micro == 3 * MICRO_PER_CREDIT
@@ -177,24 +169,20 @@ async def test_transactions_that_name_the_same_stream_take_turns(world: World) -
 
 async def test_a_commit_is_finished_although_its_caller_goes_away(world: World) -> None:
     stream_id = account_id(await world.a_user())
-    held_up, go_on = threading.Event(), threading.Event()
+    decided = asyncio.Event()
 
     def work(transaction: Transaction) -> None:
         grant(world, transaction, stream_id)
-        held_up.set()
-        assert go_on.wait(20)
+        decided.set()
 
     task = asyncio.create_task(world.ledger.transact(work, streams=(stream_id,)))
-    await asyncio.to_thread(held_up.wait, 20)
+    await decided.wait()
     task.cancel()
-    await asyncio.sleep(0)
-    assert not task.done()
-    go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
 
     assert (await load(world, stream_id)).balance.available_micro == 11 * MICRO_PER_CREDIT
-    # Its turn is over too.
+    # The next one builds on it.
     await world.ledger.transact(
         lambda transaction: grant(world, transaction, stream_id), streams=(stream_id,)
     )

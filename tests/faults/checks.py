@@ -10,8 +10,9 @@ import httpx
 from domain.credits import MICRO_PER_CREDIT
 from domain.identifiers import idempotency_claim_id
 from tests.faults.audit import Ledger, audit, caught_up
-from tests.faults.load import Load, Sent
+from tests.faults.load import Load
 from tests.faults.processes import database_url, until
+from tests.faults.told import Sent
 from tests.support.service import RunningService
 
 MODEL_LOADED_WITHIN_S = 60

@@ -7,9 +7,11 @@ from psycopg import AsyncConnection
 
 from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.postgres.log_reader import read_log
+from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.projection_writer import ProjectionWriter
 from infrastructure.postgres.read_models import PostgresReadModels
 from projections.registry import PROJECTIONS
+from tests.infrastructure.postgres.commit_store import Store, commit, event
 from tests.infrastructure.postgres.told import EVERYTHING, LIMITS, Told
 from tests.projections.log import Log, open_log
 from tests.projections.random_history import RandomHistory
@@ -20,6 +22,21 @@ from tests.support.servers import DatabaseUrls, drop_database, fresh_database, f
 def event_log(database: DatabaseUrls) -> Iterator[Log]:
     with open_log(database) as log:
         yield log
+
+
+@pytest.fixture
+def migrated(database: DatabaseUrls) -> DatabaseUrls:
+    migrate(database.owner, database.service)
+    return database
+
+
+@pytest.fixture
+async def store(migrated: DatabaseUrls) -> AsyncIterator[Store]:
+    opened = Store(migrated.service)
+    # The first one goes alone, because the connection is made for it; the others come together.
+    await opened.store(commit(event("first")))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -1,0 +1,108 @@
+"""What the ledger asks of the event store: commit many commands together, each by itself.
+
+A commit is one command's events. The store writes waiting commits in the order in which they were
+submitted, many in one transaction, and answers for each of them alone: one that meets another
+writer's events fails with IntegrityError, one that the database cannot take fails with DataError,
+and the others around it are stored.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+from eventsourcing.persistence import ApplicationRecorder, StoredEvent
+
+
+class LedgerUnavailable(Exception):
+    """PostgreSQL cannot be reached, or too many others wrote the same streams."""
+
+
+class LedgerBusy(LedgerUnavailable):
+    """As many commands are waiting to be committed as may wait."""
+
+
+class PredecessorFailed(Exception):
+    """The commit was not tried, because one that it builds on was not stored."""
+
+
+class Commit:
+    """events: stored all or none. reads: streams that were read and not written, each with the
+    version that must not have been written meanwhile (the one after what was read). after: the
+    commits whose uncommitted results this one was decided on; it is stored only if each of them
+    is. All of them were submitted before it.
+
+    deadline: until when, by the loop's clock, it waits for a database that is away; earlier than
+    the store's own limit it does not count. positions: of the events, once they are stored.
+    error: why they were not, or for OperationalError, why nobody knows.
+    """
+
+    __slots__ = ("_waiters", "after", "deadline", "error", "events", "positions", "reads")
+
+    def __init__(
+        self,
+        events: Sequence[StoredEvent],
+        *,
+        reads: Sequence[tuple[UUID, int]] = (),
+        after: Sequence["Commit"] = (),
+    ) -> None:
+        self.events = events
+        self.reads = reads
+        self.after = after
+        self.deadline = 0.0
+        self.positions: Sequence[int] | None = None
+        self.error: Exception | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def is_settled(self) -> bool:
+        return self.positions is not None or self.error is not None
+
+    def stored(self, positions: Sequence[int]) -> None:
+        """For the store alone, once."""
+        self.positions = positions
+        self._settle()
+
+    def failed(self, error: Exception) -> None:
+        """For the store alone, once."""
+        self.error = error
+        self._settle()
+
+    def on_settled(self) -> None:
+        """Called at once when the outcome is known, before anything else can run."""
+
+    async def settled(self) -> bool:
+        """Whether the commit is stored, once that is known. A waiter that is cancelled leaves the
+        commit on its way."""
+        if not self.is_settled:
+            # Each waiter has a future of its own: cancelling one must not cancel the others.
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        return self.error is None
+
+    def _settle(self) -> None:
+        # Otherwise every commit of a stream would keep all those before it alive.
+        self.after = ()
+        self.on_settled()
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class CommitRecorder(ApplicationRecorder):
+    """What the application asks of its recorder beyond the library's contract."""
+
+    def submit(self, commit: Commit) -> None:
+        """Take a commit for the next transaction; must be called in the event loop.
+
+        Raises LedgerBusy, LedgerUnavailable, and DataError for events that no database could take.
+        """
+        raise NotImplementedError
+
+    async def drain(self) -> None:
+        """Returns when nothing waits and nothing is on its way."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """What has not been answered fails with OperationalError."""
+        raise NotImplementedError

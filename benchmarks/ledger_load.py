@@ -1,0 +1,197 @@
+"""Commands through the application layer, as the service gives them: decide, commit, answer."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from uuid import UUID
+
+from application.chat_run import Generated, Started
+from application.chat_settlement import Settlement
+from application.inference import FinishReason, PreparedPrompt
+from application.ledger import Ledger, LedgerLimits, Transaction
+from application.streams import ACCOUNT, CONVERSATION
+from domain.accounts import commands as c
+from domain.accounts.decider import decide as decide_account
+from domain.accounts.events import Direction
+from domain.conversations.commands import SubmitPrompt
+from domain.conversations.decider import decide as decide_conversation
+from domain.identifiers import account_id
+from domain.pricing.price import per_message
+from infrastructure.identity import SystemClock, TimeOrderedIds
+from infrastructure.postgres.recorder import open_application
+
+_HOLD_MICRO = 2_000_000
+_MODEL = "gemma3-1b"
+_PROMPT = PreparedPrompt(model=_MODEL, token_ids=tuple(range(24)), turns_dropped=0, max_tokens=100)
+_GENERATED = Generated(
+    text="A credit is held before the first token and captured with the last one. " * 2,
+    finish_reason=FinishReason.STOP,
+    completion_tokens=40,
+    seed=7,
+    manifest_hash="c0ffee" * 8,
+)
+
+
+@dataclass(frozen=True)
+class Round:
+    """Commands a second, and each command's latency in ms as its caller saw it."""
+
+    rate: float
+    latencies_ms: list[float]
+
+
+class LedgerLoad:
+    """One process of the service, without HTTP and model."""
+
+    def __init__(self, service_url: str) -> None:
+        self.application = open_application(
+            service_url, threads=8, connect_timeout_s=5, cached_streams_max=100_000
+        )
+        self.clock = SystemClock()
+        self.ids = TimeOrderedIds()
+        self.ledger = Ledger(self.application, self.clock, LedgerLimits())
+
+    async def close(self) -> None:
+        await self.ledger.aclose()
+
+    async def users(self, count: int) -> list[UUID]:
+        """New ones, each with credits for everything that comes."""
+        users = [self.ids.new_id() for _ in range(count)]
+        for user in users:
+            await self.ledger.transact(partial(self._open, user=user))
+        return users
+
+    async def settlements(self, users: list[UUID], each: int) -> Round:
+        """Each user settles `each` answers, one after the other; the holds are made before the
+        clock runs."""
+        waiting = [[await self._hold(user) for _ in range(each)] for user in users]
+        latencies_ms: list[float] = []
+
+        async def caller(answers: list[Started]) -> None:
+            for started in answers:
+                settlement = Settlement(
+                    ledger=self.ledger,
+                    clock=self.clock,
+                    started=started,
+                    prompt=_PROMPT,
+                    received_at=self.clock.now(),
+                    manifest_hash="unused",
+                    key=None,
+                    retry=timedelta(seconds=1),
+                )
+                began = time.perf_counter()
+                await settlement.deliver(_GENERATED)
+                latencies_ms.append((time.perf_counter() - began) * 1000)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(caller(answers) for answers in waiting))
+        seconds = time.perf_counter() - began
+        return Round(len(latencies_ms) / seconds, latencies_ms)
+
+    async def one_account(self, user: UUID, *, callers: int, each: int) -> Round:
+        """All callers write the same account: corrections of one micro-credit."""
+        latencies_ms: list[float] = []
+
+        def work(transaction: Transaction) -> int:
+            state = transaction.load(ACCOUNT, account_id(user))
+            adjust = c.AdjustCredits(
+                adjustment_id=self.ids.new_id(),
+                direction=Direction.DEBIT,
+                amount_micro=1,
+                reason="benchmark",
+                adjusted_by=user,
+            )
+            transaction.add(ACCOUNT, *decide_account(adjust, state, self.clock.now()))
+            return 1
+
+        async def caller() -> None:
+            for _ in range(each):
+                began = time.perf_counter()
+                await self.ledger.transact(work, streams=(account_id(user),))
+                latencies_ms.append((time.perf_counter() - began) * 1000)
+
+        began = time.perf_counter()
+        await asyncio.gather(*(caller() for _ in range(callers)))
+        return Round(len(latencies_ms) / (time.perf_counter() - began), latencies_ms)
+
+    async def grow(self, user: UUID, events: int) -> None:
+        """That many more events in the account, in large commits; snapshots as in the service."""
+        done = 0
+        while done < events:
+            number = min(1000, events - done)
+
+            def work(transaction: Transaction, number: int = number) -> None:
+                for _ in range(number):
+                    adjust = c.AdjustCredits(
+                        adjustment_id=self.ids.new_id(),
+                        direction=Direction.DEBIT,
+                        amount_micro=1,
+                        reason="benchmark",
+                        adjusted_by=user,
+                    )
+                    state = transaction.load(ACCOUNT, account_id(user))
+                    transaction.add(ACCOUNT, *decide_account(adjust, state, self.clock.now()))
+
+            await self.ledger.transact(work)
+            done += number
+
+    def _open(self, transaction: Transaction, user: UUID) -> None:
+        now = self.clock.now()
+        opened = c.OpenAccount(account_id=account_id(user), user_id=user)
+        transaction.add(ACCOUNT, *decide_account(opened, None, now))
+        purchase = c.PurchaseCredits(
+            purchase_id=self.ids.new_id(),
+            amount_micro=10**11,
+            bonus_id=self.ids.new_id(),
+            bonus_micro=0,
+            package_id=None,
+            development=True,
+        )
+        state = transaction.load(ACCOUNT, account_id(user))
+        transaction.add(ACCOUNT, *decide_account(purchase, state, now))
+
+    async def _hold(self, user: UUID) -> Started:
+        conversation, prompt, message, hold = (self.ids.new_id() for _ in range(4))
+
+        def work(transaction: Transaction) -> None:
+            now = self.clock.now()
+            hold_credits = c.HoldCredits(
+                hold_id=hold,
+                amount_micro=_HOLD_MICRO,
+                expires_at=now + timedelta(hours=1),
+                message_id=message,
+                conversation_id=conversation,
+            )
+            state = transaction.load(ACCOUNT, account_id(user))
+            transaction.add(ACCOUNT, *decide_account(hold_credits, state, now))
+            submit = SubmitPrompt(
+                conversation_id=conversation,
+                user_id=user,
+                prompt_id=prompt,
+                response_id=message,
+                hold_id=hold,
+                idempotency_claim_id=None,
+                text="What is a hold?",
+                model=_MODEL,
+                max_tokens=100,
+                temperature=0.0,
+                top_p=1.0,
+                seed=7,
+            )
+            transaction.load(CONVERSATION, conversation)
+            transaction.add(CONVERSATION, *decide_conversation(submit, None, now))
+
+        await self.ledger.transact(work)
+        return Started(
+            user_id=user,
+            message_id=message,
+            prompt_id=prompt,
+            conversation_id=conversation,
+            hold_id=hold,
+            held_micro=_HOLD_MICRO,
+            model=_MODEL,
+            price=per_message(_HOLD_MICRO),
+            max_tokens=100,
+        )

@@ -1,0 +1,163 @@
+"""One connection that carries one exchange at a time, without a thread and without a task.
+
+An exchange is a pipeline of statements sent at once and answered at once, so that the server
+never holds a lock while it waits for us. psycopg opens the connection; what follows speaks its
+`pq` layer directly, because a coroutine for each read and write costs more than the exchange.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg import pq
+
+# A statement to send: called with the connection.
+Send = Callable[[pq.abc.PGconn], None]
+Answer = Sequence[pq.abc.PGresult]
+
+
+class WireLost(Exception):
+    """The connection broke, or did not answer in time. What was sent may have been carried out."""
+
+
+class CommitWire:
+    """Use `open`."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], answer_timeout_s: float) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._answer_timeout_s = answer_timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._socket = self._pgconn.socket
+        self._results: list[pq.abc.PGresult] = []
+        self._on_answer: Callable[[Answer | WireLost], None] | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._is_writing = False
+        self.is_open = True
+        self._pgconn.nonblocking = 1
+        self._pgconn.enter_pipeline_mode()
+        self._loop.add_reader(self._socket, self._read)
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        parameters: Mapping[str, Any],
+        *,
+        setup: str,
+        connect_timeout_s: float,
+        answer_timeout_s: float,
+    ) -> "CommitWire":
+        """setup: statements for the new session. Raises WireLost."""
+        connection: psycopg.AsyncConnection[Any] | None = None
+        try:
+            async with asyncio.timeout(connect_timeout_s):
+                connection = await psycopg.AsyncConnection.connect(
+                    url, **parameters, autocommit=True
+                )
+                await connection.execute(setup.encode())
+                return cls(connection, answer_timeout_s)
+        except BaseException as error:
+            if connection is not None:
+                connection.pgconn.finish()
+            if isinstance(error, (psycopg.Error, TimeoutError, OSError)):
+                raise WireLost(f"cannot connect: {error}") from error
+            raise
+
+    async def ask(self, *sends: Send) -> Answer:
+        """Raises WireLost."""
+        answered: asyncio.Future[Answer | WireLost] = self._loop.create_future()
+
+        def take(answer: Answer | WireLost) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        self.exchange(sends, take)
+        answer = await answered
+        if isinstance(answer, WireLost):
+            raise answer
+        return answer
+
+    def exchange(
+        self, sends: Sequence[Send], on_answer: Callable[[Answer | WireLost], None]
+    ) -> None:
+        """Send the statements now; `on_answer` gets the result of each, or WireLost, later."""
+        assert self._on_answer is None, "one exchange at a time"
+        self._on_answer = on_answer
+        self._results = []
+        self._deadline = self._loop.call_later(self._answer_timeout_s, self._give_up)
+        try:
+            for send in sends:
+                send(self._pgconn)
+            self._pgconn.pipeline_sync()
+            self._flush()
+        except psycopg.Error as error:
+            # Told in the next turn of the loop, like every other answer.
+            self._loop.call_soon(self._lose, str(error))
+
+    def close(self) -> None:
+        """Whoever waits for an answer gets WireLost."""
+        self._lose("closed")
+
+    def _flush(self) -> None:
+        if self._pgconn.flush():
+            if not self._is_writing:
+                self._is_writing = True
+                self._loop.add_writer(self._socket, self._write)
+        elif self._is_writing:
+            self._is_writing = False
+            self._loop.remove_writer(self._socket)
+
+    def _write(self) -> None:
+        try:
+            self._pgconn.consume_input()
+            self._flush()
+        except psycopg.Error as error:
+            self._lose(str(error))
+
+    def _read(self) -> None:
+        try:
+            self._pgconn.consume_input()
+            if self._is_writing:
+                self._flush()
+            ended = False
+            while not self._pgconn.is_busy():
+                result = self._pgconn.get_result()
+                if result is None:
+                    if ended:
+                        return
+                    # Between the results of one statement and of the next.
+                    ended = True
+                    continue
+                ended = False
+                if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                    self._answered()
+                    return
+                self._results.append(result)
+        except psycopg.Error as error:
+            self._lose(str(error))
+
+    def _answered(self) -> None:
+        on_answer, self._on_answer = self._on_answer, None
+        assert on_answer is not None
+        assert self._deadline is not None
+        self._deadline.cancel()
+        on_answer(self._results)
+
+    def _give_up(self) -> None:
+        self._lose(f"no answer within {self._answer_timeout_s} s")
+
+    def _lose(self, why: str) -> None:
+        if not self.is_open:
+            return
+        self.is_open = False
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+        self._pgconn.finish()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        on_answer, self._on_answer = self._on_answer, None
+        if on_answer is not None:
+            on_answer(WireLost(why))
