@@ -8,6 +8,8 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from interfaces.http.problems import respond
+
 log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -42,6 +44,10 @@ class RequestLog:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
+            except Exception as error:
+                if status:
+                    raise  # the answer has begun, and can only break off
+                await respond(error, request_id)(scope, receive, send_with_id)
             finally:
                 elapsed_ms = round((time.perf_counter() - began) * 1000, 1)
                 self._say(scope["method"], scope["path"], status, elapsed_ms)
