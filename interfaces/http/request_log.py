@@ -12,6 +12,10 @@ from interfaces.http.problems import respond
 
 log = structlog.get_logger()
 
+# In the scope of a request whose client went away before the answer; nobody sees its status.
+CLIENT_GONE = "chatledger.client_gone"
+_STATUS_CLIENT_GONE = 499  # as in nginx
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -49,6 +53,8 @@ class RequestLog:
                     raise  # the answer has begun, and can only break off
                 await respond(error, request_id)(scope, receive, send_with_id)
             finally:
+                if CLIENT_GONE in scope:
+                    status = _STATUS_CLIENT_GONE
                 elapsed_ms = round((time.perf_counter() - began) * 1000, 1)
                 self._say(scope["method"], scope["path"], status, elapsed_ms)
 
