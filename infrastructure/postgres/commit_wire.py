@@ -7,6 +7,7 @@ never holds a lock while it waits for us. psycopg opens the connection; what fol
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -84,6 +85,9 @@ class CommitWire:
     ) -> None:
         """Send the statements now; `on_answer` gets the result of each, or WireLost, later."""
         assert self._on_answer is None, "one exchange at a time"
+        if not self.is_open:
+            self._loop.call_soon(on_answer, WireLost("the connection was lost before"))
+            return
         self._on_answer = on_answer
         self._results = []
         self._deadline = self._loop.call_later(self._answer_timeout_s, self._give_up)
@@ -153,8 +157,11 @@ class CommitWire:
             return
         self.is_open = False
         if not self._loop.is_closed():
-            self._loop.remove_reader(self._socket)
-            self._loop.remove_writer(self._socket)
+            # libpq has closed the socket already when it found the connection broken.
+            with suppress(OSError):
+                self._loop.remove_writer(self._socket)
+            with suppress(OSError):
+                self._loop.remove_reader(self._socket)
         self._pgconn.finish()
         if self._deadline is not None:
             self._deadline.cancel()

@@ -4,13 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import structlog
 from eventsourcing.persistence import DataError, IntegrityError, OperationalError
 
 from application.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
 from infrastructure.postgres import commit_statement as statement
+from infrastructure.postgres.commit_limits import CommitLimits
 from infrastructure.postgres.commit_session import CommitSession, Rejected, Stored
 from infrastructure.postgres.commit_wire import WireLost
 
@@ -22,22 +22,6 @@ VALUE_ERRORS = ("22", "23", "54")
 CONSTRAINT_ERRORS = "23"
 
 _AWAY = "the ledger's database cannot be reached"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommitLimits:
-    """waiting_max: commits in the queue; more are refused. batch_*: of one transaction.
-    answer_timeout_s: until a silent connection counts as lost. unavailable_after_s: how long a
-    commit waits for a database that is away. reconnect_s_*: pauses between attempts."""
-
-    waiting_max: int = 4096
-    batch_commits_max: int = 512
-    batch_bytes_max: int = 1_000_000
-    connect_timeout_s: float = 2.0
-    answer_timeout_s: float = 10.0
-    unavailable_after_s: float = 5.0
-    reconnect_s_min: float = 0.05
-    reconnect_s_max: float = 1.0
 
 
 class Waiting:
@@ -176,20 +160,30 @@ class CommitWriter:
 
     def _on_answer(self, answer: Stored | Rejected | WireLost) -> None:
         batch, self._flying = self._flying, []
-        match answer:
-            case Stored():
-                self._settle(batch, answer)
-            case Rejected():
-                self._reject(batch, answer)
-            case WireLost():
-                log.warning("commit_connection_lost", error=str(answer), commits=len(batch))
-                self._in_doubt = batch
+        try:
+            match answer:
+                case Stored():
+                    self._settle(batch, answer)
+                case Rejected():
+                    self._reject(batch, answer)
+                case WireLost():
+                    self._in_doubt = batch
+                    log.warning("commit_connection_lost", error=str(answer), commits=len(batch))
+        except Exception:
+            # A defect; but nobody may wait for ever because of it, nor may those that come later.
+            log.exception("commit_answer_not_understood", commits=len(batch))
+            self._give_up(batch)
         self._enough = max(1, (len(batch) + len(self._queue) + 1) // 2)
         if self._parts or self._in_doubt or len(self._queue) >= self._enough:
             self._send()
         elif self._queue and not self._send_is_due:
             self._send_is_due = True
             self._loop.call_soon(self._send_now)
+
+    def _give_up(self, batch: list[Waiting]) -> None:
+        for waiting in batch:
+            if not waiting.commit.is_settled and waiting not in self._in_doubt:
+                waiting.commit.failed(OperationalError("what became of the commit is unknown"))
 
     def _settle(self, batch: list[Waiting], stored: Stored) -> None:
         place = 0
@@ -238,7 +232,10 @@ class CommitWriter:
             except WireLost as error:
                 if not failures:
                     log.warning("commit_connection_failed", error=str(error))
-                failures += 1
+            except Exception:
+                # A defect; the commits that wait for the connection have their time limit.
+                log.exception("commit_connection_failed")
+            failures += 1
             self._expire()
             await asyncio.sleep(self._limits.reconnect_s_min)
             with suppress(TimeoutError):

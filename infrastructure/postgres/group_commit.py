@@ -25,8 +25,9 @@ from typing import Any
 from eventsourcing.postgres import PostgresApplicationRecorder
 
 from application.commits import Commit, CommitRecorder
+from infrastructure.postgres.commit_limits import CommitLimits
 from infrastructure.postgres.commit_session import CommitSession, SessionOptions
-from infrastructure.postgres.commit_writer import CommitLimits, CommitWriter
+from infrastructure.postgres.commit_writer import CommitWriter
 
 
 class GroupCommitRecorder(PostgresApplicationRecorder, CommitRecorder):

@@ -67,7 +67,7 @@ class Load:
                 headers = {"Authorization": f"Bearer {token}"}
                 self.users.append(User(UUID(made.json()["user_id"]), headers))
 
-    def start(self, workers_per_user: int = 2) -> None:
+    def start(self, workers_per_user: int = 1) -> None:
         self._stopping.clear()
         talkers = [self._talk(user) for user in self.users for _ in range(workers_per_user)]
         self._workers = [asyncio.create_task(work) for work in (*talkers, self._shop())]
@@ -84,6 +84,9 @@ class Load:
             while len(self.answered) < wanted:
                 self._answer_came.clear()
                 await self._answer_came.wait()
+
+    def random_seed(self) -> int:
+        return self._random.randrange(2**32)
 
     async def random_moment(self, seconds_max: float = 1.5) -> float:
         moment_s = self._random.uniform(0, seconds_max)

@@ -33,24 +33,18 @@ async def test_a_service_whose_server_is_killed_heals_by_itself_and_loses_nothin
     print(f"{asyncio.get_running_loop().time() - began:.2f} s")
     await load.stop()
     await heals(service, HEALED_WITHIN_S)
+    if program == NATS:
+        await forget_everything_in_nats(service)
+        sent = await load.send(load.users[0], max_tokens=8)
+        assert sent.answer is not None
+        await heals(service, HEALED_WITHIN_S)
     await all_is_well(service, load, SETTLED_WITHIN_S)
     assert service.stop() == 0
 
 
-async def test_nats_that_has_forgotten_everything_is_of_no_consequence(
-    service: RunningService, seed: int
-) -> None:
-    load = await under_load(service, seed)
-    load.start()
-    await load.some_answers(1)
-    await load.stop()
+async def forget_everything_in_nats(service: RunningService) -> None:
+    """As after a lost disk; PostgreSQL has it all."""
     assert service.stop() == 0
     for kept in (service.data_dir / "nats").iterdir():
         shutil.rmtree(kept)
     await asyncio.to_thread(service.start)
-    load.start()
-    await load.some_answers(2)
-    await load.stop()
-    await heals(service, HEALED_WITHIN_S)
-    await all_is_well(service, load, SETTLED_WITHIN_S)
-    assert service.stop() == 0

@@ -12,7 +12,7 @@ async def test_a_killed_service_has_lost_no_acknowledged_answer_and_keeps_no_hol
     service: RunningService, seed: int
 ) -> None:
     load = await under_load(service, seed)
-    load.start()
+    load.start(workers_per_user=2)
     await load.some_answers(3)
     await load.random_moment()
     below = processes_of(service)[1:]

@@ -17,7 +17,7 @@ async def test_eight_kills_in_a_row_lose_nothing(service: RunningService, seed: 
     random.Random(seed).shuffle(faults)
     print(" ".join(faults))
     load = await under_load(service, seed)
-    load.start()
+    load.start(workers_per_user=2)
     for fault in faults:
         await load.random_moment()
         if fault == SERVICE:

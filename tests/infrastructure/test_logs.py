@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 PASSWORD = "hunter2hunter2"
 
 SCRIPT = f"""
@@ -63,3 +65,23 @@ def test_readable_lines_hold_no_secret() -> None:
 
     assert PASSWORD not in "\n".join(lines)
     assert any("RuntimeError" in line for line in lines)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_log_that_nobody_takes_fails_nothing(as_json: bool) -> None:
+    code = f"""
+import logging, os, structlog
+from infrastructure.logs import configure_logs
+configure_logs(level="INFO", as_json={as_json})
+log = structlog.get_logger()
+log.warning("first")
+os.close(2)
+log.warning("second")
+logging.getLogger("elsewhere").warning("third")
+print("done")
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "first" in finished.stderr
+    assert finished.stdout == "done\n"

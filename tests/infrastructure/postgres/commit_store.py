@@ -8,7 +8,7 @@ from eventsourcing.persistence import StoredEvent
 from application.commits import Commit
 from application.ledger import LedgerApplication
 from domain.identifiers import NAMESPACE
-from infrastructure.postgres.commit_writer import CommitLimits
+from infrastructure.postgres.commit_limits import CommitLimits
 from infrastructure.postgres.recorder import LedgerRecorder, open_application
 from tests.support.servers import DatabaseUrls
 

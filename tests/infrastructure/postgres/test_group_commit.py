@@ -8,7 +8,7 @@ import pytest
 from eventsourcing.persistence import DataError, IntegrityError, StoredEvent
 
 from application.commits import Commit, LedgerBusy, PredecessorFailed
-from infrastructure.postgres.commit_writer import CommitLimits
+from infrastructure.postgres.commit_limits import CommitLimits
 from tests.infrastructure.postgres.commit_store import (
     Store,
     commit,

@@ -9,7 +9,10 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
 
 from application.commits import Commit, PredecessorFailed
-from infrastructure.postgres.commit_writer import CommitLimits
+from infrastructure.postgres.commit_limits import CommitLimits
+from infrastructure.postgres.commit_session import CommitSession
+from infrastructure.postgres.commit_wire import CommitWire, WireLost
+from infrastructure.postgres.commit_writer import CommitWriter
 from tests.infrastructure.postgres.commit_store import Store, commit, event, rows, stream
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.servers import DatabaseUrls
@@ -129,3 +132,38 @@ async def test_closing_answers_everybody(migrated: DatabaseUrls) -> None:
 
     assert not await one.settled()
     assert isinstance(one.error, OperationalError)
+
+
+async def test_a_defect_while_connecting_or_answering_lets_nobody_wait_for_ever(
+    migrated: DatabaseUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(migrated.service, CommitLimits(unavailable_after_s=0.3))
+    with monkeypatch.context() as patched:
+        patched.setattr(CommitSession, "open", raise_defect)
+        errors = await store.store(commit(event("no connection")))
+        assert isinstance(errors[0], OperationalError)
+    assert await store.store(commit(event("connected"))) == [None]
+    with monkeypatch.context() as patched:
+        patched.setattr(CommitWriter, "_settle", raise_defect)
+        errors = await store.store(commit(event("no answer")))
+        assert isinstance(errors[0], OperationalError)
+    assert await store.store(commit(event("after"))) == [None]
+    store.close()
+    assert {row[1] for row in rows(migrated)} == {
+        *(stream(name) for name in ("connected", "no answer", "after")),
+    }
+
+
+def raise_defect(*_: object) -> object:
+    raise RuntimeError("a defect")
+
+
+async def test_a_wire_that_was_lost_between_two_exchanges_says_so(
+    migrated: DatabaseUrls,
+) -> None:
+    wire = await CommitWire.open(
+        migrated.service, {}, setup="SELECT 1", connect_timeout_s=2, answer_timeout_s=2
+    )
+    wire.close()
+    with pytest.raises(WireLost):
+        await wire.ask(lambda pgconn: pgconn.send_query_params(b"SELECT 1", None))
