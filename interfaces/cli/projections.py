@@ -33,9 +33,9 @@ async def _status(endpoints: Endpoints) -> int:
 
 
 async def _rebuild(endpoints: Endpoints, name: str) -> int:
-    from infrastructure.postgres.rebuild import rebuild
     from rich.progress import Progress
 
+    from infrastructure.postgres.rebuild import rebuild
     from projections.registry import PROJECTIONS
 
     known = [projection.name for projection in PROJECTIONS]
