@@ -60,7 +60,7 @@ def _version(package: str) -> str | None:
 def _commit() -> str | None:
     try:
         finished = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"],
+            ["git", "describe", "--always", "--dirty"],
             capture_output=True,
             text=True,
             check=True,

@@ -10,19 +10,35 @@ from typing import Any
 import structlog
 
 _SECRET_NAMES = re.compile(r"password|secret|token|authorization|cookie|api_key", re.IGNORECASE)
-_COUNTS = re.compile(r"tokens$|tokens_|_tokens", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]+):[^\s@]+@")
+# NATS takes a token in the place of a user.
+_URL_TOKEN = re.compile(r"\b(nats|tls|wss?)://[^\s:/@]+@")
+_CONNINFO_PASSWORD = re.compile(r"\b(password|passwd|token)=\S+", re.IGNORECASE)
 
 
 def _without_secrets(
     _logger: Any, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if _SECRET_NAMES.search(name) and not _COUNTS.search(name):
-            event[name] = "***"
-        elif isinstance(value, str):
-            event[name] = _URL_PASSWORD.sub(r"\1:***@", value)
+        event[name] = _cleaned(name, value)
     return event
+
+
+def _cleaned(name: object, value: Any) -> Any:
+    # A number is a count, such as of tokens, and no secret.
+    if _SECRET_NAMES.search(str(name)) and not isinstance(value, int | float):
+        return "***"
+    match value:
+        case str():
+            value = _URL_PASSWORD.sub(r"\1:***@", value)
+            value = _URL_TOKEN.sub(r"\1://***@", value)
+            return _CONNINFO_PASSWORD.sub(r"\1=***", value)
+        case dict():
+            return {inner: _cleaned(inner, item) for inner, item in value.items()}
+        case list() | tuple():
+            return [_cleaned("", item) for item in value]
+        case _:
+            return value
 
 
 def configure_logs(*, level: str, as_json: bool) -> None:

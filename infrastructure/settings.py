@@ -9,7 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from domain.credits import parse_credits
+from domain.credits import credits_decimal, parse_credits
 from domain.errors import InvalidAmount
 from domain.pricing.price import Price, per_message, per_token
 
@@ -33,7 +33,10 @@ class Provider(StrEnum):
     CUDA = "cuda"
 
 
-Seconds = Annotated[float, Field(gt=0)]
+# A year, and a hundred: beyond them times and dates overflow.
+Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
+Minutes = Annotated[int, Field(ge=1, le=525_600)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -78,8 +81,8 @@ class Settings(BaseSettings):
         SecretStr(""), description="Signs tokens; empty: generated in DATA_DIR"
     )
     jwt_algorithm: str = Field("HS256", description="`HS256`, `HS384` or `HS512`")
-    jwt_expire_minutes: Count = Field(30, description="Lifetime of an access token")
-    refresh_expire_days: Count = Field(30, description="Lifetime of a session without use")
+    jwt_expire_minutes: Minutes = Field(30, description="Lifetime of an access token")
+    refresh_expire_days: Days = Field(30, description="Lifetime of a session without use")
     bcrypt_rounds: Annotated[int, Field(ge=4, le=16)] = Field(
         12, description="Cost of a password hash: 2 to this power rounds"
     )
@@ -152,8 +155,18 @@ class Settings(BaseSettings):
         parse_price(value)
         return value
 
+    @field_validator("welcome_credits")
+    @classmethod
+    def _exact_credits(cls, value: Decimal) -> Decimal:
+        try:
+            return value if value == 0 else credits_decimal(parse_credits(value))
+        except InvalidAmount as error:
+            raise ValueError(str(error)) from None
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.default_model not in self.prices:
+            raise ValueError(f"DEFAULT_MODEL: choose one of {', '.join(self.prices)}")
         if self.generation_timeout_s + self.settle_retry_s > self.hold_ttl_s:
             raise ValueError(
                 "HOLD_TTL_S must be at least GENERATION_TIMEOUT_S plus SETTLE_RETRY_S, so that an"

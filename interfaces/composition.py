@@ -219,9 +219,6 @@ async def open_services(
 
 
 def _price_list(settings: Settings) -> PriceList:
-    if settings.default_model not in settings.prices:
-        names = ", ".join(settings.prices)
-        raise SettingsError(f"DEFAULT_MODEL: choose one of {names}")
     return PriceList(
         default_model=settings.default_model, prices=settings.prices, packages=PACKAGES
     )

@@ -71,9 +71,12 @@ class StatementPipeline:
         ready = asyncio.Event()
         done, error = 0, None
         unsent = pgconn.flush() == 1
-        loop.add_reader(pgconn.socket, ready.set)
+        # Kept, because a lost connection no longer says its own: the loop would go on believing
+        # that it watches this number, and never read from the next socket that gets it.
+        socket = pgconn.socket
+        loop.add_reader(socket, ready.set)
         if unsent:
-            loop.add_writer(pgconn.socket, ready.set)
+            loop.add_writer(socket, ready.set)
         try:
             while True:
                 await ready.wait()
@@ -81,7 +84,7 @@ class StatementPipeline:
                 pgconn.consume_input()
                 if unsent and pgconn.flush() == 0:
                     unsent = False
-                    loop.remove_writer(pgconn.socket)
+                    loop.remove_writer(socket)
                 while not pgconn.is_busy():
                     result = pgconn.get_result()
                     if result is None:
@@ -92,6 +95,6 @@ class StatementPipeline:
                         error = error_from_result(result)
                     done += error is None
         finally:
-            loop.remove_reader(pgconn.socket)
+            loop.remove_reader(socket)
             if unsent:
-                loop.remove_writer(pgconn.socket)
+                loop.remove_writer(socket)

@@ -75,6 +75,7 @@ def _add_data_dir(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 1 after one sentence on standard error that says what to do."""
     options = parser().parse_args(arguments)
+    _log_to_standard_error()
     try:
         status = _command(options)(options)
     except KeyboardInterrupt:
@@ -85,6 +86,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "start":
         _leave_native_code(status)
     return status
+
+
+def _log_to_standard_error() -> None:
+    """What goes wrong and nothing else, as `start` alone goes on long enough to tell more."""
+    from infrastructure.logs import configure_logs
+
+    configure_logs(level="WARNING", as_json=False)
 
 
 def _leave_native_code(status: int) -> None:

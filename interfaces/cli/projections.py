@@ -6,17 +6,28 @@ import sys
 
 from infrastructure.settings import SettingsError
 from interfaces.cli.options import settings_from
-from interfaces.composition import Endpoints, open_endpoints
+from interfaces.composition import Endpoints, migrate_schema, open_endpoints
+from projections.registry import PROJECTIONS
 
 
 def projections(options: argparse.Namespace) -> int:
     """Works beside a running service when DATABASE_URL is set; the embedded servers belong to one
     process at a time, and are then started for this command alone."""
     settings = settings_from(options)
+    if options.action == "rebuild":
+        _check_name(options.name)
     with open_endpoints(settings, lambda _: None) as endpoints:
+        migrate_schema(settings, endpoints)
         if options.action == "status":
             return asyncio.run(_status(endpoints))
         return asyncio.run(_rebuild(endpoints, options.name))
+
+
+def _check_name(name: str) -> None:
+    """Raises SettingsError."""
+    known = [projection.name for projection in PROJECTIONS]
+    if name != "all" and name not in known:
+        raise SettingsError(f"there is no projection {name!r}; choose all or {', '.join(known)}")
 
 
 async def _status(endpoints: Endpoints) -> int:
@@ -36,11 +47,8 @@ async def _rebuild(endpoints: Endpoints, name: str) -> int:
     from rich.progress import Progress
 
     from infrastructure.postgres.rebuild import rebuild
-    from projections.registry import PROJECTIONS
 
     known = [projection.name for projection in PROJECTIONS]
-    if name != "all" and name not in known:
-        raise SettingsError(f"there is no projection {name!r}; choose all or {', '.join(known)}")
     with Progress() as bar:
         task = bar.add_task(f"Rebuilding {name}", total=1.0)
         names = known if name == "all" else [name]

@@ -1,6 +1,7 @@
 """`chatledger start`: from nothing to a service that answers, saying what it does."""
 
 import argparse
+import errno
 import signal
 import socket
 import sys
@@ -52,6 +53,11 @@ def check_port_free(host: str, port: int, setting: str) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+                raise CannotStart(
+                    f"{host} is no address of this machine ({error.strerror}); set HOST to one,"
+                    " such as 127.0.0.1, or 0.0.0.0 for all"
+                ) from None
             raise CannotStart(
                 f"{host}:{port} cannot be used ({error.strerror}); stop what uses it or set"
                 f" {setting} to another port"

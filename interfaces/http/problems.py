@@ -148,8 +148,12 @@ def _respond(status: int, document: Mapping[str, object], headers: Mapping[str, 
     return Response(to_json(dict(document)), status, dict(headers), MEDIA_TYPE)
 
 
+def respond(error: Exception, request_id: str) -> Response:
+    return _respond(*describe(error, request_id))
+
+
 async def _on_error(request: Request, error: Exception) -> Response:
-    return _respond(*describe(error, request_id_of(request)))
+    return respond(error, request_id_of(request))
 
 
 async def _on_validation(request: Request, error: Exception) -> Response:

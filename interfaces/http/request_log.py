@@ -8,7 +8,13 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from interfaces.http.problems import respond
+
 log = structlog.get_logger()
+
+# In the scope of a request whose client went away before the answer; nobody sees its status.
+CLIENT_GONE = "chatledger.client_gone"
+_STATUS_CLIENT_GONE = 499  # as in nginx
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -42,7 +48,13 @@ class RequestLog:
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_with_id)
+            except Exception as error:
+                if status:
+                    raise  # the answer has begun, and can only break off
+                await respond(error, request_id)(scope, receive, send_with_id)
             finally:
+                if CLIENT_GONE in scope:
+                    status = _STATUS_CLIENT_GONE
                 elapsed_ms = round((time.perf_counter() - began) * 1000, 1)
                 self._say(scope["method"], scope["path"], status, elapsed_ms)
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from application.accounts import load_account
 from application.chat_run import Answer
 from application.inference import (
     ModelState,
@@ -11,8 +12,12 @@ from application.inference import (
     PromptTooLong,
     UnknownModel,
 )
+from application.ledger import Transaction
+from application.streams import ACCOUNT
+from domain.accounts.commands import FreezeAccount
+from domain.accounts.decider import decide
 from domain.conversations.events import PromptSubmitted
-from domain.errors import ConversationNotFound, InsufficientCredits, InvalidText
+from domain.errors import AccountIsFrozen, ConversationNotFound, InsufficientCredits, InvalidText
 from domain.identifiers import account_id
 from tests.application.world import (
     World,
@@ -137,3 +142,25 @@ async def test_thirty_messages_at_once_where_five_can_be_paid(world: World, proc
     assert await world.balance(user_id) == welcome_balance(0)
     assert {error.required_micro for error in refused} == {2_000_000}
     assert sum(isinstance(event, PromptSubmitted) for event in world.events()) == 5
+
+
+async def test_a_frozen_account_takes_no_message_but_settles_what_is_under_way(
+    world: World,
+) -> None:
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script("Forty ", pause, "two."))
+    run = await world.send(user_id)
+    await pause.reached()
+
+    def freeze(transaction: Transaction) -> None:
+        command = FreezeAccount(reason="under review", frozen_by=user_id)
+        account = load_account(transaction, user_id)
+        transaction.add(ACCOUNT, *decide(command, account, world.clock.now()))
+
+    await world.ledger.transact(freeze)
+
+    with pytest.raises(AccountIsFrozen):
+        await world.ask(user_id)
+    pause.go_on()
+    assert isinstance(await settled(run), Answer)

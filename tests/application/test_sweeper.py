@@ -1,5 +1,6 @@
 """Holds that were left behind go back, and a capture and an expiry never both win."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -155,3 +156,31 @@ async def test_what_is_left_of_a_grant_goes_when_its_time_has_passed(
     assert isinstance(expired, GrantExpired)
     assert expired.amount_micro == (3 if spent_first else 5) * MICRO_PER_CREDIT
     assert (await world.balance(user_id)).available_micro == 10 * MICRO_PER_CREDIT
+
+
+async def test_of_captures_and_expiries_at_the_same_moment_each_hold_sees_one(
+    world: World,
+) -> None:
+    other = world.beside()
+    user_id = await world.a_user()
+    pauses = [Pause() for _ in range(5)]
+    world.scripted.script_next(*(script("Forty ", pause, "two.") for pause in pauses))
+    runs = [await world.send(user_id) for _ in pauses]
+    for pause in pauses:
+        await pause.reached()
+    world.clock.advance(seconds=61)
+    await world.project()
+
+    sweeping = asyncio.create_task(other.sweep_as_projected())
+    for pause in pauses:
+        pause.go_on()
+        await asyncio.sleep(0)
+    outcomes = [await outcome_of(run.answer()) for run in runs]
+    released = await sweeping
+    await other.close()
+
+    answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+    expired = [outcome for outcome in outcomes if isinstance(outcome, GenerationFailed)]
+    assert (len(answers), len(expired)) == (5 - released, released)
+    left = (await world.balance(user_id)).available_micro
+    assert left == (10 - 2 * len(answers)) * MICRO_PER_CREDIT

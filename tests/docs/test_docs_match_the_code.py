@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import interfaces.http.app  # noqa: F401 - so that every refusal of the API is known
 from domain.errors import Refusal
 from interfaces.cli.settings_docs import DOCS, EXAMPLE, render_docs, render_example
 

@@ -10,14 +10,18 @@ import httpx
 from domain.credits import MICRO_PER_CREDIT
 from domain.identifiers import idempotency_claim_id
 from tests.faults.audit import Ledger, audit, caught_up
-from tests.faults.load import Load, Sent
+from tests.faults.load import Load
 from tests.faults.processes import database_url, until
+from tests.faults.told import Sent
 from tests.support.service import RunningService
+
+MODEL_LOADED_WITHIN_S = 60
 
 
 async def under_load(service: RunningService, seed: int, users: int = 3) -> Load:
     """Starts the service; a load of several users whose model is loaded, not working yet."""
     await asyncio.to_thread(service.start)
+    await until(lambda: model_is_loaded(service), MODEL_LOADED_WITHIN_S, "the model is loaded")
     load = Load(service, seed)
     await load.register(users)
     first = await load.send(load.users[0], max_tokens=8)
@@ -25,13 +29,21 @@ async def under_load(service: RunningService, seed: int, users: int = 3) -> Load
     return load
 
 
-async def all_is_well(service: RunningService, load: Load, settled_within_s: float) -> Ledger:
+def model_is_loaded(service: RunningService) -> bool:
+    models = httpx.get(f"{service.api_url}/chat/models", timeout=MODEL_LOADED_WITHIN_S).json()
+    return any(model["default"] and model["state"] == "ready" for model in models["items"])
+
+
+async def all_is_well(
+    service: RunningService, load: Load, settled_within_s: float, url: str | None = None
+) -> Ledger:
     """Once the service runs again and the load has stopped: every promise that was made is kept.
 
-    settled_within_s: when the last hold must be gone.
+    settled_within_s: when the last hold must be gone. url: of a database that is not the
+    service's own.
     """
     await load.retry_all()
-    url = database_url(service)
+    url = url or database_url(service)
     await no_hold_is_left(load, settled_within_s)
     behind_s = await caught_up(url)
     ledger = audit(url)
@@ -138,12 +150,14 @@ def _summary(load: Load, ledger: Ledger) -> str:
 
 
 async def heals(service: RunningService, timeout_s: float) -> None:
-    """The service is ready again by itself."""
+    """The service is ready again by itself, and publishes to NATS."""
 
     def is_ready() -> bool:
         try:
-            return httpx.get(f"{service.api_url}/readyz", timeout=5).status_code == 200
+            response = httpx.get(f"{service.api_url}/readyz", timeout=5)
         except httpx.TransportError:
             return False
+        details = {part["name"]: part["detail"] for part in response.json()["components"]}
+        return response.status_code == 200 and details["relay"] == "working"
 
     await until(is_ready, timeout_s, "/readyz")

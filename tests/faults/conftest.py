@@ -63,7 +63,7 @@ def service(new_data_dir: Path) -> Iterator[RunningService]:
     with _passable_folder() as folder:
         data_dir = folder / "data"
         data_dir.mkdir()
-        with _ended(_made(new_data_dir, data_dir)) as running:
+        with ended(_made(new_data_dir, data_dir)) as running:
             yield running
 
 
@@ -75,7 +75,7 @@ def service_on_a_small_disk(new_data_dir: Path) -> Iterator[RunningService]:
         data_dir.mkdir()
         with (
             small_disk(data_dir, size=f"{SMALL_DISK_MIB}m"),
-            _ended(_made(new_data_dir, data_dir)) as running,
+            ended(_made(new_data_dir, data_dir)) as running,
         ):
             yield running
 
@@ -86,7 +86,7 @@ def _made(source: Path, data_dir: Path) -> RunningService:
 
 
 @contextmanager
-def _ended(service: RunningService) -> Iterator[RunningService]:
+def ended(service: RunningService) -> Iterator[RunningService]:
     """Nothing of it runs afterwards."""
     try:
         yield service

@@ -4,14 +4,13 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import httpx
 
+from tests.faults.told import Bought, Sent, User, server_events
 from tests.support.service import RunningService
 
 PASSWORD = "correct horse 7"
@@ -24,41 +23,6 @@ _PROMPTS = (
     "Count from one to ten.",
     "Name three colours and a bird.",
 )
-
-
-@dataclass
-class Sent:
-    """One message and what came back: an answer, a problem document, or neither where the
-    connection broke. message_id: the answer's, as far as it was told."""
-
-    user: "User"
-    body: dict[str, Any]
-    key: str | None
-    message_id: UUID | None = None
-    answer: dict[str, Any] | None = None
-    problem: dict[str, Any] | None = None
-    replayed: bool = False
-    seconds: float = 0.0
-
-    @property
-    def cut(self) -> bool:
-        return self.answer is None and self.problem is None
-
-
-@dataclass
-class Bought:
-    user: "User"
-    key: str
-    amount: int
-    acknowledged: bool = False
-    seconds: float = 0.0
-
-
-@dataclass
-class User:
-    user_id: UUID
-    headers: dict[str, str]
-    conversations: list[str] = field(default_factory=list)
 
 
 class Load:
@@ -284,16 +248,6 @@ class Load:
         return httpx.AsyncClient(
             base_url=self._service.api_url, timeout=REQUEST_TIMEOUT_S, trust_env=False
         )
-
-
-async def server_events(response: httpx.Response) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-    """Name and document of each event. Our own are one `data` line each."""
-    name = ""
-    async for line in response.aiter_lines():
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        elif line.startswith("data: "):
-            yield name, json.loads(line.removeprefix("data: "), parse_float=Decimal)
 
 
 async def _read_stream(response: httpx.Response, sent: Sent) -> None:

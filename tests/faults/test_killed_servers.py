@@ -1,6 +1,7 @@
 """kill -9 of PostgreSQL and of NATS under a service that goes on."""
 
 import asyncio
+import shutil
 
 import pytest
 
@@ -30,6 +31,25 @@ async def test_a_service_whose_server_is_killed_heals_by_itself_and_loses_nothin
     await load.some_answers(4, timeout_s=HEALED_WITHIN_S)
     print(f"{program} back after {back_s:.2f} s, answers after", end=" ")
     print(f"{asyncio.get_running_loop().time() - began:.2f} s")
+    await load.stop()
+    await heals(service, HEALED_WITHIN_S)
+    await all_is_well(service, load, SETTLED_WITHIN_S)
+    assert service.stop() == 0
+
+
+async def test_nats_that_has_forgotten_everything_is_of_no_consequence(
+    service: RunningService, seed: int
+) -> None:
+    load = await under_load(service, seed)
+    load.start()
+    await load.some_answers(1)
+    await load.stop()
+    assert service.stop() == 0
+    for kept in (service.data_dir / "nats").iterdir():
+        shutil.rmtree(kept)
+    await asyncio.to_thread(service.start)
+    load.start()
+    await load.some_answers(2)
     await load.stop()
     await heals(service, HEALED_WITHIN_S)
     await all_is_well(service, load, SETTLED_WITHIN_S)

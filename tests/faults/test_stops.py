@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from tests.faults.checks import all_is_well, no_hold_is_left, under_load
-from tests.faults.load import Load, server_events
+from tests.faults.load import Load
 from tests.faults.processes import processes_of
+from tests.faults.told import server_events
 from tests.support.service import RunningService
 
 # Generous: how long it really takes is printed here and measured in benchmarks/.

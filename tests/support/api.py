@@ -1,7 +1,7 @@
 """The REST API in this process, on real PostgreSQL and NATS, with an engine that tests script."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -135,17 +135,25 @@ class Api:
 
 
 @asynccontextmanager
-async def running_api(servers: EmbeddedServers, folder: Path, **changes: Any) -> AsyncIterator[Api]:
-    """changes: of settings. The books are checked at the end."""
+async def running_api(
+    servers: EmbeddedServers,
+    folder: Path,
+    *,
+    through: Callable[[str], str] = str,
+    **changes: Any,
+) -> AsyncIterator[Api]:
+    """through: from the database's URL to the one that the API uses. changes: of settings. The
+    books are checked at the end."""
     name = fresh_name("api")
     urls = fresh_database(servers, name)
     migrate(urls.owner, urls.service)
+    service_url = through(urls.service)
     settings = load_settings(
         _env_file=None,
         **{
             "environment": "test",
             "data_dir": folder,
-            "database_url": urls.service,
+            "database_url": service_url,
             "nats_url": servers.nats_url,
             "nats_stream": name,
             "jwt_secret_key": JWT_SECRET,
@@ -156,7 +164,7 @@ async def running_api(servers: EmbeddedServers, folder: Path, **changes: Any) ->
             **changes,
         },
     )
-    endpoints = Endpoints(owner_url=urls.owner, service_url=urls.service, nats_url=servers.nats_url)
+    endpoints = Endpoints(owner_url=urls.owner, service_url=service_url, nats_url=servers.nats_url)
     engine = ScriptedEngine()
     app = create_app(
         lambda: open_services(settings, endpoints, engine),

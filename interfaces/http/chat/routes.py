@@ -53,7 +53,8 @@ async def send_message(
     request: Request,
 ) -> Response:
     """Sends a message and pays for its answer. With `stream`, answers with server-sent events:
-    `started`, `delta`…, then `done` (this response's document) or `error` (a problem)."""
+    `started`, `delta`…, then `done` (this response's document) or `error` (a problem). A replay
+    under an Idempotency-Key is one `delta` and `done`."""
     fields = body.model_dump(exclude={"stream"})
     key = idempotency_key(who.user_id, header, "chat.message", **fields)
     outcome = await found.chat.send(_command(body, who, key))

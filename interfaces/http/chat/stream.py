@@ -11,6 +11,7 @@ from application.chat_run import Answer, ChatRun
 from interfaces.http.chat.convert import message_response, started_wire
 from interfaces.http.chat.protocol import DeltaWire
 from interfaces.http.problems import describe
+from interfaces.http.request_log import CLIENT_GONE
 from interfaces.http.wire import to_json
 
 
@@ -24,6 +25,7 @@ async def whole_answer(run: ChatRun, request: Request) -> Answer:
     try:
         await asyncio.wait([gone, answered], return_when=asyncio.FIRST_COMPLETED)
         if not answered.done():
+            request.scope[CLIENT_GONE] = True
             run.cancel()
         return await answered
     finally:

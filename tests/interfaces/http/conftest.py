@@ -24,10 +24,16 @@ async def person(api: Api) -> Person:
     return await api.person()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def somebody(api: Api) -> Person:
+    """The same person for all tests of a module."""
+    return await api.person()
+
+
 @pytest_asyncio.fixture(loop_scope="module")
-async def careful(person: Person) -> AsyncIterator[Person]:
+async def careful(somebody: Person) -> AsyncIterator[Person]:
     """Somebody whose credits are the same after the test, to the last micro-credit."""
-    before = (await person.get("/billing/balance")).content
-    yield person
-    await person.api.settled()
-    assert (await person.get("/billing/balance")).content == before
+    before = (await somebody.get("/billing/balance")).content
+    yield somebody
+    await somebody.api.settled()
+    assert (await somebody.get("/billing/balance")).content == before

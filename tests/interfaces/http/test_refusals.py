@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from application.inference import EngineBusy, InferenceError, ModelState
 from infrastructure.embedded.servers import EmbeddedServers
@@ -137,8 +138,26 @@ async def test_a_defect_is_a_500_that_tells_nothing_of_the_inside(api: Api, pers
     assert response.status_code == 500
     assert response.headers["Content-Type"] == "application/problem+json"
     assert response.json()["code"] == "internal_error"
-    assert response.json()["request_id"]
+    assert response.json()["request_id"] == response.headers["X-Request-ID"]
     assert "secret" not in response.text
+
+
+async def test_a_defect_is_logged_once_and_not_thrown_at_the_server(api: Api) -> None:
+    @api.app.get("/another-defect")
+    async def defect() -> None:
+        raise RuntimeError("secret details")
+
+    with capture_logs() as logged:
+        transport = httpx.ASGITransport(app=api.app, raise_app_exceptions=True)
+        async with httpx.AsyncClient(transport=transport, base_url="http://api") as client:
+            response = await client.get("/another-defect")
+
+    assert response.status_code == 500
+    assert [(line["event"], line.get("status")) for line in logged] == [
+        ("unexpected_error", None),
+        ("request", 500),
+    ]
+    assert logged[0]["request_id"] == response.headers["X-Request-ID"]
 
 
 async def test_production_gives_no_credits_away(

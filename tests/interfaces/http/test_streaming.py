@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from application.inference import InferenceError
 from tests.support.api import Api, Person, serving
@@ -168,9 +169,12 @@ async def test_a_client_that_goes_away_before_the_first_token_pays_nothing(
     pause = Pause()
     api.engine.script_next(script(pause, "Forty two."))
 
-    await leave(person, base_url, pause, stream=streamed)
-    await api.settled()
+    with capture_logs() as logged:
+        await leave(person, base_url, pause, stream=streamed)
+        await api.settled()
+        await until(lambda: any(line["event"] == "request" for line in logged))
 
+    assert {line["log_level"] for line in logged} == {"info"}, "nothing is wrong with the service"
     assert api.engine.running == 0
     later = await person.post("/billing/add", {"amount": 1})
     assert later.json()["balance"] == {"available": 101, "held": 0}
@@ -212,6 +216,12 @@ async def test_pieces_arrive_while_the_answer_is_under_way(
     assert 'data: {"text":"Forty "}' in before
     assert status["answers_under_way"] == 1
     assert 'data: {"text":"two."}' in after
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - polled
+            await asyncio.sleep(0.01)
 
 
 async def latest(person: Person) -> Any:

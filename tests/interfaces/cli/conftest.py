@@ -1,0 +1,8 @@
+import pytest
+
+from infrastructure.embedded.servers import EmbeddedServers
+
+
+@pytest.fixture
+def nats_url(embedded_servers: EmbeddedServers) -> str:
+    return embedded_servers.nats_url

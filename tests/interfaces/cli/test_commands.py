@@ -1,0 +1,87 @@
+"""The operator's commands, on embedded servers of their own."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.interfaces.cli.command import Finished, chatledger
+from tests.support.books import stored_events
+from tests.support.models import PREPARED_MODELS
+from tests.support.servers import DatabaseUrls
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="chatledger-cli-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_the_catalogue_shows_what_is_prepared_and_what_it_costs(
+    folder: Path, prepared_models: Path
+) -> None:
+    finished = chatledger(
+        *("models", "list"),
+        folder=folder,
+        MODELS_DIR=str(PREPARED_MODELS),
+        GEMMA3_1B_COST="0.4/1.2",
+    )
+
+    lines = finished.output.splitlines()
+    assert (finished.status, finished.errors) == (0, "")
+    assert [line.split()[:3] for line in lines] == [
+        ["gemma3-270m", "prepared", "message:2000000"],
+        ["gemma3-1b", "not_prepared", "token:400000:1200000"],
+        ["gemma3-12b", "not_prepared", "message:50000000"],
+    ]
+
+
+def test_an_administrator_is_made_with_a_password_from_standard_input(
+    folder: Path, database: DatabaseUrls, nats_url: str
+) -> None:
+    def run(*arguments: str, password: str) -> Finished:
+        return chatledger(
+            *("users", *arguments),
+            folder=folder,
+            stdin=f"{password}\n",
+            DATABASE_URL=database.service,
+            MIGRATION_DATABASE_URL=database.owner,
+            NATS_URL=nats_url,
+        )
+
+    made = run("create-admin", "root-user", "root@example.com", password="first password")
+    assert (made.status, made.output, made.errors) == (0, "root-user is an administrator\n", "")
+    weak = run("create-admin", "other", "other@example.com", password="short")
+    assert "at least 8 characters" in weak.refusal()
+    twice = run("create-admin", "root-user", "b@example.com", password="first password")
+    assert "taken" in twice.refusal()
+    changed = run("set-password", "root-user", password="second password")
+    assert (changed.status, changed.output) == (0, "root-user has a new password\n")
+    nobody = run("set-password", "nobody", password="second password")
+    assert "there is no user 'nobody'" in nobody.refusal()
+
+    events = stored_events(database.service)
+    assert [event.TOPIC for event in events if event.TOPIC.startswith("user.")] == [
+        "user.registered",
+        "user.role_assigned",
+        "user.password_changed",
+    ]
+    assert "password" not in repr(events).replace("password_hash", "").replace(
+        "PasswordChanged", ""
+    )
+
+
+def test_a_fresh_folder_has_projections_that_hold_nothing(folder: Path) -> None:
+    finished = chatledger("projections", "status", folder=folder)
+
+    assert (finished.status, finished.errors) == (0, "")
+    assert [line.split()[1] for line in finished.output.splitlines()] == ["0"] * 8
+
+
+def test_projections_are_rebuilt_from_the_log(folder: Path) -> None:
+    finished = chatledger("projections", "rebuild", "all", folder=folder)
+
+    assert finished.status == 0, finished.errors
+    assert "rebuilt from the log" in finished.output + finished.errors
