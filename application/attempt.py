@@ -36,8 +36,8 @@ class Attempt:
     """The states that a handler sees when it is run once.
 
     versions: of each stream it saw, 0 for none. after: the commits under way that it saw the
-    results of. unproven: streams whose states were in memory, and so may be behind what other
-    processes have stored.
+    results of. unproven: streams whose states were in memory or guessed, and so may be behind what
+    is stored.
     """
 
     __slots__ = ("_cache", "_call", "after", "unproven", "versions")
@@ -61,6 +61,9 @@ class Attempt:
                 self.unproven.append((kind, stream_id))
         elif stream_id in self._call.fresh:
             state = self._call.fresh[stream_id]
+        elif kind.usually_new:
+            state = None
+            self.unproven.append((kind, stream_id))
         else:
             raise StateMissing(kind, stream_id)
         self.versions[stream_id] = (kind, 0 if state is None else state.version)

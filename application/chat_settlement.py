@@ -1,6 +1,5 @@
 """Commit 2 of a message: the debit with its answer, or the release with its failure."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -19,6 +18,7 @@ from domain.conversations.commands import RecordFailure, RecordResponse
 from domain.conversations.decider import decide as decide_conversation
 from domain.errors import HoldNotOpen
 from domain.identifiers import account_id
+from domain.records import changed
 
 log = structlog.get_logger()
 
@@ -154,4 +154,4 @@ class Settlement:
 
 
 def _with_position(committed: Committed[Answer]) -> Answer:
-    return replace(committed.value, position=committed.position)
+    return changed(committed.value, position=committed.position)

@@ -32,12 +32,15 @@ S = TypeVar("S", bound=StreamState)
 @dataclass(frozen=True, kw_only=True)
 class StreamKind(Generic[S]):
     """state_version: raised whenever the state's fields change, so that old snapshots are folded
-    anew instead of misread. snapshot_interval: a snapshot every so many events."""
+    anew instead of misread. snapshot_interval: a snapshot every so many events. usually_new: a
+    command that asks for one that is not in memory is most likely about to begin it, and is
+    decided as if it were; the commit proves it."""
 
     name: str
     state_type: type[S]
     state_version: int
     snapshot_interval: int
+    usually_new: bool = False
     evolve: Callable[[S | None, Any], S]
     event_types: tuple[type[Event], ...]
 
@@ -61,6 +64,7 @@ CONVERSATION = StreamKind(
     state_type=conversations.ConversationState,
     state_version=1,
     snapshot_interval=100,
+    usually_new=True,
     evolve=conversations.evolve,
     event_types=_members(ConversationEvent),
 )
@@ -77,6 +81,7 @@ SESSION = StreamKind(
     state_type=sessions.SessionState,
     state_version=1,
     snapshot_interval=100,
+    usually_new=True,
     evolve=sessions.evolve,
     event_types=_members(SessionEvent),
 )
@@ -85,6 +90,7 @@ CLAIM = StreamKind(
     state_type=uniqueness.ClaimState,
     state_version=1,
     snapshot_interval=100,
+    usually_new=True,
     evolve=uniqueness.evolve,
     event_types=_members(uniqueness.ValueClaimed),
 )
@@ -93,6 +99,7 @@ IDEMPOTENCY = StreamKind(
     state_type=idempotency.IdempotencyState,
     state_version=1,
     snapshot_interval=100,
+    usually_new=True,
     evolve=idempotency.evolve,
     event_types=_members(idempotency.IdempotencyEvent),
 )

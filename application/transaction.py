@@ -31,8 +31,10 @@ class Transaction:
 
     def add(self, kind: StreamKind[Any], *events: Event) -> None:
         for event in events:
-            state = self.load(kind, event.originator_id)
-            self._states[event.originator_id] = (kind, kind.evolve(state, event))
+            stream_id = event.originator_id
+            known = self._states.get(stream_id)
+            state = self.load(kind, stream_id) if known is None else known[1]
+            self._states[stream_id] = (kind, kind.evolve(state, event))
             self.events.append(event)
 
     def changed(self) -> list[tuple[StreamKind[Any], StreamState, int]]:

@@ -47,7 +47,7 @@ class LedgerLoad:
 
     def __init__(self, service_url: str) -> None:
         self.application = open_application(
-            service_url, threads=8, connect_timeout_s=5, cached_streams_max=100_000
+            service_url, threads=8, connect_timeout_s=5, cached_streams_max=20_000
         )
         self.clock = SystemClock()
         self.ids = TimeOrderedIds()
@@ -59,14 +59,14 @@ class LedgerLoad:
     async def users(self, count: int) -> list[UUID]:
         """New ones, each with credits for everything that comes."""
         users = [self.ids.new_id() for _ in range(count)]
-        for user in users:
-            await self.ledger.transact(partial(self._open, user=user))
+        await asyncio.gather(*(self.ledger.transact(partial(self._open, user)) for user in users))
         return users
 
-    async def settlements(self, users: list[UUID], each: int) -> Round:
-        """Each user settles `each` answers, one after the other; the holds are made before the
-        clock runs."""
-        waiting = [[await self._hold(user) for _ in range(each)] for user in users]
+    async def settlements(self, users: list[UUID], callers: int) -> Round:
+        """An answer for each user, by so many callers at a time, each with one after the other;
+        the holds are made before the clock runs."""
+        holds = await asyncio.gather(*(self._hold(user) for user in users))
+        waiting = [holds[number::callers] for number in range(callers)]
         latencies_ms: list[float] = []
 
         async def caller(answers: list[Started]) -> None:
@@ -137,7 +137,7 @@ class LedgerLoad:
             await self.ledger.transact(work)
             done += number
 
-    def _open(self, transaction: Transaction, user: UUID) -> None:
+    def _open(self, user: UUID, transaction: Transaction) -> None:
         now = self.clock.now()
         opened = c.OpenAccount(account_id=account_id(user), user_id=user)
         transaction.add(ACCOUNT, *decide_account(opened, None, now))

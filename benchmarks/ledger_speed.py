@@ -16,6 +16,7 @@ from benchmarks.ledger_load import LedgerLoad, Round
 from benchmarks.ledger_peers import GroupCommit, StockRecorder, pgbench_rate
 from domain.identifiers import account_id
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.garbage import collect_seldom
 from infrastructure.postgres.migrate import migrate
 
 CALLERS = (8, 32, 128)
@@ -51,20 +52,21 @@ def measure(folder: Path, *, rounds: int, commands: int, log_sizes: int) -> list
 
 async def _throughput(url: str, folder: Path, rounds: int, commands: int) -> list[Figure]:
     load, alone, stock = LedgerLoad(url), GroupCommit(url), StockRecorder(url, 32)
-    users = await load.users(max(CALLERS))
+    users = await load.users(commands)
     hot = (await load.users(1))[0]
     ledger: dict[int, list[Round]] = {callers: [] for callers in CALLERS}
     hot_rounds: list[Round] = []
     alone_rates, stock_rates, pgbench_rates = [], [], []
-    await load.settlements(users[:8], 8)  # connections, prepared statements
+    await load.settlements(users, 32)  # connections, prepared statements
+    collect_seldom()  # as the service does when it has started
     for _ in range(rounds):
         pgbench_rates.append(
             await asyncio.to_thread(pgbench_rate, url, folder, clients=32, seconds=2)
         )
         for callers in CALLERS:
             # Eight callers need not settle as much as a hundred for the same precision.
-            each = max(1, commands // callers if callers > 8 else commands // 4 // callers)
-            ledger[callers].append(await load.settlements(users[:callers], each))
+            some = users if callers > 8 else users[: commands // 4]
+            ledger[callers].append(await load.settlements(some, callers))
         hot_rounds.append(await load.one_account(hot, callers=32, each=commands // 32))
         alone_rates.append(await alone.rate(128, commands * 2 // 128))
         stock_rates.append(await asyncio.to_thread(stock.rate, max(1, commands // 10 // 32)))
@@ -159,14 +161,14 @@ async def _growing_log(
     url: str, owner_url: str, sizes: tuple[int, ...], rounds: int, commands: int
 ) -> list[Figure]:
     load = LedgerLoad(url)
-    users = await load.users(32)
-    await load.settlements(users, 4)
+    users = await load.users(commands)
+    await load.settlements(users, 32)
     costs_us: dict[int, list[float]] = {}
     for size in sizes:
         _fill(owner_url, size)
         costs_us[size] = []
         for _ in range(rounds):
-            measured = await load.settlements(users, commands // 32)
+            measured = await load.settlements(users, 32)
             costs_us[size].append(1e6 / measured.rate)
     await load.close()
     figures = [

@@ -21,6 +21,7 @@ from application.sweeper import Sweeper, SweeperLimits
 from application.users import UserPolicy, Users
 from domain.users.events import UserRole
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.garbage import collect_seldom
 from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
@@ -191,6 +192,7 @@ async def open_services(
         _run_in_background(stack, _build_sweeper(settings, ledger, read_models).run())
         if isinstance(engine, OnnxEngine):
             _run_in_background(stack, _preload(engine, settings.default_model))
+        collect_seldom()
         yield HttpServices(
             users=users,
             accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
