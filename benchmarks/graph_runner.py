@@ -66,7 +66,7 @@ class GraphRunner:
         values = {name: self._from_numpy(array) for name, array in given.items()}
         for name, value in values.items():
             binding.bind_ortvalue_input(name, value)
-        outputs = {"logits": self._logits}
+        outputs: dict[str, NDArray[Any]] = {"logits": self._logits}
         if self._choice:
             outputs |= {"top_logits": self.top_logits, "top_ids": self.top_ids}
         for name, array in outputs.items():

@@ -92,6 +92,7 @@ class Settings(BaseSettings):
         "2", description="Credits a message, or `prompt/completion` credits per 1,000 tokens"
     )
     gemma3_1b_cost: str = Field("10", description="The same for Gemma 3 1B")
+    gemma3_4b_cost: str = Field("25", description="The same for Gemma 3 4B")
     gemma3_12b_cost: str = Field("50", description="The same for Gemma 3 12B")
     welcome_credits: Decimal = Field(
         Decimal(100), ge=0, description="Promotional credits of a new user"
@@ -101,7 +102,9 @@ class Settings(BaseSettings):
     context_tokens_max: Annotated[int, Field(ge=128)] = Field(
         2048, description="Most tokens of prompt and answer together"
     )
-    inference_provider: Provider = Field(Provider.AUTO, description="`auto`, `cpu` or `cuda`")
+    inference_provider: Provider = Field(
+        Provider.AUTO, description="`auto` (what a model was prepared for), `cpu` or `cuda`"
+    )
     inference_threads: Annotated[int, Field(ge=0)] = Field(
         0, description="Threads of a model's session; 0: one for each core"
     )
@@ -149,7 +152,7 @@ class Settings(BaseSettings):
             raise ValueError("must be HS256, HS384 or HS512")
         return value
 
-    @field_validator("gemma3_270m_cost", "gemma3_1b_cost", "gemma3_12b_cost")
+    @field_validator("gemma3_270m_cost", "gemma3_1b_cost", "gemma3_4b_cost", "gemma3_12b_cost")
     @classmethod
     def _readable_price(cls, value: str) -> str:
         parse_price(value)
@@ -199,6 +202,7 @@ class Settings(BaseSettings):
         return {
             "gemma3-270m": parse_price(self.gemma3_270m_cost),
             "gemma3-1b": parse_price(self.gemma3_1b_cost),
+            "gemma3-4b": parse_price(self.gemma3_4b_cost),
             "gemma3-12b": parse_price(self.gemma3_12b_cost),
         }
 

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from application.inference import ModelUnavailable, Role, Turn
 from infrastructure.onnx.catalogue import CatalogueEntry
+from infrastructure.onnx.config import Provider
 from infrastructure.onnx.errors import ModelFileDamaged
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.manifest import check_hashes, read_manifest
 from infrastructure.onnx.names import TOKENIZER_FILE
+from infrastructure.onnx.providers import check_provider, chosen_provider
 from infrastructure.onnx.session import (
     GemmaSession,
     SessionLimits,
     open_session,
     release_freed_memory,
-    runs_on,
 )
 from infrastructure.onnx.template import PromptTemplate, TranscriptTemplate
 from infrastructure.onnx.tokenizer import GemmaTokenizer
@@ -38,7 +39,7 @@ _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 class OnnxEngineSettings:
     """models_dir: one folder per prepared model.
     provider: "auto" takes what the model's graph was made for, "cpu" and "cuda" are wishes;
-        require_provider makes a wish that ONNX Runtime does not grant an error.
+        require_provider makes a wish that is not granted an error, see `providers`.
     threads: of one step of the model; None takes the physical cores this process may use.
     context_tokens_max: the window, prompt and answer; bounds the key/value buffer's memory
         (37 kB a token for the 270M).
@@ -108,19 +109,20 @@ def _load(entry: CatalogueEntry, folder: Path, settings: OnnxEngineSettings) -> 
     )
     context_tokens = min(settings.context_tokens_max, manifest.config.positions_max)
     template = _TEMPLATES[entry.template_version](tokenizer, context_tokens=context_tokens)
-    wish = settings.provider if settings.provider != "auto" else manifest.providers[0]
+    names = {"title": entry.title, "prepare_command": entry.prepare_command}
+    chosen = chosen_provider(
+        Provider(manifest.providers[0]),
+        settings.provider,
+        required=settings.require_provider,
+        **names,
+    )
     threads = settings.threads or usable_cores()
     limits = SessionLimits(
         context_tokens=context_tokens, threads=threads, chunk_tokens=settings.prefill_chunk_tokens
     )
     try:
-        session = open_session(folder, threads=threads, provider=wish, spin=settings.spin)
-        provider = runs_on(session)
-        if settings.require_provider and provider.lower() != wish:
-            raise ModelUnavailable(
-                f"{entry.title} was to run on {wish.upper()}, but ONNX Runtime only offers"
-                f" {provider} here: install the driver or choose another provider"
-            )
+        session = open_session(folder, threads=threads, provider=chosen, spin=settings.spin)
+        provider = check_provider(session.get_providers(), chosen, **names)
         gemma = GemmaSession(session, manifest.config, limits, template.header_ids)
         _warm_up(gemma, template)
     except ModelUnavailable:

@@ -185,8 +185,8 @@ def test_int4_rows_are_within_half_a_step_and_their_furthest_value_is_exact() ->
     assert (steps <= 1.001).all()
     assert (np.sort(steps.ravel())[: int(steps.size * 0.95)] <= 0.501).all()
     furthest = np.abs(wanted).argmax(axis=2)[:, :, None]
-    taken = [np.take_along_axis(values, furthest, axis=2) for values in (back, wanted)]
-    assert np.allclose(*taken, rtol=1e-6)
+    found = np.take_along_axis(back, furthest, axis=2)
+    assert np.allclose(found, np.take_along_axis(wanted, furthest, axis=2), rtol=1e-6)
     assert (back[2] == 0).all()
 
 

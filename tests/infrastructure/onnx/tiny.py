@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.config import GemmaConfig
+from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.gemma_graph import Precision, write_graph
 from infrastructure.onnx.manifest import Manifest, Source, record_of, write_manifest
 from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
@@ -115,6 +115,7 @@ def prepare_tiny(
     *,
     name: str = "gemma3-270m",
     precision: Precision = Precision.INT8,
+    provider: Provider = Provider.CPU,
     weights: TinyWeights | None = None,
     claimed: GemmaConfig = TINY,
 ) -> Manifest:
@@ -125,7 +126,7 @@ def prepare_tiny(
     weights = weights or TinyWeights()
     folder = models_dir / name
     folder.mkdir(parents=True)
-    write_graph(weights, folder, precision, lambda _: None)
+    write_graph(weights, folder, precision, lambda _: None, provider=provider)
     write_tiny_tokenizer(folder / TOKENIZER_FILE)
     manifest = Manifest(
         name=name,
@@ -133,7 +134,7 @@ def prepare_tiny(
         precision=precision.value,
         graph_version=GRAPH_VERSION,
         template_version=TEMPLATE_VERSION,
-        providers=("cpu",),
+        providers=(provider.value,),
         bos_id=BOS_ID,
         stop_ids=STOP_IDS,
         config=claimed,
