@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     sign_in_attempts_per_minute: Count = Field(
         20, description="Sign-in attempts for one name from one address in a minute"
     )
+    registrations_per_minute: Count = Field(
+        60, description="Registrations from one address in a minute"
+    )
     shutdown_timeout_s: Seconds = Field(
         20, description="How long open requests may take to finish at shutdown"
     )
@@ -177,18 +180,27 @@ class Settings(BaseSettings):
         return self
 
     def _check_production(self) -> None:
+        if len(self.secret_key.get_secret_value()) < SECRET_CHARACTERS_MIN:
+            raise ValueError(
+                "ENVIRONMENT=production needs SECRET_KEY with at least"
+                f" {SECRET_CHARACTERS_MIN} characters"
+            )
+
+    def check_service(self) -> None:
+        """What the chat page alone does not need. Raises SettingsError."""
+        if not self.is_production:
+            return
         for name in ("database_url", "nats_url"):
             if not getattr(self, name).get_secret_value():
-                raise ValueError(
+                raise SettingsError(
                     f"ENVIRONMENT=production needs {name.upper()}; the embedded servers are for"
                     " development"
                 )
-        for name in ("secret_key", "jwt_secret_key"):
-            if len(getattr(self, name).get_secret_value()) < SECRET_CHARACTERS_MIN:
-                raise ValueError(
-                    f"ENVIRONMENT=production needs {name.upper()} with at least"
-                    f" {SECRET_CHARACTERS_MIN} characters"
-                )
+        if len(self.jwt_secret_key.get_secret_value()) < SECRET_CHARACTERS_MIN:
+            raise SettingsError(
+                "ENVIRONMENT=production needs JWT_SECRET_KEY with at least"
+                f" {SECRET_CHARACTERS_MIN} characters"
+            )
 
     @property
     def is_production(self) -> bool:

@@ -64,8 +64,9 @@ class Endpoints:
 def open_endpoints(settings: Settings, on_progress: Callable[[str], None]) -> Iterator[Endpoints]:
     """The operator's servers, or our own for those that are not configured.
 
-    Raises EmbeddedServerError.
+    Raises EmbeddedServerError, SettingsError.
     """
+    settings.check_service()
     service_url = settings.database_url.get_secret_value()
     nats_url = settings.nats_url.get_secret_value()
     if service_url and nats_url:
@@ -204,6 +205,7 @@ async def open_services(
             tokens=build_tokens(settings),
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
             sign_in_limit=RateLimit(settings.sign_in_attempts_per_minute, what="sign-in attempts"),
+            registration_limit=RateLimit(settings.registrations_per_minute, what="registrations"),
             read_your_writes_timeout_s=settings.read_your_writes_timeout_s,
             request_body_bytes_max=settings.request_body_bytes_max,
             development=not settings.is_production,
