@@ -119,11 +119,14 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """stop: further stop strings beside the template's own; none of them is in the text."""
+    """stop: further stop strings beside the template's own; none of them is in the text. owner:
+    for whom, so that nobody waits behind all of another's requests and answers are not shared
+    between people."""
 
     prompt: PreparedPrompt
     max_tokens: int
     sampling: Sampling
+    owner: str = ""
     stop: tuple[str, ...] = ()
 
 
@@ -145,6 +148,7 @@ class Completion:
 
     text: the whole answer, stripped of surrounding white space: what is stored and billed.
     completion_tokens: every token the model generated for it, stop tokens included.
+    cached: it was generated for an earlier or a simultaneous request.
     """
 
     text: str
@@ -155,6 +159,7 @@ class Completion:
     manifest_hash: str
     prefill_ms: float
     decode_ms: float
+    cached: bool = False
 
 
 class InferenceEngine(Protocol):

@@ -126,6 +126,19 @@ class Settings(BaseSettings):
         5, description="How long to wait for a database connection"
     )
 
+    response_cache_bytes_max: Annotated[int, Field(ge=0)] = Field(
+        16_000_000,
+        description="Memory for answers of repeatable requests (temperature 0, or a seed);"
+        " 0 keeps none and shares none",
+    )
+    response_cache_ttl_s: Seconds = Field(3600, description="How long such an answer is kept")
+    response_cache_across_users: bool = Field(
+        False, description="Whether one user's kept answers also serve the others"
+    )
+    cached_response_cost: str = Field(
+        "0", description="Price of an answer that did not have to be generated, as a model's"
+    )
+
     request_body_bytes_max: Count = Field(1_000_000, description="Largest request body")
     rate_limit_per_minute: Count = Field(600, description="Requests a user may send in a minute")
     sign_in_attempts_per_minute: Count = Field(
@@ -152,7 +165,9 @@ class Settings(BaseSettings):
             raise ValueError("must be HS256, HS384 or HS512")
         return value
 
-    @field_validator("gemma3_270m_cost", "gemma3_1b_cost", "gemma3_12b_cost")
+    @field_validator(
+        "gemma3_270m_cost", "gemma3_1b_cost", "gemma3_12b_cost", "cached_response_cost"
+    )
     @classmethod
     def _readable_price(cls, value: str) -> str:
         parse_price(value)
