@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 
-from tests.faults.told import Bought, Sent, User, server_events
+from tests.faults.told import Bought, Sent, User, cursor_of, key_header, server_events
 from tests.support.service import RunningService
 
 PASSWORD = "correct horse 7"
@@ -292,11 +292,3 @@ def _take_problem(document: dict[str, Any], sent: Sent) -> None:
     assert document["detail"]
     assert document["request_id"]
     sent.problem = document
-
-
-def key_header(key: str | None) -> dict[str, str]:
-    return {} if key is None else {"Idempotency-Key": key}
-
-
-def cursor_of(cursor: str) -> dict[str, str]:
-    return {"cursor": cursor} if cursor else {}
