@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from interfaces.cli.audit_books import register as register_books
 from interfaces.cli.refusals import explain
 
 EXIT_REFUSED = 1
@@ -43,6 +44,10 @@ def parser() -> argparse.ArgumentParser:
     rebuild = actions.add_parser("rebuild", help="make a read model anew from the log")
     rebuild.add_argument("name", help="a projection's name, or all")
     _add_data_dir(projections)
+
+    audit = commands.add_parser("audit", help="the books, and whether they are right")
+    register_books(audit.add_subparsers(dest="action", required=True, metavar="ACTION"))
+    _add_data_dir(audit)
 
     users = commands.add_parser("users", help="users, for the operator")
     actions = users.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -121,6 +126,9 @@ def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]
             from interfaces.cli.projections import projections
 
             return projections
+        case "audit":
+            run: Callable[[argparse.Namespace], int] = options.run
+            return run
         case _:
             from interfaces.cli.users import users
 

@@ -13,14 +13,16 @@ def explain(error: Exception) -> str:
 
     from domain.errors import Refusal
     from infrastructure.embedded.errors import EmbeddedServerError
+    from infrastructure.exports.errors import ExportRefused
     from infrastructure.onnx.errors import PreparationError
+    from infrastructure.postgres.log_scan import NoLedger
     from infrastructure.postgres.migrate import MigrationError
     from infrastructure.settings import SettingsError
 
     match error:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():
             return str(error)
-        case SettingsError() | Refusal():
+        case SettingsError() | Refusal() | NoLedger() | ExportRefused():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
