@@ -1,5 +1,5 @@
-"""The log as a journal of beancount (https://beancount.github.io/docs/beancount_language_syntax.html),
-so that another program adds the books up.
+"""The log as a journal of beancount, so that another program adds the books up. The language:
+https://beancount.github.io/docs/beancount_language_syntax.html
 
 A beancount posting is signed: a debit is above zero and a credit below. So what users hold, which
 the service owes to them, is a liability; revenue is income; credits that were given away are an
