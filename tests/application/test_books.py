@@ -85,12 +85,12 @@ def test_a_class_adds_its_accounts_and_shows_both_sides() -> None:
 
 def test_an_amount_that_was_changed_on_both_sides_is_found_by_the_balance_in_the_events() -> None:
     story = Story().buys(10).asks(held=3).is_answered(cost=2)
-    log: list[tuple[int, Event]] = []
-    for position, event in enumerate(story.events, start=1):
-        changed = isinstance(event, CreditsDebited)
-        log.append((position, replace(event, amount_micro=1) if changed else event))  # type: ignore[call-arg]
+    changed: list[Event] = [
+        replace(event, amount_micro=1) if isinstance(event, CreditsDebited) else event
+        for event in story.events
+    ]
 
-    books = trial_balance(log)
+    books = trial_balance(list(enumerate(changed, start=1)))
 
     (found,) = books.disagreements
     assert books.difference_micro == 0, "the double entry alone does not see it"
