@@ -12,6 +12,7 @@ def explain(error: Exception) -> str:
     import psycopg
 
     from domain.errors import Refusal
+    from infrastructure.checkpoints.signing_key import KeyUnusable
     from infrastructure.embedded.errors import EmbeddedServerError
     from infrastructure.onnx.errors import PreparationError
     from infrastructure.postgres.migrate import MigrationError
@@ -20,7 +21,7 @@ def explain(error: Exception) -> str:
     match error:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():
             return str(error)
-        case SettingsError() | Refusal():
+        case SettingsError() | Refusal() | KeyUnusable():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
