@@ -9,11 +9,11 @@ from pathlib import Path
 from interfaces.cli.moments import from_moment, past_moment, position_or_moment, to_moment
 
 FORMATS = ("jsonl", "csv", "parquet", "beancount")
+BOOKS = ("trial-balance", "statement", "balance", "export")
 TABLES = ("events", "postings")
 
 
-def register(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Adds the actions to those of `audit`."""
+def add_books(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     trial = actions.add_parser("trial-balance", help="every account's debits and credits")
     trial.add_argument(
         "--at", type=position_or_moment, metavar="TIME|POSITION", help="as it was then"
@@ -58,10 +58,3 @@ def _add_period(action: argparse.ArgumentParser) -> None:
 
 def _finish(action: argparse.ArgumentParser) -> None:
     action.add_argument("--json", action="store_true", help="for machines; micro-credits")
-    action.set_defaults(run=books)
-
-
-def books(options: argparse.Namespace) -> int:
-    from interfaces.cli import books as work
-
-    return work.books(options)

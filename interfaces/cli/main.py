@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from interfaces.cli.audit_books import register as register_books
+from interfaces.cli.audit import add_audit
 from interfaces.cli.refusals import explain
 
 EXIT_REFUSED = 1
@@ -45,10 +45,6 @@ def parser() -> argparse.ArgumentParser:
     rebuild.add_argument("name", help="a projection's name, or all")
     _add_data_dir(projections)
 
-    audit = commands.add_parser("audit", help="the books, and whether they are right")
-    register_books(audit.add_subparsers(dest="action", required=True, metavar="ACTION"))
-    _add_data_dir(audit)
-
     users = commands.add_parser("users", help="users, for the operator")
     actions = users.add_subparsers(dest="action", required=True, metavar="ACTION")
     create = actions.add_parser("create-admin", help="a new administrator")
@@ -57,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     change = actions.add_parser("set-password", help="a new password for a user")
     change.add_argument("username")
     _add_data_dir(users)
+
+    _add_data_dir(add_audit(commands))
     return top
 
 
@@ -127,8 +125,9 @@ def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]
 
             return projections
         case "audit":
-            run: Callable[[argparse.Namespace], int] = options.run
-            return run
+            from interfaces.cli.audit import audit
+
+            return audit
         case _:
             from interfaces.cli.users import users
 
