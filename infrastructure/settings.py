@@ -69,6 +69,23 @@ class Settings(BaseSettings):
     )
     nats_stream: str = Field("chatledger", description="Name of the JetStream stream of events")
 
+    checkpoint_dir: Path | None = Field(
+        None,
+        description="Where signed checkpoints go, out of the database administrator's reach; empty:"
+        " the folder checkpoints in DATA_DIR",
+    )
+    checkpoint_key: Path | None = Field(
+        None,
+        description="File of the key that signs them, made when it is missing; empty:"
+        " checkpoint_key.pem in DATA_DIR",
+    )
+    checkpoint_events: Count = Field(
+        10_000, description="A checkpoint is signed after so many events"
+    )
+    checkpoint_interval_s: Seconds = Field(
+        10, description="Or after so much time, if there are new events"
+    )
+
     host: str = Field("127.0.0.1", description="Address that the API and the chat page bind")
     port: Port = Field(8000, description="Port of the REST API")
     ui_port: Port = Field(7861, description="Port of the chat page")
@@ -232,6 +249,14 @@ class Settings(BaseSettings):
     @property
     def prepared_models_dir(self) -> Path:
         return self.models_dir or self.data_dir / "models"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.checkpoint_dir or self.data_dir / "checkpoints"
+
+    @property
+    def checkpoint_key_file(self) -> Path:
+        return self.checkpoint_key or self.data_dir / "checkpoint_key.pem"
 
     @property
     def welcome_micro(self) -> int:

@@ -36,6 +36,7 @@ from infrastructure.settings import (
 from infrastructure.tasks import cancel_until_done
 from infrastructure.tokens import Tokens
 from interfaces.chat_composition import build_chat, build_sweeper, price_list
+from interfaces.composition_proofs import build_checkpoints
 from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
 from interfaces.http.services import HttpServices
@@ -182,6 +183,9 @@ async def open_services(
         )
         await projections.start()
         stack.push_async_callback(projections.stop)
+        checkpoints = build_checkpoints(settings, endpoints.service_url, endpoints.nats_url)
+        await checkpoints.start()
+        stack.push_async_callback(checkpoints.stop)
         engine = engine or build_engine(settings)
         stack.push_async_callback(engine.close)
         await _ensure_admin(settings, users)
@@ -210,6 +214,7 @@ async def open_services(
             health=Health(
                 read_models=read_models,
                 projections=projections,
+                checkpoints=checkpoints,
                 given_up=endpoints.given_up,
                 engine=engine,
                 default_model=settings.default_model,

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
+from interfaces.cli.audit import add_audit
 from interfaces.cli.refusals import explain
 
 EXIT_REFUSED = 1
@@ -52,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     change = actions.add_parser("set-password", help="a new password for a user")
     change.add_argument("username")
     _add_data_dir(users)
+
+    _add_data_dir(add_audit(commands))
     return top
 
 
@@ -121,6 +124,10 @@ def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]
             from interfaces.cli.projections import projections
 
             return projections
+        case "audit":
+            from interfaces.cli.audit import audit
+
+            return audit
         case _:
             from interfaces.cli.users import users
 
