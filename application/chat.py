@@ -99,6 +99,7 @@ class ChatProcess:
                 sampling=Sampling(
                     temperature=command.temperature, top_p=command.top_p, seed=command.seed
                 ),
+                owner=str(command.user_id),
             ),
             settlement=Settlement(
                 ledger=self._ledger,

@@ -121,7 +121,7 @@ class Batch:
             if last <= len(ids):
                 session.prefill(0, ids, start, last)
                 self.kept.keep(owner, ids, last, session.slab, 0)
-        except Exception:
+        except Exception:  # noqa: BLE001  nobody waits for it, and the next answer must come
             _log.exception("computing ahead broke off")
             self._unsettled.clear()
             return
@@ -137,7 +137,7 @@ class Batch:
         try:
             logits = session.prefill(place, ids, first, last)
             self.kept.keep(row.job.owner, ids, last, session.slab, place)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  one answer's failure is its own
             self._outbox.put(row.job, self._failure(error))
             self._let_entering_go()
             return
@@ -152,7 +152,7 @@ class Batch:
         lengths = [row.answer.length for row in rows]
         try:
             logits = session.decode(tokens, lengths)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whose failure it is, is found out
             if len(rows) == 1:
                 self._outbox.put(rows[0].job, self._failure(error))
                 self._release(0)
@@ -166,7 +166,7 @@ class Batch:
         for place in reversed(range(len(tokens))):
             try:
                 logits = self.model.session.decode_row(place, tokens[place], lengths[place])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  one answer's failure is its own
                 self._outbox.put(self._rows[place].job, self._failure(error))
                 self._release(place)
             else:

@@ -51,9 +51,7 @@ class KeptPrefixes:
         self._touch(found)
         return len(found) * self._chunk_tokens
 
-    def keep(
-        self, owner: str, ids: Sequence[int], last: int, slab: KvSlab, row: int
-    ) -> None:
+    def keep(self, owner: str, ids: Sequence[int], last: int, slab: KvSlab, row: int) -> None:
         """Keep the block of the row that ends at `last`, if that is where a whole chunk ends."""
         size = slab.values[:, row, :, : self._chunk_tokens].nbytes
         if last % self._chunk_tokens or size > self._bytes_max:

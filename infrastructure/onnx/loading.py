@@ -134,20 +134,22 @@ def _warm_up(
     """Prefill the template's header, so that the first answer starts as fast as the others."""
     turn = Turn(role=Role.USER, content="Hi")
     ids = template.prepare("", [turn], completion_tokens_wanted=1).token_ids
-    session, longest_s = model.session, 0.0
+    session, quickest_s = model.session, math.inf
     for first, last in pairwise(chunk_cuts(len(ids), session.limits.chunk_tokens)):
         with turnstile:
             started = time.perf_counter()
             session.prefill(0, ids, first, last)
-            longest_s = max(longest_s, time.perf_counter() - started)
+            took_s = time.perf_counter() - started
+        if last - first == session.limits.chunk_tokens:
+            quickest_s = min(quickest_s, took_s)
         kept.keep("", ids, last, session.slab, 0)
     session.slab.give_back(0)
-    if longest_s * 1000 > STALL_MS_MAX:
+    if STALL_MS_MAX < quickest_s * 1000 < math.inf:
         _log.warning(
             "a prefill step of %s took %.0f ms: streams stall for longer than %d ms while prompts"
             " are read",
             model.name,
-            longest_s * 1000,
+            quickest_s * 1000,
             STALL_MS_MAX,
         )
 

@@ -99,16 +99,14 @@ class ModelSlot:
         if ready is not None:
             ready.worker.close(timeout_s)
 
-    def _load(
-        self, future: "Future[ReadyModel]", make_room: Callable[[Manifest], None]
-    ) -> None:
+    def _load(self, future: "Future[ReadyModel]", make_room: Callable[[Manifest], None]) -> None:
         try:
             ready = self._load_now(make_room)
         except InferenceError as error:
             self._fail(future, error)
         except MemoryError:
             self._fail(future, ModelUnavailable(f"there is no memory for {self._entry.title}"))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  whoever waits must hear of any failure
             _log.exception("loading a model broke off")
             reason = f"the model cannot be loaded ({type(error).__name__})"
             self._fail(future, ModelUnavailable(reason))

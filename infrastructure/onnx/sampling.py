@@ -63,9 +63,7 @@ class Sampler:
         self._seen[token] = None
 
 
-def pick_tokens(
-    logits: NDArray[np.float32], samplers: Sequence[Sampler]
-) -> list[int | None]:
+def pick_tokens(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> list[int | None]:
     """The next token of each row of float32[rows, vocab] logits, which are changed in place;
     None where the largest logit is not a number."""
     _penalise(logits, samplers)

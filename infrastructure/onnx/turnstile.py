@@ -15,6 +15,10 @@ class Turnstile:
         self._waiting: deque[threading.Lock] = deque()
         self._taken = False
 
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
     def __enter__(self) -> None:
         with self._guard:
             if not self._taken:

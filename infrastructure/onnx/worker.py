@@ -97,8 +97,7 @@ class ModelWorker:
             try:
                 with self._turnstile:
                     self._round()
-            except Exception:
-                # A defect here must not take the model with it.
+            except Exception:  # noqa: BLE001  a defect must not take the model with it
                 _log.exception("a round of %s broke off", self._batch.model.name)
                 self._batch.fail_all(InferenceError("the model broke off"))
             with self._changed:
