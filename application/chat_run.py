@@ -14,6 +14,7 @@ from application.inference import (
     Delta,
     FinishReason,
     GenerationRequest,
+    GenerationTimedOut,
     InferenceEngine,
     InferenceError,
 )
@@ -176,7 +177,8 @@ class ChatRun:
             return await self._settle_cancelled()
         error = self._generation.exception()
         if error is not None:
-            reason = "timeout" if isinstance(error, TimeoutError) else "failed"
+            late = isinstance(error, TimeoutError | GenerationTimedOut)
+            reason = "timeout" if late else "failed"
             log.warning(
                 "generation_failed",
                 message_id=str(self.started.message_id),

@@ -122,7 +122,20 @@ class Settings(BaseSettings):
     inference_threads: Annotated[int, Field(ge=0)] = Field(
         0, description="Threads of a model's session; 0: one for each core"
     )
+    inference_rows_max: Count = Field(16, description="Messages that a model answers at once")
     inference_queue_max: Count = Field(64, description="Messages that may wait for a model")
+    inference_chunk_tokens: Annotated[int, Field(ge=0)] = Field(
+        0, description="Prompt tokens read between two tokens of others; 0: by the model's size"
+    )
+    inference_kv_mb: Count = Field(
+        2048, description="Most memory of a model's answers under way, which bounds their number"
+    )
+    inference_kept_mb: Annotated[int, Field(ge=0)] = Field(
+        256, description="Memory a model keeps so that conversations go on faster; 0: none"
+    )
+    inference_memory_mb: Annotated[int, Field(ge=0)] = Field(
+        0, description="Memory of all loaded models; 0: three quarters of the machine's"
+    )
     generation_timeout_s: Seconds = Field(300, description="Longest generation of one answer")
     settle_retry_s: Seconds = Field(
         30, description="How long a finished answer waits for a database that is away"

@@ -124,7 +124,7 @@ class SharedAnswers:
         sampling = request.sampling
         if sampling.temperature == 0:
             # Greedy: what else would shape the draw is of no consequence.
-            sampling = replace(sampling, top_p=1.0, top_k=0, seed=None)
+            sampling = replace(sampling, top_p=1.0, top_k=0, min_p=0.0, seed=None)
         hashes = {card.name: card.manifest_hash for card in self._engine.models()}
         return (
             "" if self._limits.across_users else request.owner,

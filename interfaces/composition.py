@@ -133,7 +133,12 @@ def build_engine(settings: Settings) -> OnnxEngine:
             ),
             threads=settings.inference_threads or None,
             context_tokens_max=settings.context_tokens_max,
+            rows_max=settings.inference_rows_max,
             queue_max=settings.inference_queue_max,
+            prefill_chunk_tokens=settings.inference_chunk_tokens,
+            kv_bytes_max=settings.inference_kv_mb * 1024**2,
+            kept_bytes_max=settings.inference_kept_mb * 1024**2,
+            memory_bytes_max=settings.inference_memory_mb * 1024**2,
             generation_timeout_s=settings.generation_timeout_s,
         )
     )
