@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from domain.credits import credits_decimal, parse_credits
 from domain.errors import InvalidAmount
 from domain.pricing.price import Price, per_message, per_token
+from infrastructure.inference_settings import InferenceSettings
+from infrastructure.setting_types import Count, Days, Minutes, Port, Seconds
 
 SECRET_CHARACTERS_MIN = 32
 DEVELOPMENT_ADMIN_PASSWORD = "Admin123!"  # noqa: S105 - refused in production
@@ -27,21 +29,7 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Provider(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-# A year, and a hundred: beyond them times and dates overflow.
-Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
-Days = Annotated[int, Field(ge=1, le=36_500)]
-Minutes = Annotated[int, Field(ge=1, le=525_600)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Settings(BaseSettings):
+class Settings(InferenceSettings):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", str_strip_whitespace=True
     )
@@ -114,28 +102,6 @@ class Settings(BaseSettings):
         Decimal(100), ge=0, description="Promotional credits of a new user"
     )
 
-    max_response_length: Count = Field(500, description="Most tokens of one answer")
-    context_tokens_max: Annotated[int, Field(ge=128)] = Field(
-        2048, description="Most tokens of prompt and answer together"
-    )
-    inference_provider: Provider = Field(Provider.AUTO, description="`auto`, `cpu` or `cuda`")
-    inference_threads: Annotated[int, Field(ge=0)] = Field(
-        0, description="Threads of a model's session; 0: one for each core"
-    )
-    inference_rows_max: Count = Field(16, description="Messages that a model answers at once")
-    inference_queue_max: Count = Field(64, description="Messages that may wait for a model")
-    inference_chunk_tokens: Annotated[int, Field(ge=0)] = Field(
-        0, description="Prompt tokens read between two tokens of others; 0: by the model's size"
-    )
-    inference_kv_mb: Count = Field(
-        2048, description="Most memory of a model's answers under way, which bounds their number"
-    )
-    inference_kept_mb: Annotated[int, Field(ge=0)] = Field(
-        256, description="Memory a model keeps so that conversations go on faster; 0: none"
-    )
-    inference_memory_mb: Annotated[int, Field(ge=0)] = Field(
-        0, description="Memory of all loaded models; 0: three quarters of the machine's"
-    )
     generation_timeout_s: Seconds = Field(300, description="Longest generation of one answer")
     settle_retry_s: Seconds = Field(
         30, description="How long a finished answer waits for a database that is away"
@@ -154,19 +120,6 @@ class Settings(BaseSettings):
     )
     database_timeout_s: Annotated[int, Field(ge=1)] = Field(
         5, description="How long to wait for a database connection"
-    )
-
-    response_cache_bytes_max: Annotated[int, Field(ge=0)] = Field(
-        16_000_000,
-        description="Memory for answers of repeatable requests (temperature 0, or a seed);"
-        " 0 keeps none and shares none",
-    )
-    response_cache_ttl_s: Seconds = Field(3600, description="How long such an answer is kept")
-    response_cache_across_users: bool = Field(
-        False, description="Whether one user's kept answers also serve the others"
-    )
-    cached_response_cost: str = Field(
-        "0", description="Price of an answer that did not have to be generated, as a model's"
     )
 
     request_body_bytes_max: Count = Field(1_000_000, description="Largest request body")

@@ -19,6 +19,7 @@ from domain.users.events import UserRole
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
+from infrastructure.inference_settings import Provider
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
@@ -29,7 +30,6 @@ from infrastructure.postgres.recorder import open_application
 from infrastructure.secret_files import secret_from
 from infrastructure.settings import (
     DEVELOPMENT_ADMIN_PASSWORD,
-    Provider,
     Settings,
     SettingsError,
 )
