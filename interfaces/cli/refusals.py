@@ -13,6 +13,7 @@ def explain(error: Exception) -> str:
     from eventsourcing.persistence import MapperDeserialisationError
 
     from domain.errors import Refusal
+    from infrastructure.backup.archive import BackupRefused
     from infrastructure.checkpoints.signing_key import KeyUnusable
     from infrastructure.embedded.errors import EmbeddedServerError
     from infrastructure.exports.errors import ExportRefused
@@ -26,7 +27,7 @@ def explain(error: Exception) -> str:
             return str(error)
         case SettingsError() | Refusal() | KeyUnusable() | NoLedger() | ExportRefused():
             return str(error)
-        case MapperDeserialisationError():
+        case BackupRefused() | MapperDeserialisationError():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
