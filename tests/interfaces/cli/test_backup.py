@@ -37,13 +37,13 @@ def test_a_ledger_moves_into_another_folder(folder: Path) -> None:
     restored = chatledger("restore", path, folder=folder, DATA_DIR=new)
 
     assert written.status == 0, written.errors
-    assert "5 events up to position 5, trial balance zero" in written.output
+    assert "6 events up to position 6, trial balance zero" in written.output
     assert restored.status == 0, restored.errors
-    assert restored.output.startswith("restored 5 events up to position 5")
+    assert restored.output.startswith("restored 6 events up to position 6")
     balance = chatledger("audit", "balance", "ada", folder=folder, DATA_DIR=new)
     assert "Available  100.000000" in balance.output
     status = chatledger("projections", "status", folder=folder, DATA_DIR=new)
-    assert {line.split()[1] for line in status.output.splitlines()} == {"5"}
+    assert {line.split()[1] for line in status.output.splitlines()} == {"6"}
     again = chatledger("restore", path, folder=folder, DATA_DIR=new)
     assert again.status == 1
     assert "into an empty database" in again.errors.splitlines()[-1]
