@@ -99,6 +99,7 @@ class ChatProcess:
                 sampling=Sampling(
                     temperature=command.temperature, top_p=command.top_p, seed=command.seed
                 ),
+                owner=str(command.user_id),
             ),
             settlement=Settlement(
                 ledger=self._ledger,
@@ -107,6 +108,7 @@ class ChatProcess:
                 prompt=prompt,
                 received_at=received_at,
                 manifest_hash=self._manifest_hash(model),
+                cached_price=self._price_list.cached_price,
                 key=command.key,
                 retry=self._limits.settle_retry,
             ),

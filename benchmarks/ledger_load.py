@@ -78,6 +78,7 @@ class LedgerLoad:
                     prompt=_PROMPT,
                     received_at=self.clock.now(),
                     manifest_hash="unused",
+                    cached_price=per_message(0),
                     key=None,
                     retry=timedelta(seconds=1),
                 )

@@ -53,6 +53,19 @@ async def test_who_has_too_little_is_told_how_much_there_is_and_how_much_it_take
     }
 
 
+async def test_one_address_registers_only_so_many_in_a_minute(
+    embedded_servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running_api(embedded_servers, tmp_path, registrations_per_minute=2) as api:
+        for _ in range(2):
+            await api.person()
+        body = {"username": "third", "email": "third@example.com", "password": "long enough"}
+        refused = await api.client.post("/auth/register", json=body)
+
+    assert refused.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+
+
 async def test_too_many_requests_are_told_when_to_come_back(frugal: Api) -> None:
     person = await frugal.person()
     responses = [await person.get("/auth/me") for _ in range(6)]
