@@ -16,12 +16,13 @@ def explain(error: Exception) -> str:
     from infrastructure.embedded.errors import EmbeddedServerError
     from infrastructure.onnx.errors import PreparationError
     from infrastructure.postgres.migrate import MigrationError
+    from infrastructure.postgres.rebuild import RebuildInProgress
     from infrastructure.settings import SettingsError
 
     match error:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():
             return str(error)
-        case SettingsError() | Refusal() | KeyUnusable():
+        case SettingsError() | Refusal() | KeyUnusable() | RebuildInProgress():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"
