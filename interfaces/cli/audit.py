@@ -19,7 +19,9 @@ def add_audit(
         "--public-key",
         type=Path,
         metavar="FILE",
-        help="of the checkpoints (default: of this installation's signing key)",
+        action="append",
+        help="of the checkpoints; may be given more than once (default: of this installation's"
+        " signing key)",
     )
     receipt = actions.add_parser("verify-receipt", help="check a receipt without the ledger")
     receipt.add_argument("receipt", type=Path, metavar="FILE", help="as the API answered it")

@@ -13,12 +13,14 @@ def explain(error: Exception) -> str:
     from eventsourcing.persistence import MapperDeserialisationError
 
     from domain.errors import Refusal
+    from infrastructure.backup.archive import BackupRefused
     from infrastructure.checkpoints.signing_key import KeyUnusable
     from infrastructure.embedded.errors import EmbeddedServerError
     from infrastructure.exports.errors import ExportRefused
     from infrastructure.onnx.errors import PreparationError
     from infrastructure.postgres.log_scan import NoLedger
     from infrastructure.postgres.migrate import MigrationError
+    from infrastructure.postgres.rebuild import RebuildInProgress
     from infrastructure.settings import SettingsError
 
     match error:
@@ -26,7 +28,7 @@ def explain(error: Exception) -> str:
             return str(error)
         case SettingsError() | Refusal() | KeyUnusable() | NoLedger() | ExportRefused():
             return str(error)
-        case MapperDeserialisationError():
+        case BackupRefused() | MapperDeserialisationError() | RebuildInProgress():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"

@@ -98,7 +98,7 @@ async def test_an_old_log_in_the_database_is_rebuilt_into_the_rows_that_it_had(
     name: str, database: DatabaseUrls
 ) -> None:
     migrate(database.owner, database.service)
-    store(database.service, read_log(name))
+    store(database.owner, read_log(name))
 
     await rebuild([], database.service, lambda _fraction: None)
 
@@ -106,9 +106,9 @@ async def test_an_old_log_in_the_database_is_rebuilt_into_the_rows_that_it_had(
     assert as_frozen(plain_rows(stored_rows(database.service)), frozen) == as_frozen(frozen, frozen)
 
 
-def store(service_url: str, lines: list[StoredLine]) -> None:
+def store(owner_url: str, lines: list[StoredLine]) -> None:
     """Byte for byte, as a restored database would have them."""
-    with psycopg.connect(service_url) as connection, connection.cursor() as cursor:
+    with psycopg.connect(owner_url) as connection, connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO ledger.ledger_events (notification_id, originator_id, originator_version,"
             " topic, state) VALUES (%s, %s, %s, %s, %s)",
