@@ -67,6 +67,11 @@ class Batch:
         return [row.job for row in (*self._rows, *entering)]
 
     @property
+    def answers(self) -> list[Answer]:
+        """Those that are being written, by place."""
+        return [row.answer for row in self._rows]
+
+    @property
     def has_unsettled(self) -> bool:
         return bool(self._unsettled)
 
