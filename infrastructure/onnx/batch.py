@@ -108,6 +108,13 @@ class Batch:
         while self._rows:
             self._release(len(self._rows) - 1)
 
+    def forget(self) -> int:
+        """Keep nothing of earlier prompts; the bytes they took."""
+        dropped = self.kept.bytes_kept
+        self.kept.clear()
+        self._unsettled.clear()
+        return dropped
+
     def step(self) -> None:
         if self._entering is not None:
             self._prefill(self._entering)

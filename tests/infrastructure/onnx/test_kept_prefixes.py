@@ -1,6 +1,7 @@
 """What is kept of earlier prompts: where the next turn starts, for whom, and within which bound."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,6 +70,11 @@ async def test_the_answer_itself_is_computed_ahead_while_nobody_asks(model: Load
     following = (*answer.prompt_ids, *answer.token_ids, 70, 71)
     assert stepper.kept.kept_tokens("ana", following) == 5 * CHUNK
     assert not model.session.slab.values.any(), "it left no memory behind"
+    prompt = replace(asked.job.request.prompt, token_ids=following, max_tokens=99)
+    turn = replace(asked.job.request, prompt=prompt)
+    second = stepper.ask(turn)
+    assert _rounds(stepper, second) == 1
+    assert (second.deltas, second.completion) == answer_alone(model, turn)
 
 
 @pytest.mark.parametrize("length", [1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK, 5 * CHUNK + 3])
