@@ -67,6 +67,11 @@ class Batch:
         return [row.job for row in (*self._rows, *entering)]
 
     @property
+    def answers(self) -> list[Answer]:
+        """Those that are being written, by place."""
+        return [row.answer for row in self._rows]
+
+    @property
     def has_unsettled(self) -> bool:
         return bool(self._unsettled)
 
@@ -102,6 +107,13 @@ class Batch:
             self._let_entering_go()
         while self._rows:
             self._release(len(self._rows) - 1)
+
+    def forget(self) -> int:
+        """Keep nothing of earlier prompts; the bytes they took."""
+        dropped = self.kept.bytes_kept
+        self.kept.clear()
+        self._unsettled.clear()
+        return dropped
 
     def step(self) -> None:
         if self._entering is not None:

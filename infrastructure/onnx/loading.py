@@ -40,7 +40,9 @@ _TEMPLATES: dict[str, type[TranscriptTemplate | TurnsTemplate]] = {
     TEMPLATE_VERSION: TranscriptTemplate,
     TURNS_TEMPLATE_VERSION: TurnsTemplate,
 }
-_WEIGHT_COPIES = 2
+# Of a loaded model beside its packed weights: the tokenizer, the runtime, a step's activations.
+_OVERHEAD_BYTES = 256 * 1024**2
+_WEIGHTS_SHARE = 1.25
 _CHUNK_TOKENS_MIN, _CHUNK_TOKENS_MAX = 8, 64
 _CHUNK_MODEL_BYTES = 340_000_000
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -168,11 +170,11 @@ def session_limits(manifest: Manifest, settings: OnnxEngineSettings) -> SessionL
 
 
 def bytes_needed(manifest: Manifest, settings: OnnxEngineSettings) -> int:
-    """Memory that a loaded model with one full row takes, about: ONNX Runtime keeps the weights
-    a second time in the order that its kernels read them."""
+    """Memory that a loaded model takes with one full row and as much kept as it may, about."""
     limits = session_limits(manifest, settings)
     row_bytes = manifest.config.kv_bytes_per_token * limits.context_tokens
-    return _WEIGHT_COPIES * manifest.size_bytes() + row_bytes + settings.kept_bytes_max
+    weights_bytes = int(_WEIGHTS_SHARE * manifest.size_bytes())
+    return weights_bytes + _OVERHEAD_BYTES + row_bytes + settings.kept_bytes_max
 
 
 def _chunk_tokens(model_bytes: int) -> int:
