@@ -35,7 +35,7 @@ from infrastructure.settings import (
 )
 from infrastructure.tasks import cancel_until_done
 from infrastructure.tokens import Tokens
-from interfaces.chat_composition import build_chat, build_sweeper, price_list
+from interfaces.chat_composition import build_chat, build_sweeper, price_list, share_answers
 from interfaces.composition_proofs import build_checkpoints
 from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
@@ -194,7 +194,8 @@ async def open_services(
         engine = engine or build_engine(settings)
         stack.push_async_callback(engine.close)
         await _ensure_admin(settings, users)
-        chat = build_chat(settings, ledger, engine)
+        sharing = share_answers(settings, engine)
+        chat = build_chat(settings, ledger, sharing)
         stack.push_async_callback(chat.close)
         _run_in_background(stack, build_sweeper(settings, ledger, read_models).run())
         if isinstance(engine, OnnxEngine):
@@ -205,7 +206,7 @@ async def open_services(
             accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
             conversations=Conversations(ledger=ledger, clock=SystemClock()),
             chat=chat,
-            engine=engine,
+            engine=sharing,
             read_models=read_models,
             price_list=price_list(settings),
             tokens=build_tokens(settings),
