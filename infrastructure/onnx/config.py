@@ -122,6 +122,11 @@ class GemmaConfig:
     def embedding_scale(self) -> float:
         return math.sqrt(self.hidden_size)
 
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Of float32 keys and values in all layers."""
+        return 2 * self.layers * self.kv_heads * self.head_dim * 4
+
     def sees_everything(self, layer: int) -> bool:
         return (layer + 1) % self.full_attention_every == 0
 

@@ -5,7 +5,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from interfaces.cli.audit import add_audit
 from interfaces.cli.refusals import explain
 
 EXIT_REFUSED = 1
@@ -60,6 +62,16 @@ def parser() -> argparse.ArgumentParser:
     change = actions.add_parser("set-password", help="a new password for a user")
     change.add_argument("username")
     _add_data_dir(users)
+
+    _add_data_dir(add_audit(commands))
+
+    for name, text in (
+        ("backup", "the log and what proves it, as one file, while the service goes on"),
+        ("restore", "a backup into an empty database, compared before it is committed"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("file", type=Path, metavar="FILE")
+        _add_data_dir(command)
     return top
 
 
@@ -129,6 +141,18 @@ def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]
             from interfaces.cli.projections import projections
 
             return projections
+        case "audit":
+            from interfaces.cli.audit import audit
+
+            return audit
+        case "backup":
+            from interfaces.cli.backup import backup
+
+            return backup
+        case "restore":
+            from interfaces.cli.backup import restore
+
+            return restore
         case _:
             from interfaces.cli.users import users
 

@@ -142,9 +142,10 @@ def test_all_mistakes_are_told_at_once() -> None:
 )
 def test_production_refuses_what_is_for_development(changes: dict[str, str], says: str) -> None:
     assert load(**PRODUCTION).is_production
+    load(**PRODUCTION).check_service()
 
     with pytest.raises(SettingsError) as refusal:
-        load(**PRODUCTION | changes)
+        load(**PRODUCTION | changes).check_service()
 
     assert says in str(refusal.value)
 

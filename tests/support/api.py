@@ -161,6 +161,7 @@ async def running_api(
             "bcrypt_rounds": 4,
             "rate_limit_per_minute": 1_000_000,
             "sign_in_attempts_per_minute": 1_000_000,
+            "registrations_per_minute": 1_000_000,
             **changes,
         },
     )

@@ -17,7 +17,6 @@ from infrastructure.onnx.errors import NotEnoughDisk, PreparationError, SourceUn
 from infrastructure.onnx.manifest import Manifest
 from infrastructure.onnx.model_source import graph_bytes
 from infrastructure.onnx.prepare import prepare_model, prepared_manifest
-from interfaces.cli.main import main
 from tests.infrastructure.onnx.asking import answer_to, settings_for
 from tests.infrastructure.onnx.hub_damage import BAD
 from tests.infrastructure.onnx.hub_folder import (
@@ -30,6 +29,7 @@ from tests.infrastructure.onnx.hub_folder import (
     write_tensors,
 )
 from tests.infrastructure.onnx.tiny import TinyWeights
+from tests.interfaces.cli.command import chatledger
 
 CATALOGUE = (entry_for(),)
 Heard = list[tuple[float, str]]
@@ -177,18 +177,15 @@ def test_a_model_of_a_package_takes_no_folder(source: Path, tmp_path: Path) -> N
         prepare_model("gemma3-270m", tmp_path, lambda *_: None, folder=source)
 
 
-def test_the_command_line_says_what_is_wrong_with_a_folder(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = ["--data-dir", str(tmp_path / "data")]
-    assert main(["models", *data, "prepare", "gemma3-1b", "--from", str(source)]) == 1
-    said = capsys.readouterr().err
+def test_the_command_line_says_what_is_wrong_with_a_folder(source: Path, tmp_path: Path) -> None:
+    def refusal(*arguments: str) -> str:
+        return chatledger("models", "prepare", *arguments, folder=tmp_path).refusal()
+
+    said = refusal("gemma3-1b", "--from", str(source))
     assert "config.json" in said
     assert str(BY_NAME["gemma3-1b"].shape) in said
-    assert main(["models", *data, "prepare", "gemma3-12b"]) == 1
-    assert "models prepare gemma3-12b --from FOLDER" in capsys.readouterr().err
-    assert main(["models", *data, "prepare", str(tmp_path / "none")]) == 1
-    assert "there is no folder" in capsys.readouterr().err
+    assert "models prepare gemma3-12b --from FOLDER" in refusal("gemma3-12b")
+    assert "there is no folder" in refusal(str(tmp_path / "none"))
 
 
 async def test_the_engine_answers_with_a_model_out_of_a_folder(

@@ -9,9 +9,15 @@ from numpy.typing import NDArray
 
 from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.gemma_graph import Precision, write_graph
+from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.manifest import Manifest, Source, record_of, write_manifest
 from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
-from infrastructure.onnx.session import GemmaSession, SessionLimits, open_session
+from infrastructure.onnx.session import (
+    BatchSession,
+    GemmaSession,
+    SessionLimits,
+    open_session,
+)
 from infrastructure.onnx.tokenizer import GemmaTokenizer
 from infrastructure.onnx.versions import GRAPH_VERSION, TEMPLATE_VERSION
 
@@ -158,11 +164,38 @@ def tiny_session(
     *,
     config: GemmaConfig = TINY,
     chunk_tokens: int = 128,
-    fixed_prefix: tuple[int, ...] = (),
 ) -> GemmaSession:
     return GemmaSession(
         open_session(folder, threads=1, provider="cpu"),
         config,
         SessionLimits(context_tokens=4096, threads=1, chunk_tokens=chunk_tokens),
-        fixed_prefix,
+    )
+
+
+def tiny_batch(
+    folder: Path,
+    *,
+    name: str = "gemma3-270m",
+    rows_max: int = 1,
+    chunk_tokens: int = 128,
+    context_tokens: int = 1024,
+    rows_together: bool = True,
+    stops: tuple[str, ...] = ("\nUser:",),
+) -> LoadedModel:
+    """The prepared tiny model, to be stepped by hand."""
+    limits = SessionLimits(
+        context_tokens=context_tokens,
+        threads=1,
+        chunk_tokens=chunk_tokens,
+        rows_max=rows_max,
+        rows_together=rows_together,
+    )
+    return LoadedModel(
+        name=name,
+        session=BatchSession(open_session(folder, threads=1, provider="cpu"), TINY, limits),
+        tokenizer=tiny_tokenizer(folder),
+        stops=stops,
+        manifest_hash="00",
+        context_tokens=context_tokens,
+        runs_on="CPU",
     )
