@@ -5,6 +5,7 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,11 @@ from infrastructure.onnx.jobs import Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
 from infrastructure.onnx.manifest import Manifest, check_hashes, read_manifest
 from infrastructure.onnx.names import TOKENIZER_FILE
-from infrastructure.onnx.providers import check_provider, chosen_provider
+from infrastructure.onnx.providers import (
+    chosen_provider,
+    opened_session,
+    refuse_what_is_not_served,
+)
 from infrastructure.onnx.session import (
     BatchSession,
     SessionLimits,
@@ -102,8 +107,12 @@ def _load(
         required=settings.require_provider,
         **names,
     )
-    session = open_session(folder, threads=limits.threads, provider=chosen, spin=settings.spin)
-    provider = check_provider(session.get_providers(), chosen, **names)
+    session, provider = opened_session(
+        partial(open_session, folder, threads=limits.threads, provider=chosen, spin=settings.spin),
+        chosen,
+        **names,
+    )
+    refuse_what_is_not_served(chosen, **names)
     model = LoadedModel(
         name=entry.name,
         session=BatchSession(session, manifest.config, limits),

@@ -8,7 +8,8 @@ runs there or not at all.
 import contextlib
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any
 
 from application.inference import ModelUnavailable
 from infrastructure.onnx.config import Provider
@@ -47,21 +48,41 @@ def chosen_provider(
     return made_for
 
 
-def check_provider(
-    found: Sequence[str], chosen: Provider, *, title: str, prepare_command: str
-) -> str:
-    """What people read of the provider that a session has. found: `session.get_providers()`.
+def opened_session(
+    open_session: Callable[[], Any], chosen: Provider, *, title: str, prepare_command: str
+) -> tuple[Any, str]:
+    """A session that runs where it was meant to, and what people read of its provider.
 
-    Raises ModelUnavailable where it is not the chosen one.
+    Raises ModelUnavailable where ONNX Runtime offers something else, which it does not say, or
+    where the graph then finds no kernels.
     """
-    first = shown(found[0])
-    if first != shown(CUDA_PROVIDER if chosen is Provider.CUDA else CPU_PROVIDER):
+    elsewhere = ModelUnavailable(
+        f"{title} was to run on {chosen.upper()}, which ONNX Runtime does not offer here:"
+        " install NVIDIA's driver and `pip install 'chatledger[cuda]'`, or run"
+        f" `{prepare_command} --provider cpu`"
+    )
+    try:
+        session = open_session()
+    except Exception as error:
+        if chosen is Provider.CPU:
+            raise
+        _log.exception("%s cannot be opened on CUDA", title)
+        raise elsewhere from error
+    found = shown(session.get_providers()[0])
+    if found.lower() != chosen.value:
+        raise elsewhere
+    return session, found
+
+
+def refuse_what_is_not_served(chosen: Provider, *, title: str, prepare_command: str) -> None:
+    """Raises ModelUnavailable. Sessions keep keys and values in the host's memory as float32, and
+    CUDA's attention takes halves on the device: its graphs are ready, such sessions are not."""
+    if chosen is Provider.CUDA:
         raise ModelUnavailable(
-            f"{title} was to run on {chosen.upper()}, but ONNX Runtime only offers {first} here:"
-            " install NVIDIA's driver and `pip install 'chatledger[cuda]'`, or run"
+            f"{title} was prepared for CUDA, on which this version measures (`python -m"
+            " benchmarks.gpu`) but does not serve yet: run"
             f" `{prepare_command} --provider cpu`"
         )
-    return first
 
 
 def provider_names(chosen: Provider) -> list[str]:

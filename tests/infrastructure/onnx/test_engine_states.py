@@ -16,6 +16,7 @@ from application.inference import (
 from infrastructure.onnx.config import Precision, Provider
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.onnx.names import MANIFEST_FILE, WEIGHTS_FILE
+from infrastructure.onnx.providers import refuse_what_is_not_served
 from tests.infrastructure.onnx.asking import MODEL, answer_to, card_of, request_for, settings_for
 from tests.infrastructure.onnx.tiny import prepare_tiny
 
@@ -109,12 +110,16 @@ async def test_a_wish_that_cannot_be_granted_is_an_error_where_it_is_required(
     await demanding.close()
 
 
-async def test_a_cuda_model_never_falls_back_to_the_cpu_in_silence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16, Precision.INT8])
+async def test_a_cuda_model_never_falls_back_to_the_cpu_in_silence(
+    tmp_path: Path, precision: Precision
+) -> None:
+    """The CPU would run the first of them, and finds no kernels for the others."""
     if HAS_GPU:
         pytest.skip("this machine has a GPU")
-    prepare_tiny(tmp_path, precision=Precision.FP16, provider=Provider.CUDA)
+    prepare_tiny(tmp_path, precision=precision, provider=Provider.CUDA)
     engine = OnnxEngine(settings_for(tmp_path))
-    with pytest.raises(ModelUnavailable, match=r"only offers CPU here.*prepare .* --provider cpu"):
+    with pytest.raises(ModelUnavailable, match=r"does not offer here.*prepare .* --provider cpu"):
         await engine.preload(MODEL)
     assert card_of(engine).runs_on is None
     await engine.close()
@@ -122,6 +127,13 @@ async def test_a_cuda_model_never_falls_back_to_the_cpu_in_silence(tmp_path: Pat
     with pytest.raises(ModelUnavailable, match="was prepared for CUDA"):
         await engine.preload(MODEL)
     await engine.close()
+
+
+def test_a_model_that_does_run_on_cuda_is_refused_until_it_is_served_there() -> None:
+    names = {"title": "Gemma 3 1B", "prepare_command": "prepare it"}
+    refuse_what_is_not_served(Provider.CPU, **names)
+    with pytest.raises(ModelUnavailable, match="not serve yet: run `prepare it --provider cpu`"):
+        refuse_what_is_not_served(Provider.CUDA, **names)
 
 
 def test_settings_that_cannot_work_are_refused_with_what_they_must_be(tmp_path: Path) -> None:
