@@ -19,6 +19,7 @@ from benchmarks.figures import Figure, Goal, of_repeats, percentile
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.onnx.manifest import read_manifest
 from infrastructure.onnx.names import TOKENIZER_FILE
+from infrastructure.onnx.session import release_freed_memory
 from infrastructure.onnx.tokenizer import GemmaTokenizer
 
 _MODEL = "gemma3-270m"
@@ -133,6 +134,7 @@ def _endless(models_dir: Path) -> Sampling:
     tokenizer = GemmaTokenizer.load(
         folder / TOKENIZER_FILE, bos_id=manifest.bos_id, stop_ids=manifest.stop_ids
     )
+    release_freed_memory()
     lines = (tokenizer.id_of("\n" * count) for count in range(1, 32))
     banned = {*manifest.stop_ids, *(token for token in lines if token is not None)}
     return Sampling(logit_bias=tuple((token, _BANNED) for token in sorted(banned)))
