@@ -80,6 +80,7 @@ class Generated:
     completion_tokens: int
     seed: int | None
     manifest_hash: str | None
+    cached: bool = False
 
 
 class Settles(Protocol):
@@ -198,6 +199,7 @@ class ChatRun:
                 completion_tokens=completion.completion_tokens,
                 seed=completion.seed,
                 manifest_hash=completion.manifest_hash,
+                cached=completion.cached,
             )
         )
 

@@ -165,7 +165,8 @@ class Sampling:
 class GenerationRequest:
     """stop: further stop strings beside the template's own; none of them is in the text.
 
-    owner: who asks, opaque to the engine; owners take turns when there is a queue.
+    owner: who asks, opaque to the engine; owners take turns when there is a queue, and share no
+    kept answers.
     timeout_s: from asking to the last token, waiting included; None is the engine's own limit.
     """
 
@@ -195,6 +196,7 @@ class Completion:
 
     text: the whole answer, stripped of surrounding white space: what is stored and billed.
     completion_tokens: every token the model generated for it, stop tokens included.
+    cached: it was generated for an earlier or a simultaneous request.
     """
 
     text: str
@@ -205,6 +207,7 @@ class Completion:
     manifest_hash: str
     prefill_ms: float
     decode_ms: float
+    cached: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

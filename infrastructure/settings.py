@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from domain.credits import credits_decimal, parse_credits
 from domain.errors import InvalidAmount
 from domain.pricing.price import Price, per_message, per_token
+from infrastructure.inference_settings import InferenceSettings
+from infrastructure.setting_types import Count, Days, Minutes, Port, Seconds
 
 SECRET_CHARACTERS_MIN = 32
 DEVELOPMENT_ADMIN_PASSWORD = "Admin123!"  # noqa: S105 - refused in production
@@ -27,21 +29,7 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Provider(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-# A year, and a hundred: beyond them times and dates overflow.
-Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
-Days = Annotated[int, Field(ge=1, le=36_500)]
-Minutes = Annotated[int, Field(ge=1, le=525_600)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Settings(BaseSettings):
+class Settings(InferenceSettings):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", str_strip_whitespace=True
     )
@@ -69,6 +57,23 @@ class Settings(BaseSettings):
     )
     nats_stream: str = Field("chatledger", description="Name of the JetStream stream of events")
 
+    checkpoint_dir: Path | None = Field(
+        None,
+        description="Where signed checkpoints go, out of the database administrator's reach; empty:"
+        " the folder checkpoints in DATA_DIR",
+    )
+    checkpoint_key: Path | None = Field(
+        None,
+        description="File of the key that signs them, made when it is missing; empty:"
+        " checkpoint_key.pem in DATA_DIR",
+    )
+    checkpoint_events: Count = Field(
+        10_000, description="A checkpoint is signed after so many events"
+    )
+    checkpoint_interval_s: Seconds = Field(
+        10, description="Or after so much time, if there are new events"
+    )
+
     host: str = Field("127.0.0.1", description="Address that the API and the chat page bind")
     port: Port = Field(8000, description="Port of the REST API")
     ui_port: Port = Field(7861, description="Port of the chat page")
@@ -92,33 +97,12 @@ class Settings(BaseSettings):
         "2", description="Credits a message, or `prompt/completion` credits per 1,000 tokens"
     )
     gemma3_1b_cost: str = Field("10", description="The same for Gemma 3 1B")
+    gemma3_4b_cost: str = Field("25", description="The same for Gemma 3 4B")
     gemma3_12b_cost: str = Field("50", description="The same for Gemma 3 12B")
     welcome_credits: Decimal = Field(
         Decimal(100), ge=0, description="Promotional credits of a new user"
     )
 
-    max_response_length: Count = Field(500, description="Most tokens of one answer")
-    context_tokens_max: Annotated[int, Field(ge=128)] = Field(
-        2048, description="Most tokens of prompt and answer together"
-    )
-    inference_provider: Provider = Field(Provider.AUTO, description="`auto`, `cpu` or `cuda`")
-    inference_threads: Annotated[int, Field(ge=0)] = Field(
-        0, description="Threads of a model's session; 0: one for each core"
-    )
-    inference_rows_max: Count = Field(16, description="Messages that a model answers at once")
-    inference_queue_max: Count = Field(64, description="Messages that may wait for a model")
-    inference_chunk_tokens: Annotated[int, Field(ge=0)] = Field(
-        0, description="Prompt tokens read between two tokens of others; 0: by the model's size"
-    )
-    inference_kv_mb: Count = Field(
-        2048, description="Most memory of a model's answers under way, which bounds their number"
-    )
-    inference_kept_mb: Annotated[int, Field(ge=0)] = Field(
-        128, description="Memory a model keeps so that conversations go on faster; 0: none"
-    )
-    inference_memory_mb: Annotated[int, Field(ge=0)] = Field(
-        0, description="Memory of all loaded models; 0: three quarters of the machine's"
-    )
     generation_timeout_s: Seconds = Field(300, description="Longest generation of one answer")
     settle_retry_s: Seconds = Field(
         30, description="How long a finished answer waits for a database that is away"
@@ -165,7 +149,13 @@ class Settings(BaseSettings):
             raise ValueError("must be HS256, HS384 or HS512")
         return value
 
-    @field_validator("gemma3_270m_cost", "gemma3_1b_cost", "gemma3_12b_cost")
+    @field_validator(
+        "gemma3_270m_cost",
+        "gemma3_1b_cost",
+        "gemma3_4b_cost",
+        "gemma3_12b_cost",
+        "cached_response_cost",
+    )
     @classmethod
     def _readable_price(cls, value: str) -> str:
         parse_price(value)
@@ -224,12 +214,21 @@ class Settings(BaseSettings):
         return {
             "gemma3-270m": parse_price(self.gemma3_270m_cost),
             "gemma3-1b": parse_price(self.gemma3_1b_cost),
+            "gemma3-4b": parse_price(self.gemma3_4b_cost),
             "gemma3-12b": parse_price(self.gemma3_12b_cost),
         }
 
     @property
     def prepared_models_dir(self) -> Path:
         return self.models_dir or self.data_dir / "models"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.checkpoint_dir or self.data_dir / "checkpoints"
+
+    @property
+    def checkpoint_key_file(self) -> Path:
+        return self.checkpoint_key or self.data_dir / "checkpoint_key.pem"
 
     @property
     def welcome_micro(self) -> int:

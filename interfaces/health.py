@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from application.inference import InferenceEngine, ModelState
 from application.read_models import ReadModels
+from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.nats.condition import State
 from infrastructure.nats.service import PartStatus, ProjectionService
 from interfaces.http.services import Component
@@ -18,12 +19,14 @@ class Health:
         *,
         read_models: ReadModels,
         projections: ProjectionService,
+        checkpoints: CheckpointService,
         given_up: Callable[[], tuple[str, ...]],
         engine: InferenceEngine,
         default_model: str,
     ) -> None:
         self._read_models = read_models
         self._projections = projections
+        self._checkpoints = checkpoints
         self._given_up = given_up
         self._engine = engine
         self._default_model = default_model
@@ -31,11 +34,17 @@ class Health:
     async def components(self) -> list[Component]:
         status = self._projections.status()
         relay = _component("relay", status.relay)
+        signer = self._checkpoints.signer
+        checkpoints = _component(
+            "checkpoints", PartStatus(state=signer.state, last_error=signer.last_error)
+        )
         return [
             await self._database(),
             _component("projector", status.projector),
             # Without NATS the read models are fed from PostgreSQL, so messages can be taken.
             Component(name=relay.name, healthy=True, detail=relay.detail),
+            # The same goes for what is not signed yet.
+            Component(name=checkpoints.name, healthy=True, detail=checkpoints.detail),
             self._model(),
             *(self._lost(name) for name in self._given_up()),
         ]

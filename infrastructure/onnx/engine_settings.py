@@ -12,7 +12,7 @@ STALL_MS_MAX = 200
 class OnnxEngineSettings:
     """models_dir: one folder per prepared model.
     provider: "auto" takes what the model's graph was made for, "cpu" and "cuda" are wishes;
-        require_provider makes a wish that ONNX Runtime does not grant an error.
+        require_provider makes a wish that is not granted an error, see `providers`.
     threads: of one step of the model; None takes the physical cores this process may use.
     context_tokens_max: the window, prompt and answer; bounds a row of the key/value slab
         (37 kB a token for the 270M).

@@ -67,22 +67,28 @@ async def rebuild(
         application_name="chatledger rebuild",
         connect_timeout=connect_timeout_s,
     ) as connection:
-        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (REBUILD_LOCK,))
-        if await cursor.fetchone() != (True,):
-            raise RebuildInProgress("read models are being rebuilt already; wait until it is done")
-        replay = await _Replay.start(connection, projections, bounds or ReadBounds())
+        await lock_shadow(connection)
+        replay = await Replay.start(connection, projections, bounds or ReadBounds())
         head = await read_head(connection)
         on_progress(0.0)
         while await replay.step():
             on_progress(min(replay.position / max(head, 1), 0.99))
         await _exchange(connection, projections, replay)
-        await _empty_shadow(connection, projections)
+        await empty_shadow(connection, projections)
         on_progress(1.0)
         return replay.position
 
 
-class _Replay:
-    """Fills the shadow tables from the log. position: of the last event that is in them."""
+async def lock_shadow(connection: AsyncConnection[Any]) -> None:
+    """For as long as the connection lasts. Raises RebuildInProgress."""
+    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (REBUILD_LOCK,))
+    if await cursor.fetchone() != (True,):
+        raise RebuildInProgress("read models are being rebuilt already; wait until it is done")
+
+
+class Replay:
+    """Fills the shadow tables from the log. position: of the last event that is in them.
+    after: the projections that are filled, each with the position that its rows hold."""
 
     def __init__(
         self,
@@ -94,7 +100,7 @@ class _Replay:
         self._connection = connection
         self._pipeline = StatementPipeline(connection)
         self._statements = statements
-        self._after = after
+        self.after = after
         self._bounds = bounds
         self.position = 0
 
@@ -104,10 +110,10 @@ class _Replay:
         connection: AsyncConnection[Any],
         projections: Sequence[Projection],
         bounds: ReadBounds,
-    ) -> "_Replay":
+    ) -> "Replay":
         for setting in WRITER_SESSION:
             await connection.execute(setting)
-        await _empty_shadow(connection, projections)
+        await empty_shadow(connection, projections)
         statements = await Statements.load(connection, SHADOW_SCHEMA)
         return cls(connection, statements, dict.fromkeys(projections, 0), bounds)
 
@@ -118,13 +124,13 @@ class _Replay:
         )
         if not events:
             return False
-        await self._pipeline.run(row_statements(self._statements, events, self._after))
+        await self._pipeline.run(row_statements(self._statements, events, self.after))
         self.position = events[-1].position
         return True
 
 
 async def _exchange(
-    connection: AsyncConnection[Any], projections: Sequence[Projection], replay: _Replay
+    connection: AsyncConnection[Any], projections: Sequence[Projection], replay: Replay
 ) -> None:
     names = [projection.name for projection in projections]
     await load_positions(connection, names)
@@ -148,9 +154,7 @@ async def _exchange(
         )
 
 
-async def _empty_shadow(
-    connection: AsyncConnection[Any], projections: Sequence[Projection]
-) -> None:
+async def empty_shadow(connection: AsyncConnection[Any], projections: Sequence[Projection]) -> None:
     tables = sql.SQL(", ").join(
         sql.Identifier(SHADOW_SCHEMA, table) for table in _tables(projections)
     )

@@ -96,6 +96,7 @@ class ScriptedEngine:
         return [
             prepared,
             self._card("gemma3-1b", ModelState.NOT_PREPARED, missing, None),
+            self._card("gemma3-4b", ModelState.NOT_PREPARED, missing, None),
             self._card("gemma3-12b", ModelState.NOT_PREPARED, missing, None),
         ]
 

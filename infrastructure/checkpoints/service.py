@@ -1,0 +1,47 @@
+"""Signer and publisher as one service of a process."""
+
+import asyncio
+
+from application.ports import Clock
+from infrastructure.checkpoints.publisher import CheckpointPublisher
+from infrastructure.checkpoints.settings import CheckpointSettings
+from infrastructure.checkpoints.signer import Signer
+from infrastructure.checkpoints.signing_key import SigningKey
+from infrastructure.nats.condition import Condition
+from infrastructure.tasks import cancel_until_done
+
+
+class CheckpointService:
+    """Neither start() nor stop() needs any server to be there. Any number of processes may run
+    one for the same database; one of them does the work."""
+
+    def __init__(
+        self,
+        service_url: str,
+        nats_url: str,
+        settings: CheckpointSettings,
+        key: SigningKey,
+        clock: Clock,
+    ) -> None:
+        self._signer = Signer(service_url, settings, key, clock)
+        self._publisher = CheckpointPublisher(service_url, nats_url, settings)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def signer(self) -> Condition:
+        return self._signer.condition
+
+    @property
+    def publisher(self) -> Condition:
+        return self._publisher.condition
+
+    async def start(self) -> None:
+        assert not self._tasks, "started once"
+        self._tasks = [
+            asyncio.create_task(part.run(), name=type(part).__name__)
+            for part in (self._signer, self._publisher)
+        ]
+
+    async def stop(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        await cancel_until_done(tasks)

@@ -1,0 +1,160 @@
+"""The log as far as it is signed, and the tree over it."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from psycopg import AsyncConnection
+
+from domain.proofs.checkpoints import NO_PREVIOUS, Checkpoint
+from domain.proofs.leaves import CHAIN_START, Link
+from domain.proofs.merkle import Frontier, NodeHash, edge_nodes
+from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
+from infrastructure.checkpoints.signing_key import SigningKey
+from infrastructure.checkpoints.tree_store import (
+    LEVEL,
+    READ_LINKS,
+    MissingLeaves,
+    Rows,
+    read_log_id,
+    read_nodes,
+)
+
+log = structlog.get_logger()
+
+# Of what somebody else may have put behind the last record that agrees with the log.
+_RECORDS_MAX = 100
+
+
+class LogDisagrees(Exception):
+    """The database is not what was signed before; nothing more is signed. The text says where."""
+
+
+def rows_of(connection: AsyncConnection[Any]) -> Rows:
+    async def rows(query: str, parameters: Any) -> list[tuple[Any, ...]]:
+        async with connection.cursor(binary=True) as cursor:
+            await cursor.execute(query.encode(), parameters)
+            return await cursor.fetchall()
+
+    return rows
+
+
+class SignedLog:
+    """last: the newest checkpoint. position, chain, tree: of what was read since."""
+
+    def __init__(self, connection: AsyncConnection[Any], key: SigningKey, log_id: UUID) -> None:
+        """Use `resume`."""
+        self.id = log_id
+        self._connection = connection
+        self._rows = rows_of(connection)
+        self._key = key
+        self._new_nodes: list[NodeHash] = []
+        self.last: SignedCheckpoint | None = None
+        self.position = 0
+        self.chain = CHAIN_START
+        self.tree = Frontier()
+
+    @classmethod
+    async def resume(cls, connection: AsyncConnection[Any], key: SigningKey) -> "SignedLog":
+        """Behind the newest checkpoint that the log bears out. Raises LogDisagrees when that is
+        not the newest one of this key."""
+        signed = cls(connection, key, await read_log_id(rows_of(connection)))
+        for (record,) in await signed._rows(
+            "SELECT record FROM ledger.checkpoints ORDER BY number DESC LIMIT %s", (_RECORDS_MAX,)
+        ):
+            try:
+                last = SignedCheckpoint.from_line(record)
+            except BadRecord as error:
+                log.warning("foreign_checkpoint_ignored", reason=str(error))
+                continue
+            try:
+                await signed._start_from(last)
+            except LogDisagrees as error:
+                if last.is_signed_by(key.public):
+                    raise
+                log.warning("foreign_checkpoint_ignored", reason=str(error))
+                continue
+            break
+        return signed
+
+    async def _start_from(self, last: SignedCheckpoint) -> None:
+        signed = last.checkpoint
+        where = f"the checkpoint at position {signed.position}"
+        if signed.log != self.id:
+            raise LogDisagrees(f"{where} is of another log, {signed.log}")
+        found = await self._rows(
+            "SELECT events, hash FROM ledger.links WHERE position = %s", (signed.position,)
+        )
+        if found != [(signed.events, signed.chain)]:
+            raise LogDisagrees(
+                f"the log is not what {where} says; run `chatledger audit verify` to see what was"
+                " changed"
+            )
+        nodes = edge_nodes(signed.events)
+        try:
+            hashes = await read_nodes(self._rows, nodes)
+        except MissingLeaves as error:
+            raise LogDisagrees(f"{where} cannot be continued: {error}") from None
+        tree = Frontier(signed.events, [hashes[node] for node in nodes])
+        if tree.root() != signed.root:
+            raise LogDisagrees(f"the log's tree is not what {where} says")
+        self.last, self.tree = last, tree
+        self.position, self.chain = signed.position, signed.chain
+
+    @property
+    def events_unsigned(self) -> int:
+        return self.tree.size - (self.last.checkpoint.events if self.last else 0)
+
+    async def read_on(self, *, links_max: int, leaves_max: int) -> bool:
+        """False where the log ends. leaves_max: hashed before others get their turn.
+
+        Raises LogDisagrees for a link that does not follow the one before it.
+        """
+        found = await self._rows(READ_LINKS, (self.position, links_max))
+        hashed = 0
+        for row in found:
+            link = Link(*row)
+            if not link.follows(self.chain) or link.first_index != self.tree.size:
+                raise LogDisagrees(
+                    f"the chain breaks between positions {self.position} and {link.position}; run"
+                    " `chatledger audit verify` to see what was changed"
+                )
+            for leaf in link.leaves():
+                self.tree.add(leaf, self._new_nodes.append, from_level=LEVEL)
+                hashed += 1
+                if hashed % leaves_max == 0:
+                    await asyncio.sleep(0)
+            self.position, self.chain = link.position, link.hash
+        return len(found) == links_max
+
+    async def sign(self, now: datetime) -> SignedCheckpoint:
+        """What was read, and store it. Raises psycopg.Error."""
+        previous = NO_PREVIOUS if self.last is None else self.last.checkpoint.hash
+        checkpoint = Checkpoint(
+            log=self.id,
+            position=self.position,
+            events=self.tree.size,
+            chain=self.chain,
+            root=self.tree.root(),
+            previous=previous,
+            signed_at=now,
+            key_id=self._key.public.id,
+        )
+        record = SignedCheckpoint.sign(checkpoint, self._key)
+        levels, numbers, hashes = ([node[part] for node in self._new_nodes] for part in range(3))
+        async with self._connection.transaction():
+            await self._connection.execute(
+                "INSERT INTO ledger.tree_nodes (level, number, hash)"
+                " SELECT * FROM unnest(%s::smallint[], %s::bigint[], %s::bytea[])"
+                " ON CONFLICT DO NOTHING",
+                (levels, numbers, hashes),
+            )
+            await self._connection.execute(
+                "INSERT INTO ledger.checkpoints (position, record) VALUES (%s, %s)",
+                (checkpoint.position, record.line),
+            )
+        self._new_nodes.clear()
+        self.last = record
+        return record

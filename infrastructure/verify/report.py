@@ -1,0 +1,47 @@
+"""What a verification found."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+# Beyond these only their number is told: one broken page makes thousands.
+_TOLD_MAX = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """where: "log", "checkpoints", "accounts" or the name of a read model's table. position: of
+    the event that it is about. row: its key in that table. text: a sentence."""
+
+    where: str
+    text: str
+    position: int | None = None
+    row: str | None = None
+
+
+@dataclass
+class Findings:
+    """differences: the first ones of each part, in the order of the log; count: of all."""
+
+    differences: list[Difference] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, difference: Difference) -> None:
+        self.count += 1
+        if len(self.differences) < _TOLD_MAX:
+            self.differences.append(difference)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartReport:
+    """checked: so many of `what`. notes: what is no difference and still worth a line."""
+
+    name: str
+    what: str
+    checked: int
+    seconds: float
+    findings: Findings
+    notes: tuple[str, ...] = ()
+
+
+# Of one part: how much of it is done, from 0 to 1.
+Progress = Callable[[float], None]

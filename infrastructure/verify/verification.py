@@ -1,0 +1,137 @@
+"""All of it: the log, its chain and checkpoints, every account, every row."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import Connection
+
+from infrastructure.checkpoints.file import CheckpointFile
+from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
+from infrastructure.checkpoints.signing_key import PublicKey
+from infrastructure.verify.accounts import verify_accounts
+from infrastructure.verify.chain import CheckpointCheck, verify_chain
+from infrastructure.verify.read_models import verify_read_models
+from infrastructure.verify.report import Difference, Findings, PartReport
+
+# Told what is looked at, and how much of it is done.
+OnProgress = Callable[[str, float], None]
+
+_RECORDS_MAX = 1000
+
+
+async def verify(
+    service_url: str,
+    checkpoint_folder: Path,
+    keys: Sequence[PublicKey],
+    *,
+    connect_timeout_s: int,
+    on_progress: OnProgress,
+) -> list[PartReport]:
+    """Beside a running service. Raises psycopg.Error, RebuildInProgress, OSError."""
+    with psycopg.connect(
+        service_url,
+        autocommit=True,
+        application_name="chatledger verify",
+        connect_timeout=connect_timeout_s,
+    ) as connection:
+        log_id, head = _identity(connection)
+        sources = _Sources(connection, CheckpointFile(checkpoint_folder, log_id), keys)
+        check = CheckpointCheck(sources.records(), keys)
+        log, checkpoints = verify_chain(
+            connection, check, until=head, on_progress=lambda done: on_progress("log", done)
+        )
+        sources.compare(check.findings)
+        checkpoints = replace(checkpoints, notes=(*checkpoints.notes, *sources.notes))
+        accounts = verify_accounts(
+            connection, until=head, on_progress=lambda done: on_progress("accounts", done)
+        )
+    read_models = await verify_read_models(
+        service_url,
+        connect_timeout_s=connect_timeout_s,
+        on_progress=lambda done: on_progress("read models", done),
+    )
+    return [log, checkpoints, accounts, *read_models]
+
+
+def _identity(connection: Connection[Any]) -> tuple[UUID, int]:
+    """Of the log, and where it ends: what is committed later is not looked at."""
+    row = connection.execute(
+        "SELECT id, greatest("
+        "  (SELECT coalesce(max(position), 0) FROM ledger.links),"
+        "  (SELECT coalesce(max(notification_id), 0) FROM ledger.ledger_events)"
+        ") FROM ledger.identity"
+    ).fetchone()
+    assert row is not None, "the migration names the log"
+    return row[0], row[1]
+
+
+class _Sources:
+    """The checkpoints of the file, and behind them those that the database alone has."""
+
+    def __init__(
+        self, connection: Connection[Any], file: CheckpointFile, keys: Sequence[PublicKey]
+    ) -> None:
+        self._connection = connection
+        self._file = file
+        self._keys = keys
+        self.notes: list[str] = []
+
+    def records(self) -> Iterator[SignedCheckpoint | str]:
+        last = 0
+        for record in self._file:
+            yield record
+            if isinstance(record, SignedCheckpoint):
+                last = max(last, record.checkpoint.position)
+        alone = 0
+        for record in self._behind(last):
+            yield record
+            alone += 1
+        if alone:
+            # The service writes them into both; whoever owns the database could make do with one.
+            self.notes.append(
+                f"{alone} checkpoints behind position {last} are in the database and not in"
+                f" {self._file.path}"
+            )
+
+    def _behind(self, last: int) -> Iterator[SignedCheckpoint]:
+        while True:
+            rows = self._connection.execute(
+                "SELECT position, record FROM ledger.checkpoints WHERE position > %s"
+                " ORDER BY position LIMIT %s",
+                (last, _RECORDS_MAX),
+            ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            for _, text in rows:
+                with suppress(BadRecord):
+                    record = SignedCheckpoint.from_line(text)
+                    # Anybody with the service's role can add rows that are not ours.
+                    if any(record.is_signed_by(key) for key in self._keys):
+                        yield record
+
+    def compare(self, findings: Findings) -> None:
+        """Every checkpoint of the file is in the database, too."""
+        records = (record for record in self._file if isinstance(record, SignedCheckpoint))
+        while page := {record.line: record for record in islice(records, _RECORDS_MAX)}:
+            positions = [record.checkpoint.position for record in page.values()]
+            for (text,) in self._connection.execute(
+                "SELECT record FROM ledger.checkpoints WHERE position = ANY(%s)", (positions,)
+            ).fetchall():
+                page.pop(text, None)
+            for record in page.values():
+                position = record.checkpoint.position
+                findings.add(
+                    Difference(
+                        where="checkpoints",
+                        position=position,
+                        text=f"the database lacks the checkpoint at position {position}, which"
+                        f" {self._file.path} has",
+                    )
+                )

@@ -1,0 +1,102 @@
+"""`chatledger audit verify`."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from infrastructure.checkpoints.signing_key import KeyUnusable, PublicKey, SigningKey
+from infrastructure.settings import Settings
+from infrastructure.verify.report import PartReport
+from interfaces.cli.options import settings_from
+from interfaces.cli.refusals import explain
+from interfaces.composition import migrate_schema, open_endpoints
+
+EXIT_DIFFERS = 1
+EXIT_CANNOT_RUN = 2
+
+
+def verify(options: argparse.Namespace) -> int:
+    """0 when everything agrees, 1 when something differs, 2 when it cannot be told.
+
+    Works beside a running service when DATABASE_URL is set; the embedded servers belong to one
+    process at a time, and are then started for this command alone.
+    """
+    try:
+        settings = settings_from(options)
+        with open_endpoints(settings, lambda _: None) as endpoints:
+            migrate_schema(settings, endpoints)
+            parts = asyncio.run(_verify(settings, endpoints.service_url, _keys(options, settings)))
+    except Exception as error:  # noqa: BLE001 - explain() raises what it does not know
+        print(f"chatledger: {explain(error)}", file=sys.stderr)
+        return EXIT_CANNOT_RUN
+    print(as_json(parts) if options.json else as_text(parts))
+    return EXIT_DIFFERS if any(part.findings.count for part in parts) else 0
+
+
+def _keys(options: argparse.Namespace, settings: Settings) -> list[PublicKey]:
+    if options.public_key:
+        return [PublicKey.load(path) for path in options.public_key]
+    if not settings.checkpoint_key_file.exists():
+        raise KeyUnusable(
+            f"there is no key in {settings.checkpoint_key_file}; give --public-key, the file that"
+            " `chatledger audit public-key` wrote where the checkpoints are signed"
+        )
+    return [SigningKey.from_file(settings.checkpoint_key_file).public]
+
+
+async def _verify(
+    settings: Settings, service_url: str, keys: Sequence[PublicKey]
+) -> list[PartReport]:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    from infrastructure.verify.verification import verify as verify_all
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def on_progress(part: str, done: float) -> None:
+            if part not in tasks:
+                tasks[part] = bar.add_task(f"Verifying the {part}", total=1.0)
+            bar.update(tasks[part], completed=done)
+
+        return await verify_all(
+            service_url,
+            settings.checkpoint_folder,
+            keys,
+            connect_timeout_s=settings.database_timeout_s,
+            on_progress=on_progress,
+        )
+
+
+def as_text(parts: Sequence[PartReport]) -> str:
+    lines: list[str] = []
+    for part in parts:
+        found = part.findings
+        verdict = "agrees" if not found.count else f"{found.count} differences"
+        lines.append(
+            f"{part.name:22} {verdict:16} {part.checked:,} {part.what}, {part.seconds:.1f} s"
+        )
+        lines += [f"  {difference.text}" for difference in found.differences]
+        if found.count > len(found.differences):
+            lines.append(f"  and {found.count - len(found.differences)} more")
+        lines += [f"  note: {note}" for note in part.notes]
+    differing = [part for part in parts if part.findings.count]
+    if differing:
+        lines.append(f"The first that differs: {differing[0].findings.differences[0].text}.")
+    else:
+        lines.append("Everything agrees.")
+    return "\n".join(lines)
+
+
+def as_json(parts: Sequence[PartReport]) -> str:
+    differing = [part for part in parts if part.findings.count]
+    report = {
+        "agrees": not differing,
+        "first": differing[0].findings.differences[0] if differing else None,
+        "parts": parts,
+    }
+    return msgspec.json.format(msgspec.json.encode(report)).decode()

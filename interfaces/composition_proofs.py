@@ -1,0 +1,24 @@
+"""The part of the composition root that builds what proves the log."""
+
+from infrastructure.checkpoints.service import CheckpointService
+from infrastructure.checkpoints.settings import CheckpointSettings
+from infrastructure.checkpoints.signing_key import SigningKey
+from infrastructure.identity import SystemClock
+from infrastructure.nats.settings import ProjectionSettings
+from infrastructure.settings import Settings
+
+
+def build_checkpoints(settings: Settings, service_url: str, nats_url: str) -> CheckpointService:
+    """Raises KeyUnusable, OSError."""
+    return CheckpointService(
+        service_url,
+        nats_url,
+        CheckpointSettings(
+            folder=settings.checkpoint_folder,
+            events_max=settings.checkpoint_events,
+            interval_s=settings.checkpoint_interval_s,
+            connections=ProjectionSettings(stream=settings.nats_stream),
+        ),
+        SigningKey.from_file(settings.checkpoint_key_file),
+        SystemClock(),
+    )

@@ -1,0 +1,85 @@
+"""The checkpoint service as a test runs it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+from nats.js.errors import NotFoundError
+
+from infrastructure.checkpoints.file import CheckpointFile
+from infrastructure.checkpoints.records import SignedCheckpoint
+from infrastructure.checkpoints.service import CheckpointService
+from infrastructure.checkpoints.settings import CheckpointSettings
+from infrastructure.checkpoints.signing_key import SigningKey
+from infrastructure.identity import SystemClock
+from infrastructure.nats.connection import nats_connection
+from tests.infrastructure.nats.running import QUICK, eventually
+from tests.support.servers import DatabaseUrls
+
+
+class Signing:
+    def __init__(self, urls: DatabaseUrls, nats_url: str, stream: str, folder: Path) -> None:
+        self.urls = urls
+        self.nats_url = nats_url
+        self.key_file = folder / "key.pem"
+        self.key = SigningKey.from_file(self.key_file)
+        self.settings = CheckpointSettings(
+            folder=folder / "checkpoints",
+            interval_s=0.05,
+            links_max=7,
+            connections=replace(QUICK, stream=stream, poll_s=0.02),
+        )
+        with psycopg.connect(urls.service) as connection:
+            row = connection.execute("SELECT id FROM ledger.identity").fetchone()
+        assert row is not None
+        self.log_id = row[0]
+        self.file = CheckpointFile(self.settings.folder, self.log_id)
+        self._services: list[CheckpointService] = []
+
+    async def start(self, settings: CheckpointSettings | None = None) -> CheckpointService:
+        service = CheckpointService(
+            self.urls.service, self.nats_url, settings or self.settings, self.key, SystemClock()
+        )
+        self._services.append(service)
+        await service.start()
+        return service
+
+    async def stop_all(self) -> None:
+        services, self._services = self._services, []
+        for service in services:
+            await service.stop()
+
+    def in_file(self) -> list[SignedCheckpoint]:
+        found = list(self.file)
+        assert all(isinstance(record, SignedCheckpoint) for record in found), found
+        return [record for record in found if isinstance(record, SignedCheckpoint)]
+
+    def in_database(self) -> list[SignedCheckpoint]:
+        with psycopg.connect(self.urls.service) as connection:
+            rows = connection.execute(
+                "SELECT record FROM ledger.checkpoints ORDER BY number"
+            ).fetchall()
+        return [SignedCheckpoint.from_line(record) for (record,) in rows]
+
+    async def in_nats(self) -> list[SignedCheckpoint]:
+        found: list[SignedCheckpoint] = []
+        async with nats_connection(
+            self.nats_url, name="test", settings=self.settings.connections
+        ) as nats:
+            sequence = 1
+            while True:
+                try:
+                    message = await nats.jetstream.get_msg(self.settings.stream, sequence)
+                except NotFoundError:
+                    return found
+                found.append(SignedCheckpoint.from_line(message.data or b""))
+                sequence += 1
+
+    async def assert_signed_up_to(self, position: int) -> None:
+        await eventually(
+            lambda: any(record.checkpoint.position == position for record in self.file_so_far()),
+            f"a checkpoint at position {position}",
+        )
+
+    def file_so_far(self) -> list[SignedCheckpoint]:
+        return [record for record in self.file if isinstance(record, SignedCheckpoint)]

@@ -1,0 +1,302 @@
+"""Whoever owns the database can change anything in it, and each change is named."""
+
+import asyncio
+import itertools
+
+import pytest
+
+from infrastructure.checkpoints.records import SignedCheckpoint
+from infrastructure.checkpoints.signing_key import SigningKey
+from infrastructure.postgres.rebuild import RebuildInProgress, rebuild
+from projections.registry import PROJECTIONS
+from tests.infrastructure.verify.books import Books
+from tests.projections.random_history import RandomHistory
+
+TABLES = [table for projection in PROJECTIONS for table in projection.tables]
+
+
+async def test_untouched_books_agree(books: Books) -> None:
+    parts = await books.verify()
+
+    assert {part.name: part.findings.differences for part in parts if part.findings.count} == {}
+    checked = {part.name: part.checked for part in parts}
+    assert checked["log"] == len(books.log.events)
+    assert checked["checkpoints"] == len(books.signing.in_file()) > 1
+    assert checked["accounts"] > 100
+    assert {f"read.{table}" for table in TABLES} < checked.keys()
+    assert all(checked[f"read.{table}"] for table in TABLES if table != "expiring_grants")
+    assert [part.notes for part in parts if part.notes] == []
+    for part, steps in itertools.groupby(books.progress, lambda step: step[0]):
+        fractions = [fraction for _, fraction in steps]
+        assert fractions == sorted(fractions), part
+    assert {part for part, _ in books.progress} == {"log", "accounts", "read models"}
+
+
+async def test_an_event_that_was_changed_is_named(books: Books) -> None:
+    position = books.log.events[100][0]
+    books.tamper(
+        f"UPDATE ledger.ledger_events SET state = state || ' ' WHERE notification_id = {position}"
+    )
+
+    found = await books.differences()
+
+    assert [d.text for d in found["log"]] == [f"the event at position {position} was changed"]
+    assert found.keys() == {"log"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "originator_id = gen_random_uuid()",
+        "originator_version = originator_version + 1000",
+        "topic = 'account.frozen'",
+        "recorded_at = recorded_at + interval '1 microsecond'",
+    ],
+)
+async def test_every_column_of_an_event_is_hashed(books: Books, change: str) -> None:
+    position = books.log.events[7][0]
+    books.tamper(f"UPDATE ledger.ledger_events SET {change} WHERE notification_id = {position}")
+
+    found = await books.differences()
+
+    assert [d.text for d in found["log"]] == [f"the event at position {position} was changed"]
+
+
+async def test_an_event_that_was_removed_is_named(books: Books) -> None:
+    position = next(
+        position for position, event in books.log.events[50:] if event.TOPIC.startswith("account.")
+    )
+    books.tamper(f"DELETE FROM ledger.ledger_events WHERE notification_id = {position}")
+
+    found = await books.differences()
+
+    assert [d.text for d in found["log"]] == [f"the event at position {position} was removed"]
+    assert "breaks a rule" in found["accounts"][0].text
+    assert any(name.startswith("read.") for name in found)
+
+
+async def test_an_event_that_was_put_into_a_gap_is_named(books: Books) -> None:
+    books.tamper("SELECT nextval('ledger.ledger_events_notification_id_seq')")
+    gap = books.log.head + 1
+    await books.grow(73, 5)
+    books.tamper(
+        "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state,"
+        f" notification_id) VALUES (gen_random_uuid(), 1, 'account.frozen', '{{}}', {gap})"
+    )
+
+    found = await books.differences()
+
+    assert [d.text for d in found["log"]] == [
+        f"the event at position {gap} was inserted afterwards"
+    ]
+
+
+async def test_an_event_behind_the_chain_is_named(books: Books) -> None:
+    position = books.log.head + 1
+    books.tamper(
+        "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state,"
+        f" notification_id) VALUES (gen_random_uuid(), 1, 'account.frozen', '{{}}', {position})"
+    )
+
+    found = await books.differences()
+
+    assert [d.position for d in found["log"]] == [position]
+
+
+async def test_a_changed_link_is_named(books: Books) -> None:
+    position = books.log.events[60][0]
+    books.tamper(
+        "UPDATE ledger.links SET hash = set_byte(hash, 3, get_byte(hash, 3) # 1)"
+        f" WHERE position = (SELECT min(position) FROM ledger.links WHERE position >= {position})"
+    )
+
+    found = await books.differences()
+
+    assert "the chain breaks between positions" in found["log"][0].text
+    assert len(found["log"]) == 2, "the changed link, and the one behind it"
+
+
+async def test_a_chain_that_was_made_anew_is_told_from_the_signed_one(books: Books) -> None:
+    """Whoever owns the database can change an event and compute every hash behind it."""
+    position = books.log.events[80][0]
+    last_before = max(
+        (
+            record.checkpoint.position
+            for record in books.signing.in_file()
+            if record.checkpoint.position < position
+        ),
+        default=0,
+    )
+    books.tamper(
+        "UPDATE ledger.ledger_events SET recorded_at = recorded_at + interval '1 hour'"
+        f" WHERE notification_id = {position}",
+        "DELETE FROM ledger.links",
+        "DELETE FROM ledger.tree_nodes",
+        """
+        DO $$ DECLARE before record; given record; BEGIN
+            SELECT 0::bigint AS position, 0::bigint AS events,
+                   decode(repeat('00', 32), 'hex') AS hash INTO before;
+            LOOP
+                SELECT count(*) AS events, max(position) AS last,
+                       string_agg(int8send(position) || leaf, NULL ORDER BY position) AS entries
+                    INTO given FROM (SELECT notification_id AS position, ledger.leaf(
+                        notification_id, originator_id, originator_version, recorded_at, topic,
+                        state) AS leaf FROM ledger.ledger_events
+                        WHERE notification_id > before.position ORDER BY 1 LIMIT 1) AS leaves;
+                EXIT WHEN given.events = 0;
+                INSERT INTO ledger.links VALUES (given.last, before.events + 1, given.entries,
+                    sha256(before.hash || given.entries))
+                    RETURNING position, events, hash INTO before;
+            END LOOP;
+        END $$
+        """,
+    )
+
+    found = await books.differences()
+
+    assert found.keys() == {"checkpoints"}
+    assert f"changed behind position {last_before}" in found["checkpoints"][0].text
+
+
+async def test_an_end_that_was_removed_is_told_by_the_checkpoints(books: Books) -> None:
+    kept = books.log.events[120][0]
+    books.tamper(
+        f"DELETE FROM ledger.ledger_events WHERE notification_id > {kept}",
+        f"DELETE FROM ledger.links WHERE position > {kept}",
+        f"DELETE FROM ledger.checkpoints WHERE position > {kept}",
+    )
+
+    found = await books.differences()
+
+    texts = [difference.text for difference in found["checkpoints"]]
+    assert "the log ends at position" in texts[0]
+    assert "the end of the log was removed" in texts[0]
+    assert any("the database lacks the checkpoint" in text for text in texts)
+
+
+async def test_a_checkpoint_that_was_removed_from_the_file_is_missed(books: Books) -> None:
+    lines = books.signing.file.path.read_bytes().splitlines(keepends=True)
+    books.signing.file.path.write_bytes(b"".join(lines[:-2] + lines[-1:]))
+
+    found = await books.differences()
+
+    assert "a checkpoint before the checkpoint at position" in found["checkpoints"][0].text
+
+
+async def test_a_checkpoint_of_a_stranger_is_told(books: Books) -> None:
+    stranger = SigningKey.from_file(books.signing.key_file.with_name("stranger.pem"))
+    records = books.signing.in_file()
+    forged = SignedCheckpoint(records[-1].checkpoint, stranger.sign(b"anything"))
+    lines = [record.line for record in (*records[:-1], forged)]
+    books.signing.file.path.write_text("".join(f"{line}\n" for line in lines))
+
+    found = await books.differences()
+    unknown = await books.verify([stranger.public])
+
+    assert "the signature of the checkpoint" in found["checkpoints"][0].text
+    texts = [d.text for part in unknown for d in part.findings.differences]
+    assert "is signed by an unknown key" in texts[0]
+
+
+async def test_without_the_file_the_databases_own_checkpoints_serve_and_that_is_noted(
+    books: Books,
+) -> None:
+    books.signing.file.path.unlink()
+
+    parts = await books.verify()
+
+    assert not any(part.findings.count for part in parts)
+    (note,) = parts[1].notes
+    assert "are in the database and not in" in note
+
+
+async def test_a_changed_node_of_the_tree_is_named(books: Books) -> None:
+    books.tamper("UPDATE ledger.tree_nodes SET hash = sha256(hash) WHERE number = 0 AND level = 8")
+
+    found = await books.differences()
+
+    assert [d.row for d in found["checkpoints"]] == ["level 8, number 0"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+async def test_rows_that_were_changed_removed_or_added_are_named(books: Books, table: str) -> None:
+    column = {
+        "balances": "paid_micro",
+        "transactions": "amount_micro",
+        "journal": "amount_micro",
+        "open_holds": "amount_micro",
+        "expiring_grants": "unspent_micro",
+        "conversations": "message_count",
+        "messages": "position",
+        "receipts": "charged_micro",
+        "usage": "charged_micro",
+        "users": "suspended",
+    }[table]
+    change = f"NOT {column}" if table == "users" else f"{column} + 1"
+    first = f"ctid = (SELECT min(ctid) FROM read.{table})"
+    books.tamper(f"UPDATE read.{table} SET {column} = {change} WHERE {first}")
+    changed = await books.differences()
+
+    assert changed.keys() == {f"read.{table}"}
+    assert f"{column} is" in changed[f"read.{table}"][0].text
+
+    await rebuild([], books.urls.service, lambda _: None)
+    books.tamper(f"DELETE FROM read.{table} WHERE {first}")
+    removed = await books.differences()
+    assert removed.keys() == {f"read.{table}"}
+    assert "is missing" in removed[f"read.{table}"][0].text
+
+    await rebuild([], books.urls.service, lambda _: None)
+    books.tamper(*_copied(table))
+    added = await books.differences()
+    assert added.keys() == {f"read.{table}"}
+    assert "comes from no event" in added[f"read.{table}"][0].text
+
+
+def _copied(table: str) -> list[str]:
+    """A row with another key."""
+    key = {
+        "balances": "user_id = gen_random_uuid()",
+        "transactions": "position = 0",
+        "journal": "line = 99",
+        "open_holds": "hold_id = gen_random_uuid()",
+        "expiring_grants": "grant_id = gen_random_uuid()",
+        "conversations": "conversation_id = gen_random_uuid()",
+        "messages": "message_id = gen_random_uuid()",
+        "receipts": "message_id = gen_random_uuid()",
+        "usage": "model = 'other'",
+        "users": "user_id = gen_random_uuid()",
+    }[table]
+    return [
+        f"CREATE TEMP TABLE copied AS SELECT * FROM read.{table} LIMIT 1",
+        f"UPDATE copied SET {key}",
+        f"INSERT INTO read.{table} SELECT * FROM copied",
+    ]
+
+
+async def test_verifying_goes_on_beside_writes_and_a_working_projector(books: Books) -> None:
+    history = RandomHistory(74)
+
+    async def write_and_project() -> None:
+        for _ in range(20):
+            await asyncio.to_thread(books.log.append, history.commits(3))
+            await books.project()
+
+    async def verify_again_and_again() -> list[int]:
+        return [sum(part.findings.count for part in await books.verify()) for _ in range(3)]
+
+    _, found = await asyncio.gather(write_and_project(), verify_again_and_again())
+    assert found == [0, 0, 0]
+
+
+async def test_a_rebuild_under_way_is_not_disturbed(books: Books) -> None:
+    async with asyncio.timeout(30):
+        done = await asyncio.gather(
+            rebuild([], books.urls.service, lambda _: None),
+            books.verify(),
+            return_exceptions=True,
+        )
+    errors = [result for result in done if isinstance(result, BaseException)]
+    assert all(isinstance(error, RebuildInProgress) for error in errors)
+    assert len(errors) < 2
+    assert await books.differences() == {}
