@@ -39,7 +39,7 @@ from infrastructure.settings import (
 )
 from infrastructure.tasks import cancel_until_done
 from infrastructure.tokens import Tokens
-from interfaces.composition_proofs import build_checkpoints
+from interfaces.composition_proofs import build_checkpoints, build_proofs
 from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
 from interfaces.http.services import HttpServices
@@ -204,6 +204,7 @@ async def open_services(
             chat=chat,
             engine=engine,
             read_models=read_models,
+            proofs=build_proofs(settings, read_models),
             price_list=_price_list(settings),
             tokens=build_tokens(settings),
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
