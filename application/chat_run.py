@@ -14,6 +14,7 @@ from application.inference import (
     Delta,
     FinishReason,
     GenerationRequest,
+    GenerationTimedOut,
     InferenceEngine,
     InferenceError,
 )
@@ -79,6 +80,7 @@ class Generated:
     completion_tokens: int
     seed: int | None
     manifest_hash: str | None
+    cached: bool = False
 
 
 class Settles(Protocol):
@@ -175,7 +177,8 @@ class ChatRun:
             return await self._settle_cancelled()
         error = self._generation.exception()
         if error is not None:
-            reason = "timeout" if isinstance(error, TimeoutError) else "failed"
+            late = isinstance(error, TimeoutError | GenerationTimedOut)
+            reason = "timeout" if late else "failed"
             log.warning(
                 "generation_failed",
                 message_id=str(self.started.message_id),
@@ -196,6 +199,7 @@ class ChatRun:
                 completion_tokens=completion.completion_tokens,
                 seed=completion.seed,
                 manifest_hash=completion.manifest_hash,
+                cached=completion.cached,
             )
         )
 

@@ -1,6 +1,6 @@
 """Commit 2 of a message: the debit with its answer, or the release with its failure."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -10,6 +10,7 @@ from application.idempotency import recorded_result
 from application.inference import PreparedPrompt
 from application.ledger import Committed, Ledger, LedgerUnavailable, Transaction
 from application.ports import Clock
+from application.stages import Stages
 from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
 from domain.accounts.commands import CaptureHold, ReleaseHold
 from domain.accounts.decider import decide as decide_account
@@ -18,14 +19,16 @@ from domain.conversations.commands import RecordFailure, RecordResponse
 from domain.conversations.decider import decide as decide_conversation
 from domain.errors import HoldNotOpen
 from domain.identifiers import account_id
+from domain.pricing.price import Price
 from domain.records import changed
 
 log = structlog.get_logger()
 
 
 class Settlement:
-    """manifest_hash: of the model when the prompt was prepared, for an answer that was cut off
-    before the engine could cite its own. retry: how long a database that is away is waited for,
+    """stages: begun when the message came. manifest_hash: of the model when the prompt was
+    prepared, for an answer that was cut off before the engine could cite its own. cached_price: of
+    an answer that was there already. retry: how long a database that is away is waited for,
     because work that is done is not thrown away; after that the hold is left to its expiry."""
 
     def __init__(
@@ -35,8 +38,9 @@ class Settlement:
         clock: Clock,
         started: Started,
         prompt: PreparedPrompt,
-        received_at: datetime,
+        stages: Stages,
         manifest_hash: str,
+        cached_price: Price,
         key: IdempotencyKey | None,
         retry: timedelta,
     ) -> None:
@@ -44,8 +48,9 @@ class Settlement:
         self._clock = clock
         self._started = started
         self._prompt = prompt
-        self._received_at = received_at
+        self._stages = stages
         self._manifest_hash = manifest_hash
+        self._cached_price = cached_price
         self._key = key
         self._retry_s = retry.total_seconds()
         self._streams = (account_id(started.user_id), started.conversation_id)
@@ -82,7 +87,8 @@ class Settlement:
         now = self._clock.now()
         started = self._started
         prompt_tokens = len(self._prompt.token_ids)
-        cost_micro = started.price.cost_micro(
+        price = self._cached_price if generated.cached else started.price
+        cost_micro = price.cost_micro(
             prompt_tokens=prompt_tokens, completion_tokens=generated.completion_tokens
         )
         capture = CaptureHold(
@@ -90,13 +96,13 @@ class Settlement:
             # A stop token can come after the last paid-for token; the hold is the promise.
             amount_micro=min(cost_micro, started.held_micro),
             model=started.model,
-            price=started.price,
+            price=price,
             prompt_tokens=prompt_tokens,
             completion_tokens=generated.completion_tokens,
         )
         account = load_account(transaction, started.user_id)
         transaction.add(ACCOUNT, *decide_account(capture, account, now))
-        latency_ms = int((now - self._received_at).total_seconds() * 1000)
+        latency_ms = self._stages.elapsed_ms
         record = RecordResponse(
             user_id=started.user_id,
             response_id=started.message_id,
@@ -108,9 +114,9 @@ class Settlement:
             completion_tokens=generated.completion_tokens,
             turns_dropped=self._prompt.turns_dropped,
             seed=generated.seed,
-            price=started.price,
+            price=price,
             cost_micro=capture.amount_micro,
-            cached=False,
+            cached=generated.cached,
             latency_ms=latency_ms,
         )
         conversation = transaction.load(CONVERSATION, started.conversation_id)
@@ -127,7 +133,7 @@ class Settlement:
             cost_micro=capture.amount_micro,
             available_micro=balance.available_micro,
             held_micro=balance.held_micro,
-            cached=False,
+            cached=generated.cached,
             latency_ms=latency_ms,
         )
         if self._key is not None:

@@ -43,6 +43,18 @@ class ModelUnavailable(InferenceError):
     """The model stands in the catalogue but cannot answer now; the text says what to do."""
 
 
+class ModelTooLarge(ModelUnavailable):
+    """The model does not fit the memory that it may use, and was not loaded."""
+
+    def __init__(self, title: str, *, needed_bytes: int, free_bytes: int, remedy: str) -> None:
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        super().__init__(
+            f"{title} needs about {needed_bytes / 1e6:,.0f} MB of memory, and"
+            f" {free_bytes / 1e6:,.0f} MB can be had: {remedy}"
+        )
+
+
 class PromptTooLong(InferenceError):
     """The last turn alone, with the template, does not fit the model's window."""
 
@@ -61,6 +73,32 @@ class EngineBusy(InferenceError):
     def __init__(self, *, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
         super().__init__(f"the queue is full, try again in {retry_after_s} s")
+
+
+class GenerationTimedOut(InferenceError):
+    """The answer was not complete when its time was over."""
+
+    def __init__(self, *, timeout_s: float) -> None:
+        self.timeout_s = timeout_s
+        super().__init__(f"the answer took longer than {timeout_s:g} s")
+
+
+class NumbersNotFinite(InferenceError):
+    """The model's output holds NaN or infinity; its files are damaged or the hardware is."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model produced numbers that are not finite; prepare it anew if this stays so"
+        )
+
+
+class OutOfMemory(InferenceError):
+    """A step of the model found no memory. Others may still be answered."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "there is not enough memory for this answer now; try again, or a shorter message"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,23 +146,36 @@ class PreparedPrompt:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """temperature 0 is greedy. seed None draws one, which the Completion reports."""
+    """temperature 0 is greedy. seed None draws one, which the Completion reports.
+
+    top_k: 0 takes the whole vocabulary. min_p: tokens less likely than this share of the most
+    likely one are left out. logit_bias: (token id, what is added to its logit) pairs.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
     top_k: int = 64
+    min_p: float = 0.0
     repetition_penalty: float = 1.1
     seed: int | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
-    """stop: further stop strings beside the template's own; none of them is in the text."""
+    """stop: further stop strings beside the template's own; none of them is in the text.
+
+    owner: who asks, opaque to the engine; owners take turns when there is a queue, and share no
+    kept answers.
+    timeout_s: from asking to the last token, waiting included; None is the engine's own limit.
+    """
 
     prompt: PreparedPrompt
     max_tokens: int
     sampling: Sampling
     stop: tuple[str, ...] = ()
+    owner: str = ""
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +196,7 @@ class Completion:
 
     text: the whole answer, stripped of surrounding white space: what is stored and billed.
     completion_tokens: every token the model generated for it, stop tokens included.
+    cached: it was generated for an earlier or a simultaneous request.
     """
 
     text: str
@@ -155,6 +207,21 @@ class Completion:
     manifest_hash: str
     prefill_ms: float
     decode_ms: float
+    cached: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryReleased:
+    """What was let go of, and by how many bytes the process's resident memory fell for it."""
+
+    models_unloaded: tuple[str, ...]
+    kept_bytes_dropped: int
+    rss_before_bytes: int
+    rss_after_bytes: int
+
+    @property
+    def rss_fell_bytes(self) -> int:
+        return max(0, self.rss_before_bytes - self.rss_after_bytes)
 
 
 class InferenceEngine(Protocol):
@@ -181,8 +248,14 @@ class InferenceEngine(Protocol):
         """Deltas, then one Completion. Closing the iterator (or cancelling its task) stops the
         generation within one step of the model.
 
-        Raises ModelUnavailable, EngineBusy, InferenceError.
+        Raises ModelUnavailable, EngineBusy, GenerationTimedOut, NumbersNotFinite, OutOfMemory,
+        InferenceError.
         """
+        ...
+
+    async def release_memory(self) -> MemoryReleased:
+        """Unload every model that nobody is using, drop what the others keep for later, and give
+        freed memory back to the system. The next request loads its model again."""
         ...
 
     async def close(self) -> None: ...

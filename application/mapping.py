@@ -3,8 +3,12 @@
 `eventsourcing`'s Mapper with msgspec in the place of its transcoder: an event comes back with
 the exact types it was written with (enums, tuples, UUIDs, nested dataclasses), and a stored
 state is plain JSON that any tool can read.
+
+An event class whose fields change raises its `class_version` (one without it is of version 1) and
+gets a static method `upcast_v1_v2(state)`, which changes the fields of an older state in place.
 """
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -24,16 +28,10 @@ from application.streams import ALL_KINDS
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
-_TYPES: dict[str, type[Any]] = {
-    event_type.TOPIC: event_type for kind in ALL_KINDS for event_type in kind.event_types
-} | {StateSnapshot.TOPIC: StateSnapshot}
-assert len(_TYPES) == sum(len(kind.event_types) for kind in ALL_KINDS) + 1, "names are unique"
-
-# As `get_topic` has them, which takes a lock for each.
-_TOPICS: dict[type[Any], str] = {event_type: topic for topic, event_type in _TYPES.items()}
-
-for _topic, _type in _TYPES.items():
-    register_topic(_topic, _type)
+# Stands before a stored state so that it decodes in one step; then the stream's own is put there.
+_HEADER = b'{"originator_id":"00000000000000000000000000000000","originator_version":1,'
+# No text within a state can look like this: its quotes would be escaped.
+_VERSION_MARK = b'"class_version":'
 
 
 class JsonTranscoder(Transcoder):
@@ -46,49 +44,103 @@ class JsonTranscoder(Transcoder):
         return _decoder.decode(data)
 
 
+class EventCodec:
+    """Stored states of the given event types. Each is registered under its TOPIC."""
+
+    def __init__(self, event_types: Iterable[type[Any]]) -> None:
+        event_types = tuple(event_types)
+        self._types: dict[str, type[Any]] = {each.TOPIC: each for each in event_types}
+        assert len(self._types) == len(event_types), "names are unique"
+        # As `get_topic` has them, which takes a lock for each.
+        self._topics: dict[type[Any], str] = {each: each.TOPIC for each in event_types}
+        # Of those that never changed, and are therefore read without looking at their version.
+        self._decoders = {
+            each.TOPIC: msgspec.json.Decoder(each).decode
+            for each in event_types
+            if _class_version(each) == 1
+        }
+        for each in event_types:
+            register_topic(each.TOPIC, each)
+
+    def topic(self, event_type: type[Any]) -> str:
+        return self._topics.get(event_type) or get_topic(event_type)
+
+    def decode(
+        self, *, topic: str, originator_id: UUID | str, originator_version: int, state: bytes
+    ) -> Any:
+        """The event of one stored row, upcast to its class's present version.
+
+        Raises MapperDeserialisationError, naming stream and version.
+        """
+        try:
+            decode = self._decoders.get(topic)
+            if decode is not None and _VERSION_MARK not in state and state[:1] == b"{":
+                event = decode(_HEADER + state[1:])
+            else:
+                event = self._upcast(topic, state)
+        except (KeyError, ValueError, msgspec.MsgspecError, AttributeError, TypeError) as error:
+            raise MapperDeserialisationError(
+                f"version {originator_version} of stream {originator_id}, stored as {topic!r},"
+                f" cannot be read: {error}"
+            ) from error
+        fields = vars(event)
+        fields["originator_id"] = originator_id
+        fields["originator_version"] = originator_version
+        return event
+
+    def _upcast(self, topic: str, state: bytes) -> Any:
+        event_type = self._types[topic]
+        fields = _decoder.decode(state)
+        stored_version = fields.pop("class_version", 1)
+        class_version = _class_version(event_type)
+        if stored_version > class_version:
+            raise ValueError(
+                f"it is of version {stored_version} and this is known up to {class_version};"
+                " install the newer version of chatledger"
+            )
+        for version in range(stored_version, class_version):
+            getattr(event_type, f"upcast_v{version}_v{version + 1}")(fields)
+        fields["originator_id"] = _NO_STREAM
+        fields["originator_version"] = 1
+        return msgspec.convert(fields, event_type)
+
+
+def _class_version(event_type: type[Any]) -> int:
+    version: int = getattr(event_type, "class_version", 1)
+    return version
+
+
+_NO_STREAM = UUID(int=0)
+CODEC = EventCodec(
+    [*(event_type for kind in ALL_KINDS for event_type in kind.event_types), StateSnapshot]
+)
+decode_event = CODEC.decode
+
+
 class EventMapper(Mapper[UUID]):
     """Raises MapperDeserialisationError, naming stream and version, for a stored event that
     cannot be read; a name that is not registered is one of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: EventCodec = CODEC) -> None:
         super().__init__(JsonTranscoder())
+        self._codec = codec
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
         state = dict(vars(domain_event))
         originator_id = state.pop("originator_id")
         originator_version = state.pop("originator_version")
         event_type = type(domain_event)
-        class_version = getattr(event_type, "class_version", 1)
+        class_version = _class_version(event_type)
         if class_version > 1:
             state["class_version"] = class_version
-        topic = _TOPICS.get(event_type) or get_topic(event_type)
+        topic = self._codec.topic(event_type)
         return StoredEvent(originator_id, originator_version, topic, _encoder.encode(state))
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
-        event: DomainEventProtocol[UUID] = decode_event(
+        event: DomainEventProtocol[UUID] = self._codec.decode(
             topic=stored_event.topic,
             originator_id=stored_event.originator_id,
             originator_version=stored_event.originator_version,
             state=stored_event.state,
         )
         return event
-
-
-def decode_event(
-    *, topic: str, originator_id: UUID | str, originator_version: int, state: bytes
-) -> Any:
-    """The event of one stored row, upcast to its class's present version."""
-    try:
-        event_type = _TYPES[topic]
-        fields = _decoder.decode(state)
-        class_version = getattr(event_type, "class_version", 1)
-        for from_version in range(fields.pop("class_version", 1), class_version):
-            getattr(event_type, f"upcast_v{from_version}_v{from_version + 1}")(fields)
-        fields["originator_id"] = originator_id
-        fields["originator_version"] = originator_version
-        return msgspec.convert(fields, event_type)
-    except (KeyError, msgspec.MsgspecError, AttributeError, TypeError) as error:
-        raise MapperDeserialisationError(
-            f"version {originator_version} of stream {originator_id}, stored as {topic!r},"
-            f" cannot be read: {error}"
-        ) from error

@@ -26,8 +26,12 @@ class CreditPackage:
 
 @dataclass(frozen=True, kw_only=True)
 class PriceList:
+    """cached_price: of an answer that did not have to be generated, but never more than the
+    answer's own."""
+
     default_model: str
     prices: Mapping[str, Price]
+    cached_price: Price
     packages: tuple[CreditPackage, ...]
 
     def price(self, model: str) -> Price:

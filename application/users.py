@@ -173,9 +173,12 @@ class Users:
         )
 
         def work(transaction: Transaction) -> None:
+            found = transaction.load(USER, user.id)
+            if found is None or found.password_hash != user.password_hash:
+                raise WrongCredentials("the password was changed meanwhile; sign in again")
             transaction.add(SESSION, *decide_session(command, None, self._clock.now()))
 
-        committed = await self._ledger.transact(work)
+        committed = await self._ledger.transact(work, streams=(user.id,))
         return SignedIn(
             user_id=user.id,
             session_id=command.session_id,
@@ -197,6 +200,7 @@ class Users:
             if not isinstance(events[0], SessionRevoked):
                 user = transaction.load(USER, session.user_id)
                 assert user is not None
+                _check_password_unchanged(user, session)
                 _check_not_suspended(user)
             after = transaction.load(SESSION, session_id)
             assert after is not None
@@ -241,6 +245,7 @@ class Users:
                 raise SessionEnded("this session has ended; sign in again")
             user = transaction.load(USER, user_id)
             assert user is not None, "a session belongs to a registered user"
+            _check_password_unchanged(user, session)
             return user
 
         user = await self._ledger.read(work)
@@ -268,7 +273,7 @@ class Users:
         return await self._hasher.verify(password, user.password_hash)
 
     async def set_password(self, user: UserState, password: str) -> None:
-        """The operator's command. Raises WeakPassword."""
+        """The operator's command. Ends every session of the user. Raises WeakPassword."""
         password_hash = await self._hasher.hash(check_password(password))
 
         def work(transaction: Transaction) -> None:
@@ -280,6 +285,12 @@ class Users:
 
     def _session_end(self) -> datetime:
         return self._clock.now() + self._policy.session_lifetime
+
+
+def _check_password_unchanged(user: UserState, session: SessionState) -> None:
+    changed_at = user.password_changed_at
+    if changed_at is not None and session.opened_at <= changed_at:
+        raise SessionEnded("the password was changed, which ended this session; sign in again")
 
 
 def _check_not_suspended(user: UserState) -> None:

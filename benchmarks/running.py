@@ -53,6 +53,7 @@ class Service:
             "DATA_DIR": str(self.folder / "data"),
             "PORT": str(self.port),
             "UI_PORT": str(self.ui_port),
+            "REGISTRATIONS_PER_MINUTE": "100000",
             **self.env,
         }
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from domain.credits import credits_decimal, parse_credits
 from domain.errors import InvalidAmount
 from domain.pricing.price import Price, per_message, per_token
+from infrastructure.inference_settings import InferenceSettings
+from infrastructure.setting_types import Count, Days, Minutes, Port, Seconds
 
 SECRET_CHARACTERS_MIN = 32
 DEVELOPMENT_ADMIN_PASSWORD = "Admin123!"  # noqa: S105 - refused in production
@@ -27,21 +29,7 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Provider(StrEnum):
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-
-
-# A year, and a hundred: beyond them times and dates overflow.
-Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
-Days = Annotated[int, Field(ge=1, le=36_500)]
-Minutes = Annotated[int, Field(ge=1, le=525_600)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Settings(BaseSettings):
+class Settings(InferenceSettings):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", str_strip_whitespace=True
     )
@@ -109,20 +97,12 @@ class Settings(BaseSettings):
         "2", description="Credits a message, or `prompt/completion` credits per 1,000 tokens"
     )
     gemma3_1b_cost: str = Field("10", description="The same for Gemma 3 1B")
+    gemma3_4b_cost: str = Field("25", description="The same for Gemma 3 4B")
     gemma3_12b_cost: str = Field("50", description="The same for Gemma 3 12B")
     welcome_credits: Decimal = Field(
         Decimal(100), ge=0, description="Promotional credits of a new user"
     )
 
-    max_response_length: Count = Field(500, description="Most tokens of one answer")
-    context_tokens_max: Annotated[int, Field(ge=128)] = Field(
-        2048, description="Most tokens of prompt and answer together"
-    )
-    inference_provider: Provider = Field(Provider.AUTO, description="`auto`, `cpu` or `cuda`")
-    inference_threads: Annotated[int, Field(ge=0)] = Field(
-        0, description="Threads of a model's session; 0: one for each core"
-    )
-    inference_queue_max: Count = Field(64, description="Messages that may wait for a model")
     generation_timeout_s: Seconds = Field(300, description="Longest generation of one answer")
     settle_retry_s: Seconds = Field(
         30, description="How long a finished answer waits for a database that is away"
@@ -148,6 +128,9 @@ class Settings(BaseSettings):
     sign_in_attempts_per_minute: Count = Field(
         20, description="Sign-in attempts for one name from one address in a minute"
     )
+    registrations_per_minute: Count = Field(
+        60, description="Registrations from one address in a minute"
+    )
     shutdown_timeout_s: Seconds = Field(
         20, description="How long open requests may take to finish at shutdown"
     )
@@ -166,7 +149,13 @@ class Settings(BaseSettings):
             raise ValueError("must be HS256, HS384 or HS512")
         return value
 
-    @field_validator("gemma3_270m_cost", "gemma3_1b_cost", "gemma3_12b_cost")
+    @field_validator(
+        "gemma3_270m_cost",
+        "gemma3_1b_cost",
+        "gemma3_4b_cost",
+        "gemma3_12b_cost",
+        "cached_response_cost",
+    )
     @classmethod
     def _readable_price(cls, value: str) -> str:
         parse_price(value)
@@ -194,18 +183,27 @@ class Settings(BaseSettings):
         return self
 
     def _check_production(self) -> None:
+        if len(self.secret_key.get_secret_value()) < SECRET_CHARACTERS_MIN:
+            raise ValueError(
+                "ENVIRONMENT=production needs SECRET_KEY with at least"
+                f" {SECRET_CHARACTERS_MIN} characters"
+            )
+
+    def check_service(self) -> None:
+        """What the chat page alone does not need. Raises SettingsError."""
+        if not self.is_production:
+            return
         for name in ("database_url", "nats_url"):
             if not getattr(self, name).get_secret_value():
-                raise ValueError(
+                raise SettingsError(
                     f"ENVIRONMENT=production needs {name.upper()}; the embedded servers are for"
                     " development"
                 )
-        for name in ("secret_key", "jwt_secret_key"):
-            if len(getattr(self, name).get_secret_value()) < SECRET_CHARACTERS_MIN:
-                raise ValueError(
-                    f"ENVIRONMENT=production needs {name.upper()} with at least"
-                    f" {SECRET_CHARACTERS_MIN} characters"
-                )
+        if len(self.jwt_secret_key.get_secret_value()) < SECRET_CHARACTERS_MIN:
+            raise SettingsError(
+                "ENVIRONMENT=production needs JWT_SECRET_KEY with at least"
+                f" {SECRET_CHARACTERS_MIN} characters"
+            )
 
     @property
     def is_production(self) -> bool:
@@ -216,6 +214,7 @@ class Settings(BaseSettings):
         return {
             "gemma3-270m": parse_price(self.gemma3_270m_cost),
             "gemma3-1b": parse_price(self.gemma3_1b_cost),
+            "gemma3-4b": parse_price(self.gemma3_4b_cost),
             "gemma3-12b": parse_price(self.gemma3_12b_cost),
         }
 

@@ -11,18 +11,15 @@ from typing import Any
 import structlog
 
 from application.accounts import Accounts
-from application.chat import ChatProcess
-from application.chat_commands import ChatLimits
 from application.conversations import Conversations
 from application.inference import InferenceEngine, InferenceError
 from application.ledger import Ledger, LedgerLimits
-from application.price_list import PACKAGES, PriceList
-from application.sweeper import Sweeper, SweeperLimits
 from application.users import UserPolicy, Users
 from domain.users.events import UserRole
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
+from infrastructure.inference_settings import Provider
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
@@ -33,12 +30,12 @@ from infrastructure.postgres.recorder import open_application
 from infrastructure.secret_files import secret_from
 from infrastructure.settings import (
     DEVELOPMENT_ADMIN_PASSWORD,
-    Provider,
     Settings,
     SettingsError,
 )
 from infrastructure.tasks import cancel_until_done
 from infrastructure.tokens import Tokens
+from interfaces.chat_composition import build_chat, build_sweeper, price_list, share_answers
 from interfaces.composition_proofs import build_checkpoints, build_proofs
 from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
@@ -65,8 +62,9 @@ class Endpoints:
 def open_endpoints(settings: Settings, on_progress: Callable[[str], None]) -> Iterator[Endpoints]:
     """The operator's servers, or our own for those that are not configured.
 
-    Raises EmbeddedServerError.
+    Raises EmbeddedServerError, SettingsError.
     """
+    settings.check_service()
     service_url = settings.database_url.get_secret_value()
     nats_url = settings.nats_url.get_secret_value()
     if service_url and nats_url:
@@ -135,7 +133,12 @@ def build_engine(settings: Settings) -> OnnxEngine:
             ),
             threads=settings.inference_threads or None,
             context_tokens_max=settings.context_tokens_max,
+            rows_max=settings.inference_rows_max,
             queue_max=settings.inference_queue_max,
+            prefill_chunk_tokens=settings.inference_chunk_tokens,
+            kv_bytes_max=settings.inference_kv_mb * 1024**2,
+            kept_bytes_max=settings.inference_kept_mb * 1024**2,
+            memory_bytes_max=settings.inference_memory_mb * 1024**2,
             generation_timeout_s=settings.generation_timeout_s,
         )
     )
@@ -191,9 +194,10 @@ async def open_services(
         engine = engine or build_engine(settings)
         stack.push_async_callback(engine.close)
         await _ensure_admin(settings, users)
-        chat = _build_chat(settings, ledger, engine)
+        sharing = share_answers(settings, engine)
+        chat = build_chat(settings, ledger, sharing)
         stack.push_async_callback(chat.close)
-        _run_in_background(stack, _build_sweeper(settings, ledger, read_models).run())
+        _run_in_background(stack, build_sweeper(settings, ledger, read_models).run())
         if isinstance(engine, OnnxEngine):
             _run_in_background(stack, _preload(engine, settings.default_model))
         collect_seldom()
@@ -202,13 +206,14 @@ async def open_services(
             accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
             conversations=Conversations(ledger=ledger, clock=SystemClock()),
             chat=chat,
-            engine=engine,
+            engine=sharing,
             read_models=read_models,
             proofs=build_proofs(settings, read_models),
-            price_list=_price_list(settings),
+            price_list=price_list(settings),
             tokens=build_tokens(settings),
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
             sign_in_limit=RateLimit(settings.sign_in_attempts_per_minute, what="sign-in attempts"),
+            registration_limit=RateLimit(settings.registrations_per_minute, what="registrations"),
             read_your_writes_timeout_s=settings.read_your_writes_timeout_s,
             request_body_bytes_max=settings.request_body_bytes_max,
             development=not settings.is_production,
@@ -222,37 +227,6 @@ async def open_services(
                 default_model=settings.default_model,
             ).components,
         )
-
-
-def _price_list(settings: Settings) -> PriceList:
-    return PriceList(
-        default_model=settings.default_model, prices=settings.prices, packages=PACKAGES
-    )
-
-
-def _build_chat(settings: Settings, ledger: Ledger, engine: InferenceEngine) -> ChatProcess:
-    return ChatProcess(
-        ledger=ledger,
-        engine=engine,
-        price_list=_price_list(settings),
-        clock=SystemClock(),
-        ids=TimeOrderedIds(),
-        limits=ChatLimits(
-            response_tokens_max=settings.max_response_length,
-            generation_timeout=timedelta(seconds=settings.generation_timeout_s),
-            hold_ttl=timedelta(seconds=settings.hold_ttl_s),
-            settle_retry=timedelta(seconds=settings.settle_retry_s),
-        ),
-    )
-
-
-def _build_sweeper(settings: Settings, ledger: Ledger, read_models: PostgresReadModels) -> Sweeper:
-    return Sweeper(
-        ledger=ledger,
-        read_models=read_models,
-        clock=SystemClock(),
-        limits=SweeperLimits(interval_s=settings.sweep_interval_s),
-    )
 
 
 def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -13,6 +13,7 @@ class SessionState:
     version: int
     user_id: UUID
     generation: int
+    opened_at: datetime
     expires_at: datetime
     revoked_reason: str | None = None
 
@@ -28,6 +29,7 @@ def evolve(state: SessionState | None, event: SessionEvent) -> SessionState:
             version=event.originator_version,
             user_id=event.user_id,
             generation=1,
+            opened_at=event.timestamp,
             expires_at=event.expires_at,
         )
     assert state is not None, "a session's first event is SessionOpened"

@@ -1,6 +1,7 @@
 """The fold of a user."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from domain.users.events import (
@@ -16,6 +17,8 @@ from domain.users.events import (
 
 @dataclass(frozen=True, kw_only=True)
 class UserState:
+    """password_changed_at: None while it is the first one. Sessions from before it have ended."""
+
     id: UUID
     version: int
     username: str
@@ -24,6 +27,7 @@ class UserState:
     email_verified: bool = False
     role: UserRole = UserRole.USER
     suspended: bool = False
+    password_changed_at: datetime | None = None
 
 
 def evolve(state: UserState | None, event: UserEvent) -> UserState:
@@ -43,7 +47,9 @@ def evolve(state: UserState | None, event: UserEvent) -> UserState:
 def _apply(state: UserState, event: UserEvent) -> UserState:
     match event:
         case PasswordChanged():
-            return replace(state, password_hash=event.password_hash)
+            return replace(
+                state, password_hash=event.password_hash, password_changed_at=event.timestamp
+            )
         case RoleAssigned():
             return replace(state, role=event.role)
         case UserSuspended():

@@ -1,7 +1,6 @@
-"""From a prompt to an answer, one step of the model at a time. Runs in the engine's worker."""
+"""One answer under way, from its prompt to its end: tokens in, deltas and a completion out."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from application.inference import (
@@ -13,12 +12,8 @@ from application.inference import (
 )
 from infrastructure.onnx.answer_text import AnswerText
 from infrastructure.onnx.sampling import Sampler
-from infrastructure.onnx.session import GemmaSession
+from infrastructure.onnx.session import BatchSession
 from infrastructure.onnx.tokenizer import GemmaTokenizer, IncrementalText
-
-
-class GenerationCancelled(Exception):
-    """The client went away; raised between two steps of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +21,7 @@ class LoadedModel:
     """What a model needs to answer. stops: the template's stop strings."""
 
     name: str
-    session: GemmaSession
+    session: BatchSession
     tokenizer: GemmaTokenizer
     stops: tuple[str, ...]
     manifest_hash: str
@@ -34,96 +29,66 @@ class LoadedModel:
     runs_on: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Watch:
-    """Checked before every step of the model."""
+class Answer:
+    """Takes the tokens of one row as they are chosen. Raises InferenceError at once where the
+    request cannot be answered at all.
 
-    cancelled: Callable[[], bool]
-    timeout_s: float
+    length: tokens of the row whose keys and values stand in the slab, once it is prefilled.
+    """
 
-    def started(self) -> Callable[[], None]:
-        deadline = time.monotonic() + self.timeout_s
+    def __init__(self, model: LoadedModel, request: GenerationRequest) -> None:
+        ids = request.prompt.token_ids
+        self._tokens_max = min(request.max_tokens, request.prompt.max_tokens)
+        if self._tokens_max < 1:
+            raise InferenceError("max_tokens must be at least 1")
+        # The embedding kernel does not check its indices, so they are checked here.
+        if not ids or min(ids) < 0 or max(ids) >= model.session.vocab_size:
+            raise InferenceError("the prompt is empty or holds tokens that the model does not know")
+        if len(ids) + self._tokens_max > model.context_tokens:
+            raise InferenceError(
+                f"prompt and max_tokens take more than the window of {model.context_tokens} tokens"
+            )
+        self.sampler = Sampler(request.sampling)
+        self.sampler.check(model.session.vocab_size)
+        self.prompt_ids = ids
+        self.token_ids: list[int] = []
+        self._model = model
+        self._characters = IncrementalText(model.tokenizer)
+        self._visible = AnswerText(model.stops, request.stop)
+        self._started = self._prefilled = time.perf_counter()
 
-        def check() -> None:
-            if self.cancelled():
-                raise GenerationCancelled
-            if time.monotonic() > deadline:
-                raise InferenceError(f"the answer took longer than {self.timeout_s:g} s")
+    @property
+    def length(self) -> int:
+        return len(self.prompt_ids) + max(0, len(self.token_ids) - 1)
 
-        return check
+    def take(self, token_id: int) -> list[Delta | Completion]:
+        """What the next token gives the reader; a Completion is the last."""
+        if not self.token_ids:
+            self._prefilled = time.perf_counter()
+        self.token_ids.append(token_id)
+        if token_id in self._model.tokenizer.stop_ids:
+            return self._end(FinishReason.STOP)
+        delta = self._delta(self._visible.push(self._characters.push(token_id)))
+        if self._visible.stopped:
+            return [delta, *self._end(FinishReason.STOP)]
+        if len(self.token_ids) == self._tokens_max:
+            return [delta, *self._end(FinishReason.LENGTH)]
+        return [delta]
 
+    def _delta(self, text: str) -> Delta:
+        return Delta(text=text, completion_tokens=len(self.token_ids))
 
-def generate(
-    model: LoadedModel, request: GenerationRequest, emit: Callable[[Delta], None], watch: Watch
-) -> Completion:
-    """Emits deltas and returns the end. Raises InferenceError, GenerationCancelled."""
-    tokens_max = min(request.max_tokens, request.prompt.max_tokens)
-    if tokens_max < 1:
-        raise InferenceError("max_tokens must be at least 1")
-    ids = request.prompt.token_ids
-    # The embedding kernel does not check its indices, so they are checked here.
-    if not ids or min(ids) < 0 or max(ids) >= model.session.vocab_size:
-        raise InferenceError("the prompt is empty or holds tokens that the model does not know")
-    if len(ids) + tokens_max > model.context_tokens:
-        raise InferenceError(
-            f"prompt and max_tokens take more than the window of {model.context_tokens} tokens"
+    def _end(self, reason: FinishReason) -> list[Delta | Completion]:
+        cut_off = reason is FinishReason.LENGTH
+        rest = self._visible.finish(self._characters.finish(), cut_off=cut_off)
+        completion = Completion(
+            text=self._visible.text,
+            finish_reason=reason,
+            prompt_tokens=len(self.prompt_ids),
+            completion_tokens=len(self.token_ids),
+            seed=self.sampler.seed,
+            manifest_hash=self._model.manifest_hash,
+            prefill_ms=(self._prefilled - self._started) * 1000,
+            decode_ms=(time.perf_counter() - self._prefilled) * 1000,
         )
-    check = watch.started()
-    started = time.perf_counter()
-    for _ in model.session.prefill(ids, room_for=tokens_max):
-        check()
-    prefilled = time.perf_counter()
-    answer = _decode(model, request, tokens_max, emit, check)
-    return Completion(
-        text=answer.text,
-        finish_reason=answer.finish_reason,
-        prompt_tokens=len(ids),
-        completion_tokens=answer.tokens,
-        seed=answer.seed,
-        manifest_hash=model.manifest_hash,
-        prefill_ms=(prefilled - started) * 1000,
-        decode_ms=(time.perf_counter() - prefilled) * 1000,
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Answer:
-    text: str
-    finish_reason: FinishReason
-    tokens: int
-    seed: int | None
-
-
-def _decode(
-    model: LoadedModel,
-    request: GenerationRequest,
-    tokens_max: int,
-    emit: Callable[[Delta], None],
-    check: Callable[[], None],
-) -> _Answer:
-    sampler = Sampler(request.sampling)
-    characters = IncrementalText(model.tokenizer)
-    visible = AnswerText(model.stops, request.stop)
-    reason = FinishReason.LENGTH
-    tokens = 0
-    while True:
-        token_id = sampler.pick(model.session.logits)
-        tokens += 1
-        if token_id in model.tokenizer.stop_ids:
-            reason = FinishReason.STOP
-            break
-        piece = visible.push(characters.push(token_id))
-        if visible.stopped:
-            reason = FinishReason.STOP
-            emit(Delta(text=piece, completion_tokens=tokens))
-            break
-        if tokens == tokens_max:
-            emit(Delta(text=piece, completion_tokens=tokens))
-            break
-        emit(Delta(text=piece, completion_tokens=tokens))
-        check()
-        model.session.step(token_id)
-    rest = visible.finish(characters.finish(), cut_off=reason is FinishReason.LENGTH)
-    if rest:
-        emit(Delta(text=rest, completion_tokens=tokens))
-    return _Answer(text=visible.text, finish_reason=reason, tokens=tokens, seed=sampler.seed)
+        return [self._delta(rest), completion] if rest else [completion]

@@ -5,25 +5,34 @@ import math
 import os
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from application.inference import ModelUnavailable, Role, Turn
+from infrastructure.onnx.batch import Batch
 from infrastructure.onnx.catalogue import CatalogueEntry
+from infrastructure.onnx.config import Precision, Provider
+from infrastructure.onnx.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.onnx.errors import ModelFileDamaged
 from infrastructure.onnx.generation import LoadedModel
-from infrastructure.onnx.manifest import check_hashes, read_manifest
+from infrastructure.onnx.jobs import Outbox
+from infrastructure.onnx.kept_prefixes import KeptPrefixes
+from infrastructure.onnx.manifest import Manifest, check_hashes, read_manifest
 from infrastructure.onnx.names import TOKENIZER_FILE
+from infrastructure.onnx.providers import check_provider, chosen_provider
 from infrastructure.onnx.session import (
-    GemmaSession,
+    BatchSession,
     SessionLimits,
+    chunk_cuts,
     open_session,
     release_freed_memory,
-    runs_on,
 )
 from infrastructure.onnx.template import PromptTemplate, TranscriptTemplate
 from infrastructure.onnx.tokenizer import GemmaTokenizer
 from infrastructure.onnx.turns_template import TurnsTemplate
+from infrastructure.onnx.turnstile import Turnstile
 from infrastructure.onnx.versions import TEMPLATE_VERSION, TURNS_TEMPLATE_VERSION
+from infrastructure.onnx.worker import ModelWorker
 
 _log = logging.getLogger(__name__)
 
@@ -31,122 +40,150 @@ _TEMPLATES: dict[str, type[TranscriptTemplate | TurnsTemplate]] = {
     TEMPLATE_VERSION: TranscriptTemplate,
     TURNS_TEMPLATE_VERSION: TurnsTemplate,
 }
+# Of a loaded model beside its packed weights: the tokenizer, the runtime, a step's activations.
+_OVERHEAD_BYTES = 256 * 1024**2
+_WEIGHTS_SHARE = 1.25
+_CHUNK_TOKENS_MIN, _CHUNK_TOKENS_MAX = 8, 64
+_CHUNK_MODEL_BYTES = 340_000_000
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnnxEngineSettings:
-    """models_dir: one folder per prepared model.
-    provider: "auto" takes what the model's graph was made for, "cpu" and "cuda" are wishes;
-        require_provider makes a wish that ONNX Runtime does not grant an error.
-    threads: of one step of the model; None takes the physical cores this process may use.
-    context_tokens_max: the window, prompt and answer; bounds the key/value buffer's memory
-        (37 kB a token for the 270M).
-    queue_max: requests that wait for their turn; further ones get EngineBusy.
-    generation_timeout_s: from the first step of an answer to its last.
-    prefill_chunk_tokens: how much of a prompt one step takes, hence how long a cancellation
-        can take to be seen.
-    spin: let threads wait in a busy loop; see `session.open_session`.
-    verify_files: compare every file's hash when a model is loaded (0.2 s for 300 MB).
-    """
-
-    models_dir: Path
-    provider: str = "auto"
-    require_provider: bool = False
-    threads: int | None = None
-    context_tokens_max: int = 2048
-    queue_max: int = 64
-    generation_timeout_s: float = 300.0
-    prefill_chunk_tokens: int = 128
-    spin: bool = False
-    verify_files: bool = True
-    close_timeout_s: float = 10.0
-
-    def __post_init__(self) -> None:
-        if self.provider not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"provider is {self.provider!r}; it must be auto, cpu or cuda")
-        if min(self.context_tokens_max, self.queue_max, self.prefill_chunk_tokens) < 1:
-            raise ValueError(
-                "context_tokens_max, queue_max and prefill_chunk_tokens must be at least 1"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
 class ReadyModel:
-    """model: for the worker. template: safe to use from any thread."""
+    """worker: answers. template: safe to use from any thread. bytes_needed: see `bytes_needed`."""
 
-    model: LoadedModel
+    worker: ModelWorker
     template: PromptTemplate
+    runs_on: str
+    bytes_needed: int
 
 
-def load_model(entry: CatalogueEntry, settings: OnnxEngineSettings) -> ReadyModel:
+def load_model(
+    entry: CatalogueEntry, settings: OnnxEngineSettings, turnstile: Turnstile
+) -> ReadyModel:
     """Takes 1 to 3 s. Raises ModelUnavailable with the remedy."""
     folder = settings.models_dir / entry.name
     started = time.monotonic()
     try:
-        ready = _load(entry, folder, settings)
+        ready = _load(entry, folder, settings, turnstile)
     except ModelFileDamaged as error:
         raise ModelUnavailable(
             f"{error}. Delete the folder {folder} and run `{entry.prepare_command}`"
         ) from error
-    release_freed_memory()
-    _log.info(
-        "%s loaded in %.1f s, runs on %s",
-        entry.name,
-        time.monotonic() - started,
-        ready.model.runs_on,
-    )
-    return ready
-
-
-def _load(entry: CatalogueEntry, folder: Path, settings: OnnxEngineSettings) -> ReadyModel:
-    manifest = read_manifest(folder)
-    if settings.verify_files:
-        check_hashes(manifest, folder)
-    tokenizer = GemmaTokenizer.load(
-        folder / TOKENIZER_FILE, bos_id=manifest.bos_id, stop_ids=manifest.stop_ids
-    )
-    context_tokens = min(settings.context_tokens_max, manifest.config.positions_max)
-    template = _TEMPLATES[entry.template_version](tokenizer, context_tokens=context_tokens)
-    wish = settings.provider if settings.provider != "auto" else manifest.providers[0]
-    threads = settings.threads or usable_cores()
-    limits = SessionLimits(
-        context_tokens=context_tokens, threads=threads, chunk_tokens=settings.prefill_chunk_tokens
-    )
-    try:
-        session = open_session(folder, threads=threads, provider=wish, spin=settings.spin)
-        provider = runs_on(session)
-        if settings.require_provider and provider.lower() != wish:
-            raise ModelUnavailable(
-                f"{entry.title} was to run on {wish.upper()}, but ONNX Runtime only offers"
-                f" {provider} here: install the driver or choose another provider"
-            )
-        gemma = GemmaSession(session, manifest.config, limits, template.header_ids)
-        _warm_up(gemma, template)
-    except ModelUnavailable:
+    except (ModelUnavailable, MemoryError):
         raise
     except Exception as error:
         _log.exception("%s cannot be loaded", entry.name)
         raise ModelUnavailable(
             f"ONNX Runtime cannot load {entry.title} ({type(error).__name__}); the log says why"
         ) from error
+    release_freed_memory()
+    _log.info(
+        "%s loaded in %.1f s, runs on %s", entry.name, time.monotonic() - started, ready.runs_on
+    )
+    return ready
+
+
+def _load(
+    entry: CatalogueEntry, folder: Path, settings: OnnxEngineSettings, turnstile: Turnstile
+) -> ReadyModel:
+    manifest = read_manifest(folder)
+    if settings.verify_files:
+        check_hashes(manifest, folder)
+    tokenizer = GemmaTokenizer.load(
+        folder / TOKENIZER_FILE, bos_id=manifest.bos_id, stop_ids=manifest.stop_ids
+    )
+    limits = session_limits(manifest, settings)
+    template = _TEMPLATES[entry.template_version](tokenizer, context_tokens=limits.context_tokens)
+    names = {"title": entry.title, "prepare_command": entry.prepare_command}
+    chosen = chosen_provider(
+        Provider(manifest.providers[0]),
+        settings.provider,
+        required=settings.require_provider,
+        **names,
+    )
+    session = open_session(folder, threads=limits.threads, provider=chosen, spin=settings.spin)
+    provider = check_provider(session.get_providers(), chosen, **names)
     model = LoadedModel(
         name=entry.name,
-        session=gemma,
+        session=BatchSession(session, manifest.config, limits),
         tokenizer=tokenizer,
         stops=template.stops,
         manifest_hash=manifest.hash,
-        context_tokens=context_tokens,
+        context_tokens=limits.context_tokens,
         runs_on=provider,
     )
-    return ReadyModel(model=model, template=template)
+    kept = KeptPrefixes(
+        chunk_tokens=limits.chunk_tokens,
+        bytes_max=settings.kept_bytes_max,
+        shared_ids=template.header_ids,
+    )
+    _warm_up(model, kept, template, turnstile)
+    outbox = Outbox()
+    batch = Batch(model, kept, outbox)
+    worker = ModelWorker(batch, outbox, turnstile, queue_max=settings.queue_max)
+    worker.start()
+    return ReadyModel(
+        worker=worker,
+        template=template,
+        runs_on=provider,
+        bytes_needed=bytes_needed(manifest, settings),
+    )
 
 
-def _warm_up(session: GemmaSession, template: PromptTemplate) -> None:
+def _warm_up(
+    model: LoadedModel, kept: KeptPrefixes, template: PromptTemplate, turnstile: Turnstile
+) -> None:
     """Prefill the template's header, so that the first answer starts as fast as the others."""
-    prompt = template.prepare("", [Turn(role=Role.USER, content="Hi")], completion_tokens_wanted=1)
-    for _ in session.prefill(prompt.token_ids, room_for=1):
-        pass
+    turn = Turn(role=Role.USER, content="Hi")
+    ids = template.prepare("", [turn], completion_tokens_wanted=1).token_ids
+    session, quickest_s = model.session, math.inf
+    for first, last in pairwise(chunk_cuts(len(ids), session.limits.chunk_tokens)):
+        with turnstile:
+            started = time.perf_counter()
+            session.prefill(0, ids, first, last)
+            took_s = time.perf_counter() - started
+        if last - first == session.limits.chunk_tokens:
+            quickest_s = min(quickest_s, took_s)
+        kept.keep("", ids, last, session.slab, 0)
+    session.slab.give_back(0)
+    if STALL_MS_MAX < quickest_s * 1000 < math.inf:
+        _log.warning(
+            "a prefill step of %s took %.0f ms: streams stall for longer than %d ms while prompts"
+            " are read",
+            model.name,
+            quickest_s * 1000,
+            STALL_MS_MAX,
+        )
+
+
+def session_limits(manifest: Manifest, settings: OnnxEngineSettings) -> SessionLimits:
+    """A function of the manifest and the settings alone, so that answers can be repeated."""
+    context_tokens = min(settings.context_tokens_max, manifest.config.positions_max)
+    row_bytes = manifest.config.kv_bytes_per_token * context_tokens
+    return SessionLimits(
+        context_tokens=context_tokens,
+        threads=settings.threads or usable_cores(),
+        chunk_tokens=settings.prefill_chunk_tokens or _chunk_tokens(manifest.size_bytes()),
+        rows_max=max(1, min(settings.rows_max, settings.kv_bytes_max // row_bytes)),
+        rows_together=manifest.precision == Precision.INT8.value,
+    )
+
+
+def bytes_needed(manifest: Manifest, settings: OnnxEngineSettings) -> int:
+    """Memory that a loaded model takes with one full row and as much kept as it may, about."""
+    limits = session_limits(manifest, settings)
+    row_bytes = manifest.config.kv_bytes_per_token * limits.context_tokens
+    weights_bytes = int(_WEIGHTS_SHARE * manifest.size_bytes())
+    return weights_bytes + _OVERHEAD_BYTES + row_bytes + settings.kept_bytes_max
+
+
+def _chunk_tokens(model_bytes: int) -> int:
+    """The largest power of two in bounds whose step takes about as long as that of 64 tokens of
+    a model of 300 MB, which is 75 ms on two cores."""
+    fitting = _CHUNK_TOKENS_MAX * _CHUNK_MODEL_BYTES // max(model_bytes, 1)
+    fitting = min(max(fitting, _CHUNK_TOKENS_MIN), _CHUNK_TOKENS_MAX)
+    return 1 << (fitting.bit_length() - 1)
 
 
 def usable_cores() -> int:

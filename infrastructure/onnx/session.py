@@ -1,7 +1,7 @@
-"""One ONNX Runtime session over a Gemma graph, with its key/value buffer.
+"""One ONNX Runtime session over a Gemma graph, with the keys and values of a batch of rows.
 
-The buffer is one slab float32[2 * layers, 1, kv_heads, T, head_dim]; its rows are bound as past
-and present of their layer at once, so attention writes in place and nothing is copied.
+The slab's rows are bound as past and present of their layer at once, so attention writes in
+place and nothing is copied.
 """
 
 import ctypes
@@ -14,25 +14,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.config import GemmaConfig
+from infrastructure.onnx.config import GemmaConfig, Provider
+from infrastructure.onnx.kv_slab import KvSlab
 from infrastructure.onnx.names import GRAPH_FILE
+from infrastructure.onnx.providers import provider_names, shown
 
-# The buffer grows in steps of so many tokens.
-_GROWTH_TOKENS = 256
 _LOG_ERRORS_ONLY = 3
-
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-_NAMES = {_CPU: "CPU", _CUDA: "CUDA"}
+# Bindings kept for another step of the same shape; making one takes half a millisecond.
+_BINDINGS_MAX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionLimits:
     """threads: of one step of the model. chunk_tokens: prompt tokens a step takes at most,
-    which is how long a cancellation can wait."""
+    which is how long the other rows, or a cancellation, can wait. rows_max: answers at once.
+    rows_together: whether rows are decoded in one step, see `BatchSession`."""
 
     context_tokens: int
     threads: int
-    chunk_tokens: int = 128
+    chunk_tokens: int = 64
+    rows_max: int = 1
+    rows_together: bool = True
 
 
 def open_session(folder: Path, *, threads: int, provider: str, spin: bool = False) -> Any:
@@ -51,45 +53,93 @@ def open_session(folder: Path, *, threads: int, provider: str, spin: bool = Fals
     # Weights stay out of the arena, which never gives memory back.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-    wanted = [_CUDA, _CPU] if provider == "cuda" else [_CPU]
+    wanted = provider_names(Provider(provider))
     return onnxruntime.InferenceSession(str(folder / GRAPH_FILE), options, providers=wanted)
 
 
 def runs_on(session: Any) -> str:
     """The provider that ONNX Runtime really took: it falls back without a word."""
-    first: str = session.get_providers()[0]
-    return _NAMES.get(first, first)
+    return shown(session.get_providers()[0])
+
+
+def chunk_cuts(tokens: int, chunk_tokens: int) -> list[int]:
+    """0, the multiples of the chunk below `tokens`, and `tokens`: where a prefill is cut.
+
+    A function of the length alone. Kernels differ in the last bit by the number of tokens in a
+    step and by how many they see, which quantised activations make visible; so an answer has
+    the same bits only if its prompt is always cut in the same places.
+    """
+    return [*range(0, tokens, chunk_tokens), tokens]
+
+
+class BatchSession:
+    """Rows 0, 1, … of the slab, each a sequence of its own. For one thread only.
+
+    A row's logits do not depend on the other rows: prompts are prefilled one row at a time, and
+    int8 kernels treat every row of a decoding step alike. Those of other precisions choose by
+    the number of rows (a matrix times a vector is summed in another order than a matrix times a
+    matrix), so there rows_together is off and each row takes a step of its own.
+    """
+
+    def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
+        self._session = session
+        self._limits = limits
+        self.vocab_size = config.vocab_size
+        self.slab = KvSlab(config, rows=limits.rows_max, tokens=limits.context_tokens)
+        # Overwritten by each step.
+        self._logits = np.zeros((limits.rows_max, config.vocab_size), np.float32)
+        self._bindings: dict[tuple[int, int, int], _Binding] = {}
+
+    @property
+    def limits(self) -> SessionLimits:
+        return self._limits
+
+    def prefill(self, row: int, ids: Sequence[int], first: int, last: int) -> NDArray[np.float32]:
+        """Append tokens first to last of a prompt whose first tokens stand in the row; the
+        logits after them, float32[1, vocab], which callers may change in place."""
+        return self._run(row, np.array([ids[first:last]], np.int64), [last])
+
+    def decode(self, token_ids: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
+        """Append one token to each of the first rows; the logits after them, float32[rows,
+        vocab], which callers may change in place. lengths: tokens in each row before."""
+        ids = np.array(token_ids, np.int64)[:, None]
+        totals = [length + 1 for length in lengths]
+        if self._limits.rows_together:
+            return self._run(0, ids, totals)
+        for row in range(len(ids)):
+            self._run(row, ids[row : row + 1], totals[row : row + 1])
+        return self._logits[: len(ids)]
+
+    def decode_row(self, row: int, token_id: int, length: int) -> NDArray[np.float32]:
+        """One row of `decode` by itself, float32[1, vocab]."""
+        return self._run(row, np.array([[token_id]], np.int64), [length + 1])
+
+    def _run(
+        self, first_row: int, ids: NDArray[np.int64], totals: Sequence[int]
+    ) -> NDArray[np.float32]:
+        rows, tokens = ids.shape
+        assert max(totals) <= self.slab.values.shape[3], "prompts are cut to the window before"
+        key = (first_row, rows, tokens)
+        binding = self._bindings.get(key)
+        if binding is None:
+            if len(self._bindings) >= _BINDINGS_MAX:
+                self._bindings.clear()
+            logits = self._logits[first_row : first_row + rows]
+            caches = self.slab.values[:, first_row : first_row + rows]
+            binding = self._bindings[key] = _Binding(self._session, caches, logits, tokens)
+        binding.set(ids, totals)
+        self._session.run_with_iobinding(binding.io)
+        return binding.logits
 
 
 class GemmaSession:
-    """One sequence at a time: `prefill`, then `step` per token. For one thread only.
+    """One sequence: `prefill`, then `step` per token. What tests and measurements of the graph
+    alone use; answers come from a `BatchSession`."""
 
-    fixed_prefix: token ids most prompts begin with. They are prefilled as a chunk of their own
-    and their keys and values are kept from prompt to prompt.
-
-    The kept part of a prompt is only ever cut where its own prefill would cut, so an answer has
-    the same bits whether or not something was kept: kernels differ in the last bit by the
-    number of tokens in a step, which quantised activations make visible.
-    """
-
-    def __init__(
-        self,
-        session: Any,
-        config: GemmaConfig,
-        limits: SessionLimits,
-        fixed_prefix: Sequence[int] = (),
-    ) -> None:
-        self._session = session
-        self._config = config
-        self._limits = limits
-        self._fixed_prefix = tuple(fixed_prefix)
-        self._slab = np.zeros((2 * config.layers, 1, config.kv_heads, 0, config.head_dim), "f4")
-        self._rows: list[Any] = []
-        self._held: tuple[int, ...] = ()
-        self._length = 0
-        # One row of logits, float32[1, vocab], overwritten by each step.
+    def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
+        self._batch = BatchSession(session, config, limits)
+        self.length = 0
         self._logits = np.zeros((1, config.vocab_size), np.float32)
-        self._decode: _Binding | None = None
 
     @property
     def logits(self) -> NDArray[np.float32]:
@@ -99,110 +149,61 @@ class GemmaSession:
 
     @property
     def vocab_size(self) -> int:
-        return self._config.vocab_size
-
-    @property
-    def length(self) -> int:
-        """Tokens in the buffer."""
-        return self._length
-
-    @property
-    def buffer_tokens(self) -> int:
-        return int(self._slab.shape[3])
+        return self._batch.vocab_size
 
     def prefill(self, token_ids: Sequence[int], *, room_for: int) -> Iterator[int]:
-        """Run the prompt chunk by chunk; yields the tokens in the buffer after each.
-
-        room_for: tokens the answer may take, for which the buffer is made large enough.
-        Logits are those of the last token. An abandoned prefill is forgotten by the next one.
-        """
-        ids = tuple(token_ids)
-        self._reserve(len(ids) + room_for)
-        cuts = self._cuts(ids)
-        start = self._kept(ids, cuts)
-        self._held = ids[:start]
-        for first, last in pairwise(cuts):
-            if first < start:
-                continue
-            self._run(_Binding(self, last - first), ids[first:last], first)
-            self._held = ids[:last]
+        """Run the prompt chunk by chunk; yields the tokens in the buffer after each."""
+        assert len(token_ids) + room_for <= self._batch.limits.context_tokens
+        for first, last in pairwise(chunk_cuts(len(token_ids), self._batch.limits.chunk_tokens)):
+            self._logits = self._batch.prefill(0, token_ids, first, last)
+            self.length = last
             yield last
 
     def step(self, token_id: int) -> None:
-        """Append one token of the answer; logits become those of the token after it."""
-        if self._decode is None:
-            self._decode = _Binding(self, 1)
-        self._run(self._decode, (token_id,), self._length)
-
-    def forget(self) -> None:
-        """Trust nothing in the buffer, for instance after a step broke off."""
-        self._held = ()
-        self._length = 0
-
-    def _cuts(self, ids: tuple[int, ...]) -> list[int]:
-        """Ends of the chunks, a function of the ids alone."""
-        prefix = len(self._fixed_prefix)
-        fixed = 0 < prefix < len(ids) and ids[:prefix] == self._fixed_prefix
-        chunk = self._limits.chunk_tokens
-        cuts = list(range(0, prefix, chunk)) if fixed else []
-        cuts += list(range(prefix if fixed else 0, len(ids), chunk))
-        return [*cuts, len(ids)]
-
-    def _kept(self, ids: tuple[int, ...], cuts: list[int]) -> int:
-        """How many tokens of the last prompt's buffer serve this one; at least one is left."""
-        held_cuts = set(self._cuts(self._held)) if self._held else set()
-        for cut in reversed(cuts[:-1]):
-            if cut in held_cuts and self._held[:cut] == ids[:cut]:
-                return cut
-        return 0
-
-    def _reserve(self, tokens: int) -> None:
-        assert tokens <= self._limits.context_tokens, "prompts are cut to the window before"
-        if tokens <= self.buffer_tokens:
-            return
-        size = min(-(-tokens // _GROWTH_TOKENS) * _GROWTH_TOKENS, self._limits.context_tokens)
-        slab = np.zeros((*self._slab.shape[:3], size, self._slab.shape[4]), np.float32)
-        slab[:, :, :, : self.buffer_tokens] = self._slab
-        self._slab = slab
-        self._decode = None
-        self._rows = [_ort_value(row) for row in slab]
-
-    def _run(self, binding: "_Binding", ids: tuple[int, ...], past: int) -> None:
-        binding.set(ids, past)
-        self._session.run_with_iobinding(binding.io)
-        self._length = past + len(ids)
+        """Append one token; logits become those of the token after it."""
+        self._logits = self._batch.decode([token_id], [self.length])
+        self.length += 1
 
 
 class _Binding:
-    """Inputs of a fixed number of tokens bound once; their memory is then written in place."""
+    """Inputs of a fixed shape bound once; their memory is then written in place.
 
-    def __init__(self, owner: GemmaSession, tokens: int) -> None:
-        self.io = owner._session.io_binding()
-        self._ids = np.zeros((1, tokens), np.int64)
-        self._seqlens = np.zeros(1, np.int32)
+    caches: float32[2 * layers, rows, kv_heads, T, head_dim]; logits: float32[rows, vocab].
+    """
+
+    def __init__(
+        self, session: Any, caches: NDArray[Any], logits: NDArray[np.float32], tokens: int
+    ) -> None:
+        rows = len(logits)
+        self.io = session.io_binding()
+        self.logits = logits
+        self._ids = np.zeros((rows, tokens), np.int64)
+        self._seqlens = np.zeros(rows, np.int32)
         self._total = np.zeros((), np.int32)
         inputs: dict[str, NDArray[Any]] = {
             "input_ids": self._ids,
-            "last_positions": np.array([[tokens - 1]], np.int64),
+            "last_positions": np.full((rows, 1), tokens - 1, np.int64),
             "seqlens_k": self._seqlens,
             "total_sequence_length": self._total,
         }
         values = {name: _ort_value(array) for name, array in inputs.items()}
-        values["logits"] = _ort_value(owner._logits)
+        values["logits"] = _ort_value(logits)
         for name in inputs:
             self.io.bind_ortvalue_input(name, values[name])
         self.io.bind_ortvalue_output("logits", values["logits"])
-        for row, value in enumerate(owner._rows):
-            place = f"{row // 2}.{('key', 'value')[row % 2]}"
-            self.io.bind_ortvalue_input(f"past.{place}", value)
-            self.io.bind_ortvalue_output(f"present.{place}", value)
+        for place, cache in enumerate(caches):
+            name, value = f"{place // 2}.{('key', 'value')[place % 2]}", _ort_value(cache)
+            self.io.bind_ortvalue_input(f"past.{name}", value)
+            self.io.bind_ortvalue_output(f"present.{name}", value)
+            values[name] = value
         # OrtValues view numpy's memory, so both live as long as the binding.
         self._alive = (inputs, values)
 
-    def set(self, ids: tuple[int, ...], past: int) -> None:
-        self._ids[0] = ids
-        self._seqlens[0] = past + len(ids) - 1
-        self._total[...] = past + len(ids)
+    def set(self, ids: NDArray[np.int64], totals: Sequence[int]) -> None:
+        self._ids[:] = ids
+        self._seqlens[:] = totals
+        self._seqlens -= 1
+        self._total[...] = max(totals)
 
 
 def _ort_value(array: NDArray[Any]) -> Any:

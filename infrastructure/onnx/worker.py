@@ -1,117 +1,170 @@
-"""One thread that runs the model, fed from a bounded queue in order of arrival.
-
-A step of a model takes all cores and all of the memory's bandwidth, so two sessions side by side
-would only halve each other: all models share this thread.
-"""
+"""The thread of one model: takes requests from a bounded queue and steps their batch."""
 
 import logging
 import math
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from typing import Protocol
+from concurrent.futures import Future
 
-from application.inference import EngineBusy, InferenceError
+from application.inference import EngineBusy, GenerationTimedOut, InferenceError
+from infrastructure.onnx.batch import Batch
+from infrastructure.onnx.fair_queue import FairQueue
+from infrastructure.onnx.jobs import Job, Outbox
+from infrastructure.onnx.turnstile import Turnstile
 
 _log = logging.getLogger(__name__)
 
 THREAD_NAME = "inference"
 _RETRY_AFTER_S_MAX = 60
-# Weight of the newest job in the average that retry_after is computed from.
+# Weight of the newest answer in the average that retry_after is computed from.
 _AVERAGE_WEIGHT = 0.2
 _AVERAGE_S_START = 2.0
 
 
-class Job(Protocol):
-    """Something for the worker to do; neither method may raise."""
-
-    def run(self) -> None: ...
-
-    def fail(self, error: InferenceError) -> None:
-        """Called instead of `run` when the worker closes first."""
-        ...
+class WorkerClosed(InferenceError):
+    """The worker takes no more requests."""
 
 
-class InferenceWorker:
-    """queue_max bounds the jobs that wait, the running one not counted."""
+class ModelWorker:
+    """queue_max bounds the requests that wait, those being answered not counted."""
 
-    def __init__(self, *, queue_max: int) -> None:
-        self._queue_max = queue_max
-        self._waiting: deque[Job] = deque()
+    def __init__(
+        self, batch: Batch, outbox: Outbox, turnstile: Turnstile, *, queue_max: int
+    ) -> None:
+        self._batch = batch
+        self._outbox = outbox
+        self._turnstile = turnstile
+        self._places = batch.model.session.limits.rows_max + queue_max
+        self._waiting: FairQueue[Job] = FairQueue()
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._running: Job | None = None
+        # A daemon: a step of the model can't be interrupted, the process may end.
+        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
+        self._drops: list[Future[int]] = []
+        self._running = 0
         self._closed = False
         self._average_s = _AVERAGE_S_START
+
+    def start(self) -> None:
+        self._thread.start()
 
     @property
     def waiting(self) -> int:
         return len(self._waiting)
 
     @property
-    def running(self) -> Job | None:
+    def running(self) -> int:
         return self._running
 
-    @property
-    def is_idle(self) -> bool:
-        with self._changed:
-            return self._running is None and not self._waiting
-
-    def submit(self, job: Job, *, bounded: bool = True) -> None:
-        """Raises EngineBusy when the queue is full (unless not bounded), InferenceError when
-        the worker is closed."""
+    def submit(self, job: Job) -> None:
+        """Raises EngineBusy when the queue is full, WorkerClosed."""
         with self._changed:
             if self._closed:
-                raise InferenceError("the inference engine is closed")
-            if bounded and len(self._waiting) >= self._queue_max:
+                raise WorkerClosed("the inference engine is closed")
+            if self._running + len(self._waiting) >= self._places:
                 raise EngineBusy(retry_after_s=self._retry_after_s())
-            if self._thread is None:
-                # A daemon: a step of the model can't be interrupted, the process may end.
-                self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
-                self._thread.start()
-            self._waiting.append(job)
+            self._waiting.put(job)
             self._changed.notify()
 
     def withdraw(self, job: Job) -> None:
-        """Give the job's place in the queue free, if it still has one."""
+        """The reader went away. Its place in the queue is free at once, its row before the next
+        step."""
+        job.cancelled = True
         with self._changed:
-            if job in self._waiting:
-                self._waiting.remove(job)
+            self._waiting.remove(job)
 
-    def close(self, stop_running: Callable[[Job], None], timeout_s: float) -> None:
-        """Fail what waits, ask what runs to stop, and wait for the thread to end."""
+    def drop_kept(self) -> "Future[int]":
+        """Forget the prompts that are kept, between two steps; the bytes they took. 0 when the
+        worker is closed, as nothing is kept then."""
+        dropped: Future[int] = Future()
+        with self._changed:
+            if self._closed:
+                dropped.set_result(0)
+            else:
+                self._drops.append(dropped)
+                self._changed.notify()
+        return dropped
+
+    def close_if_idle(self) -> bool:
+        """Take no more requests, unless there are some; whether it was closed."""
+        with self._changed:
+            if self._running or len(self._waiting):
+                return False
+            self._closed = True
+            self._changed.notify()
+        return True
+
+    def close(self, timeout_s: float) -> None:
+        """Fail what runs and what waits, and wait for the thread to end."""
         with self._changed:
             self._closed = True
-            waiting, thread = list(self._waiting), self._thread
-            self._waiting.clear()
-            if self._running is not None:
-                stop_running(self._running)
             self._changed.notify()
-        for job in waiting:
-            job.fail(InferenceError("the inference engine is closing"))
-        if thread is not None:
-            thread.join(timeout_s)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
 
     def _retry_after_s(self) -> int:
-        wait_s = self._average_s * (len(self._waiting) + 1)
+        rows = self._batch.model.session.limits.rows_max
+        wait_s = self._average_s * (len(self._waiting) + 1) / rows
         return min(max(1, math.ceil(wait_s)), _RETRY_AFTER_S_MAX)
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
-                if self._closed:
-                    return
-                job = self._running = self._waiting.popleft()
-            started = time.monotonic()
+        while self._has_work():
             try:
-                job.run()
-            except Exception:  # noqa: BLE001
-                # A job that breaks its promise must not take the others' worker with it.
-                _log.exception("an inference job broke off")
-            took_s = time.monotonic() - started
+                with self._turnstile:
+                    self._round()
+            except Exception:  # noqa: BLE001  a defect must not take the model with it
+                _log.exception("a round of %s broke off", self._batch.model.name)
+                self._batch.fail_all(InferenceError("the model broke off"))
             with self._changed:
-                self._running = None
-                self._average_s += _AVERAGE_WEIGHT * (took_s - self._average_s)
+                self._running = len(self._batch.jobs)
+            self._outbox.deliver()
+        closing = InferenceError("the inference engine is closing")
+        with self._changed:
+            for job in self._waiting:
+                self._outbox.put(job, closing)
+            self._waiting = FairQueue()
+        self._batch.fail_all(closing)
+        self._outbox.deliver()
+        self._drop_kept()
+
+    def _has_work(self) -> bool:
+        """Waits for work; False when there will be none."""
+        with self._changed:
+            while not self._closed:
+                if self._running or len(self._waiting) or self._drops:
+                    return True
+                if self._batch.has_unsettled:
+                    return True
+                self._changed.wait()
+        return False
+
+    def _round(self) -> None:
+        batch = self._batch
+        self._drop_kept()
+        batch.drop_ended()
+        with self._changed:
+            self._fail_late()
+            job = None
+            if batch.has_room and len(self._waiting):
+                job = self._waiting.take(batch.running)
+            self._running = len(batch.jobs) + (job is not None)
+        if job is not None:
+            batch.admit(job)
+        if batch.jobs:
+            batch.step()
+        elif batch.has_unsettled and job is None:
+            batch.settle()
+        if batch.last_took_s is not None:
+            self._average_s += _AVERAGE_WEIGHT * (batch.last_took_s - self._average_s)
+            batch.last_took_s = None
+
+    def _drop_kept(self) -> None:
+        with self._changed:
+            drops, self._drops = self._drops, []
+        for dropped in drops:
+            dropped.set_result(self._batch.forget())
+
+    def _fail_late(self) -> None:
+        now = time.monotonic()
+        for job in [job for job in self._waiting if now > job.deadline]:
+            self._waiting.remove(job)
+            self._outbox.put(job, GenerationTimedOut(timeout_s=job.timeout_s))

@@ -50,8 +50,11 @@ def bundled_migrations() -> list[Migration]:
     return migrations
 
 
-def migrate(owner_url: str, service_url: str, *, connect_timeout_s: int = 10) -> int:
-    """Apply what is missing, and return the schema's version.
+def migrate(
+    owner_url: str, service_url: str, *, connect_timeout_s: int = 10, up_to: int | None = None
+) -> int:
+    """Apply what is missing, and return the schema's version. up_to: an older version, for what
+    was stored under it.
 
     Raises MigrationError for a server that is too old, a schema that is newer than this version
     of the service, or a migration file that changed after it was applied; psycopg.Error when the
@@ -71,12 +74,12 @@ def migrate(owner_url: str, service_url: str, *, connect_timeout_s: int = 10) ->
             )
         conn.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         try:
-            return _apply_missing(conn, service_role)
+            return _apply_missing(conn, service_role, up_to)
         finally:
             conn.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
 
 
-def _apply_missing(conn: psycopg.Connection, service_role: str) -> int:
+def _apply_missing(conn: psycopg.Connection, service_role: str, up_to: int | None) -> int:
     conn.execute(
         "CREATE TABLE IF NOT EXISTS public.chatledger_migrations ("
         " version integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL,"
@@ -91,7 +94,7 @@ def _apply_missing(conn: psycopg.Connection, service_role: str) -> int:
             f"the database is at schema version {newest}, this service knows {len(migrations)};"
             " install the newer version of chatledger"
         )
-    for migration in migrations:
+    for migration in migrations[:up_to]:
         if migration.version in applied:
             if applied[migration.version] != migration.hash:
                 raise MigrationError(
@@ -108,4 +111,4 @@ def _apply_missing(conn: psycopg.Connection, service_role: str) -> int:
                 (migration.version, migration.name, migration.hash),
             )
         log.info("migration_applied", name=migration.name)
-    return len(migrations)
+    return len(migrations[:up_to])

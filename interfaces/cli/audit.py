@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from interfaces.cli.audit_books import BOOKS, add_books
+
 
 def add_audit(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
@@ -25,6 +27,7 @@ def add_audit(
     receipt.add_argument("receipt", type=Path, metavar="FILE", help="as the API answered it")
     receipt.add_argument("--public-key", type=Path, metavar="FILE", required=True)
     actions.add_parser("public-key", help="the key that checks this ledger's checkpoints")
+    add_books(actions)
     return group
 
 
@@ -40,6 +43,10 @@ def audit(options: argparse.Namespace) -> int:
             from interfaces.cli.audit_receipt import verify_receipt
 
             return verify_receipt(options)
+        case action if action in BOOKS:
+            from interfaces.cli.books import books
+
+            return books(options)
         case _:
             from interfaces.cli.audit_key import public_key
 

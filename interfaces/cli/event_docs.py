@@ -44,7 +44,28 @@ Fields marked *personal* say something of a person; they are to be sealed under 
 so nothing queries inside stored events.
 
 A money event defines postings that move credits from one account to another, so they sum to
-zero by construction. Only the user's account is a stream; the others exist in the journal."""
+zero by construction. Only the user's account is a stream; the others exist in the journal.
+
+## How to change an event
+
+History is never rewritten, so the class learns to read what was stored before it changed.
+
+- **Another class name or module**: keep `TOPIC`. Nothing else is stored.
+- **Fields**: first, on the code before the change, freeze a log in the old form with
+  `python -m tests.history.old_logs NAME` unless one is kept already. Then change the fields, raise
+  `class_version` by one, and add a static method `upcast_v1_v2(state)` that changes an older
+  state (a dictionary of JSON values) in place; upcasters follow each other, so each is written
+  once. Where a folded state changes with it, raise `state_version` in `application/streams.py`, so
+  that old snapshots are folded anew. `python -m tests.domain.stored_names` puts the new form on
+  record.
+- **Another meaning** under the same fields is another event: give it a name of its own, and go on
+  reading the old one.
+- **An event that is no longer written** keeps its class.
+
+A service that meets an event of a newer version refuses it instead of misreading it, so a new form
+is written only when every process knows it. `tests/history/test_upcasting.py` is a worked example;
+`tests/fixtures/event_logs` holds the logs of old formats with what their books and read models must
+come to."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from interfaces.cli.audit import add_audit
 from interfaces.cli.refusals import explain
@@ -34,7 +35,15 @@ def parser() -> argparse.ArgumentParser:
         help="its weights: config.json, tokenizer.json and safetensors, as model hubs give them",
     )
     prepare.add_argument(
-        "--precision", choices=("int8", "fp32"), help="of the weights (default: int8)"
+        "--precision",
+        choices=("int8", "int4", "fp32", "fp16", "bf16"),
+        help="of the weights (default: int8, or bf16 for CUDA); fp16 and bf16 are for CUDA, fp32"
+        " is for the CPU",
+    )
+    prepare.add_argument(
+        "--provider",
+        choices=("cpu", "cuda"),
+        help="what the model will run on (default: the CPU where it runs the precision)",
     )
     _add_data_dir(models)
 
@@ -55,6 +64,14 @@ def parser() -> argparse.ArgumentParser:
     _add_data_dir(users)
 
     _add_data_dir(add_audit(commands))
+
+    for name, text in (
+        ("backup", "the log and what proves it, as one file, while the service goes on"),
+        ("restore", "a backup into an empty database, compared before it is committed"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("file", type=Path, metavar="FILE")
+        _add_data_dir(command)
     return top
 
 
@@ -128,6 +145,14 @@ def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]
             from interfaces.cli.audit import audit
 
             return audit
+        case "backup":
+            from interfaces.cli.backup import backup
+
+            return backup
+        case "restore":
+            from interfaces.cli.backup import restore
+
+            return restore
         case _:
             from interfaces.cli.users import users
 

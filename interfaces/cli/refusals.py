@@ -10,11 +10,15 @@ class CannotStart(Exception):
 def explain(error: Exception) -> str:
     """Raises the error itself when it is not an expected one: then the trace is the report."""
     import psycopg
+    from eventsourcing.persistence import MapperDeserialisationError
 
     from domain.errors import Refusal
+    from infrastructure.backup.archive import BackupRefused
     from infrastructure.checkpoints.signing_key import KeyUnusable
     from infrastructure.embedded.errors import EmbeddedServerError
+    from infrastructure.exports.errors import ExportRefused
     from infrastructure.onnx.errors import PreparationError
+    from infrastructure.postgres.log_scan import NoLedger
     from infrastructure.postgres.migrate import MigrationError
     from infrastructure.postgres.rebuild import RebuildInProgress
     from infrastructure.settings import SettingsError
@@ -22,7 +26,9 @@ def explain(error: Exception) -> str:
     match error:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():
             return str(error)
-        case SettingsError() | Refusal() | KeyUnusable() | RebuildInProgress():
+        case SettingsError() | Refusal() | KeyUnusable() | NoLedger() | ExportRefused():
+            return str(error)
+        case BackupRefused() | MapperDeserialisationError() | RebuildInProgress():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"

@@ -126,6 +126,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 503, "model_unavailable"
         case inference.EngineBusy():
             return 503, "engine_busy"
+        case inference.GenerationTimedOut():
+            return 504, "generation_failed"
         case inference.InferenceError():
             return 503, "generation_failed"
         case GenerationFailed():

@@ -40,6 +40,7 @@ class HttpServices:
     tokens: Tokens
     request_limit: RateLimit
     sign_in_limit: RateLimit
+    registration_limit: RateLimit
     read_your_writes_timeout_s: float
     request_body_bytes_max: int
     development: bool

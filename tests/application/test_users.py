@@ -265,16 +265,6 @@ async def test_only_the_password_opens_a_suspended_users_refusal(world: World) -
         await world.users.sign_in(login="ada", password="not this one")
 
 
-async def test_a_new_password_replaces_the_old_one(world: World) -> None:
-    user = await register(world)
-
-    await world.users.set_password(user, "another password")
-
-    with pytest.raises(WrongCredentials):
-        await world.users.sign_in(login="ada", password=PASSWORD)
-    await world.users.sign_in(login="ada", password="another password")
-
-
 async def test_a_registration_is_replayed_under_its_key(world: World) -> None:
     def key(email: str) -> object:
         return idempotency_key(username_claim_id("ada"), "k", "register", email=email)

@@ -39,6 +39,7 @@ from tests.support.clock import SteppedClock
 from tests.support.scripted_engine import MODEL, ScriptedEngine
 from tests.support.servers import DatabaseUrls
 
+FREE = per_message(0)
 PASSWORD = "correct horse"
 WELCOME_MICRO = 10 * MICRO_PER_CREDIT
 PRICE = per_message(2 * MICRO_PER_CREDIT)
@@ -84,7 +85,10 @@ class World:
             ledger=self.ledger,
             engine=self.engine,
             price_list=PriceList(
-                default_model=MODEL, prices={MODEL: self.price}, packages=PACKAGES
+                default_model=MODEL,
+                prices={MODEL: self.price},
+                cached_price=FREE,
+                packages=PACKAGES,
             ),
             clock=self.clock,
             ids=self.ids,

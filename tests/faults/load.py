@@ -10,13 +10,14 @@ from uuid import UUID
 
 import httpx
 
-from tests.faults.told import Bought, Sent, User, server_events
+from tests.faults.told import Bought, Sent, User, cursor_of, key_header, server_events
 from tests.support.service import RunningService
 
 PASSWORD = "correct horse 7"
 # Longer than anything may take: a request that is still open then hangs.
 REQUEST_TIMEOUT_S = 60.0
 _PAUSE_S = 0.1
+_RETRIES_AT_ONCE = 6
 _PROMPTS = (
     "Say something about the sea.",
     "What is a ledger?",
@@ -106,16 +107,23 @@ class Load:
         unanswered = [sent for sent in self.sent if sent.key and sent.answer is None]
         known = {sent.key for sent in self.answered}
         pending = {sent.key: sent for sent in unanswered if sent.key not in known}
-        async with asyncio.timeout(timeout_s), self._client() as client:
-            await asyncio.gather(*(self._until_answered(client, sent) for sent in pending.values()))
+        # Not all at once: what waits for the model too long fails, and would only be sent again.
+        turn = asyncio.Semaphore(_RETRIES_AT_ONCE)
+        async with asyncio.timeout(timeout_s + len(pending)), self._client() as client:
+            await asyncio.gather(
+                *(self._until_answered(client, sent, turn) for sent in pending.values())
+            )
             for bought in self.bought:
                 if not bought.acknowledged:
                     assert await self._buy(client, bought), "a purchase is repeated with success"
 
-    async def _until_answered(self, client: httpx.AsyncClient, first: Sent) -> None:
+    async def _until_answered(
+        self, client: httpx.AsyncClient, first: Sent, turn: asyncio.Semaphore
+    ) -> None:
         while True:
-            sent = self._message(first.user, first, {})
-            await self._deliver(client, sent)
+            async with turn:
+                sent = self._message(first.user, first, {})
+                await self._deliver(client, sent)
             if sent.answer is not None:
                 return
             await asyncio.sleep(_PAUSE_S)
@@ -284,11 +292,3 @@ def _take_problem(document: dict[str, Any], sent: Sent) -> None:
     assert document["detail"]
     assert document["request_id"]
     sent.problem = document
-
-
-def key_header(key: str | None) -> dict[str, str]:
-    return {} if key is None else {"Idempotency-Key": key}
-
-
-def cursor_of(cursor: str) -> dict[str, str]:
-    return {"cursor": cursor} if cursor else {}

@@ -53,3 +53,11 @@ async def server_events(response: httpx.Response) -> AsyncIterator[tuple[str, di
             name = line.removeprefix("event: ")
         elif line.startswith("data: "):
             yield name, json.loads(line.removeprefix("data: "), parse_float=Decimal)
+
+
+def key_header(key: str | None) -> dict[str, str]:
+    return {} if key is None else {"Idempotency-Key": key}
+
+
+def cursor_of(cursor: str) -> dict[str, str]:
+    return {"cursor": cursor} if cursor else {}

@@ -39,6 +39,7 @@ def test_without_any_setting_the_service_runs_by_itself_for_development() -> Non
     assert costs == {
         "gemma3-270m": 2_000_000,
         "gemma3-1b": 10_000_000,
+        "gemma3-4b": 25_000_000,
         "gemma3-12b": 50_000_000,
     }
 
@@ -141,9 +142,10 @@ def test_all_mistakes_are_told_at_once() -> None:
 )
 def test_production_refuses_what_is_for_development(changes: dict[str, str], says: str) -> None:
     assert load(**PRODUCTION).is_production
+    load(**PRODUCTION).check_service()
 
     with pytest.raises(SettingsError) as refusal:
-        load(**PRODUCTION | changes)
+        load(**PRODUCTION | changes).check_service()
 
     assert says in str(refusal.value)
 

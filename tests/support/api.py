@@ -162,6 +162,7 @@ async def running_api(
             "checkpoint_interval_s": 0.1,
             "rate_limit_per_minute": 1_000_000,
             "sign_in_attempts_per_minute": 1_000_000,
+            "registrations_per_minute": 1_000_000,
             **changes,
         },
     )

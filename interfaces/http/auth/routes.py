@@ -25,8 +25,11 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=ExactRoute)
 
 
 @router.post("/register", status_code=201, response_model=RegisteredResponse)
-async def register(body: RegisterRequest, found: ServicesDep, key: IdempotencyDep) -> Response:
+async def register(
+    body: RegisterRequest, found: ServicesDep, request: Request, key: IdempotencyDep
+) -> Response:
     """Creates a user with an account and its welcome credits."""
+    found.registration_limit.check(_address(request))
     outcome = await found.users.register(
         username=body.username,
         email=body.email,
@@ -69,6 +72,7 @@ async def token(
 async def refresh(body: RefreshRequest, found: ServicesDep) -> Response:
     """A new pair for a refresh token, once. Using an old one again ends the session."""
     claims = found.tokens.read(body.refresh_token, TokenType.REFRESH)
+    found.sign_in_limit.check(str(claims.session_id))
     signed_in = await found.users.refresh(
         session_id=claims.session_id, generation=claims.generation
     )
@@ -100,10 +104,13 @@ async def me(who: PrincipalDep) -> Response:
 async def _sign_in(
     found: HttpServices, request: Request, login_name: str, password: str
 ) -> Response:
-    address = request.client.host if request.client else "unknown"
-    found.sign_in_limit.check(address, login_name.casefold()[:254])
+    found.sign_in_limit.check(_address(request), login_name.casefold()[:254])
     signed_in = await found.users.sign_in(login=login_name, password=password)
     return _tokens(found, signed_in)
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 def _tokens(found: HttpServices, signed_in: SignedIn) -> Response:

@@ -11,13 +11,12 @@ import pytest
 from application.inference import FinishReason, ModelState, Role, Sampling, Turn
 from application.inference import GenerationRequest as Request
 from infrastructure.onnx.catalogue import BY_NAME
-from infrastructure.onnx.config import Precision
+from infrastructure.onnx.config import GraphFormat, Precision, Provider
 from infrastructure.onnx.engine import OnnxEngine
 from infrastructure.onnx.errors import NotEnoughDisk, PreparationError, SourceUnusable
 from infrastructure.onnx.manifest import Manifest
 from infrastructure.onnx.model_source import graph_bytes
 from infrastructure.onnx.prepare import prepare_model, prepared_manifest
-from interfaces.cli.main import main
 from tests.infrastructure.onnx.asking import answer_to, settings_for
 from tests.infrastructure.onnx.hub_damage import BAD
 from tests.infrastructure.onnx.hub_folder import (
@@ -30,9 +29,11 @@ from tests.infrastructure.onnx.hub_folder import (
     write_tensors,
 )
 from tests.infrastructure.onnx.tiny import TinyWeights
+from tests.interfaces.cli.command import chatledger
 
 CATALOGUE = (entry_for(),)
 Heard = list[tuple[float, str]]
+SMALLER = (Precision.FP32, Precision.BF16, Precision.INT8, Precision.INT4)
 
 
 @pytest.fixture
@@ -93,8 +94,8 @@ def test_weights_that_would_not_fit_the_disk_are_refused_with_both_numbers(
 ) -> None:
     with pytest.raises(NotEnoughDisk, match=r"1000000000 MB .* are free"):
         _prepare(source, tmp_path / "models", disk_bytes=10**15)
-    big = CATALOGUE[0].positions_max
-    assert graph_bytes(CONFIG, Precision.FP32) > graph_bytes(CONFIG, Precision.INT8) > big
+    sizes = [graph_bytes(CONFIG, GraphFormat.of(precision)) for precision in SMALLER]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 @pytest.mark.parametrize("precision", list(Precision))
@@ -102,7 +103,23 @@ def test_the_estimate_of_the_disk_is_above_what_is_written(
     source: Path, tmp_path: Path, precision: Precision
 ) -> None:
     manifest = _prepare(source, tmp_path / "models", precision=precision)
-    assert manifest.size_bytes() <= graph_bytes(CONFIG, precision)
+    assert manifest.size_bytes() <= graph_bytes(CONFIG, GraphFormat.of(precision))
+
+
+def test_a_model_is_prepared_anew_for_another_provider_and_the_manifest_names_it(
+    source: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    on_cpu = _prepare(source, models, precision=Precision.INT8)
+    assert on_cpu.providers == ("cpu",)
+    on_cuda = _prepare(source, models, provider=Provider.CUDA)
+    assert (on_cuda.precision, on_cuda.providers) == ("bf16", ("cuda",))
+    assert on_cuda.hash != on_cpu.hash
+    heard: Heard = []
+    assert _prepare(source, models, heard, provider=Provider.CUDA) == on_cuda
+    assert not any("Converting" in sentence for _, sentence in heard)
+    with pytest.raises(PreparationError, match="fp32 graphs are for CPU, not for CUDA"):
+        _prepare(source, models, precision=Precision.FP32, provider=Provider.CUDA)
 
 
 def test_the_manifest_names_folder_hash_precision_and_licence(source: Path, tmp_path: Path) -> None:
@@ -160,18 +177,15 @@ def test_a_model_of_a_package_takes_no_folder(source: Path, tmp_path: Path) -> N
         prepare_model("gemma3-270m", tmp_path, lambda *_: None, folder=source)
 
 
-def test_the_command_line_says_what_is_wrong_with_a_folder(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = ["--data-dir", str(tmp_path / "data")]
-    assert main(["models", *data, "prepare", "gemma3-1b", "--from", str(source)]) == 1
-    said = capsys.readouterr().err
+def test_the_command_line_says_what_is_wrong_with_a_folder(source: Path, tmp_path: Path) -> None:
+    def refusal(*arguments: str) -> str:
+        return chatledger("models", "prepare", *arguments, folder=tmp_path).refusal()
+
+    said = refusal("gemma3-1b", "--from", str(source))
     assert "config.json" in said
     assert str(BY_NAME["gemma3-1b"].shape) in said
-    assert main(["models", *data, "prepare", "gemma3-12b"]) == 1
-    assert "models prepare gemma3-12b --from FOLDER" in capsys.readouterr().err
-    assert main(["models", *data, "prepare", str(tmp_path / "none")]) == 1
-    assert "there is no folder" in capsys.readouterr().err
+    assert "models prepare gemma3-12b --from FOLDER" in refusal("gemma3-12b")
+    assert "there is no folder" in refusal(str(tmp_path / "none"))
 
 
 async def test_the_engine_answers_with_a_model_out_of_a_folder(

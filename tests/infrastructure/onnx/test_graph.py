@@ -99,31 +99,11 @@ def test_the_table_is_stored_once_although_embedding_and_head_use_it(int8_folder
     assert places["embedding.table"] == places["head.levels"] != {}
 
 
-def test_a_kept_prefix_leaves_the_same_bits_as_a_fresh_prefill(int8_folder: Path) -> None:
-    prefix, asked, other = tuple(_tokens(21)), _tokens(13, 2), _tokens(17, 3)
-    warm = tiny_session(int8_folder, chunk_tokens=8, fixed_prefix=prefix)
-    _logits(warm, [*prefix, *other])
-    chunks = list(warm.prefill([*prefix, *asked], room_for=8))
-    fresh = tiny_session(int8_folder, chunk_tokens=8, fixed_prefix=prefix)
-    assert chunks == [29, 34], "the prefix's 21 tokens were kept"
-    assert np.array_equal(warm.logits, _logits(fresh, [*prefix, *asked]))
-
-
-def test_an_abandoned_prefill_is_not_taken_for_a_kept_one(int8_folder: Path) -> None:
+def test_an_abandoned_prefill_leaves_nothing_behind(int8_folder: Path) -> None:
     session, ids = tiny_session(int8_folder, chunk_tokens=8), _tokens(40)
     next(iter(session.prefill(_tokens(40, 9), room_for=1)))
     again = _logits(session, ids)
     assert np.array_equal(again, _logits(tiny_session(int8_folder, chunk_tokens=8), ids))
-
-
-def test_the_buffer_grows_with_need_and_keeps_what_it_held(int8_folder: Path) -> None:
-    session, ids = tiny_session(int8_folder), _tokens(200)
-    before = _logits(session, ids)
-    assert session.buffer_tokens == 512
-    for _ in session.prefill([*ids, *_tokens(500, 4)], room_for=1):
-        pass
-    assert session.buffer_tokens == 768
-    assert np.array_equal(before, _logits(session, ids))
 
 
 def test_quantised_rows_are_within_half_a_step_and_zeros_stay_zeros() -> None:

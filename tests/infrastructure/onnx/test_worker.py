@@ -1,104 +1,174 @@
+"""A model's thread: the bounded queue, turns, deadlines and the end. And turns among models."""
+
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from application.inference import EngineBusy, InferenceError
-from infrastructure.onnx.worker import InferenceWorker, Job
+from application.inference import (
+    Completion,
+    Delta,
+    EngineBusy,
+    GenerationTimedOut,
+    InferenceError,
+)
+from infrastructure.onnx.batch import Batch
+from infrastructure.onnx.generation import LoadedModel
+from infrastructure.onnx.jobs import Job, Outbox
+from infrastructure.onnx.kept_prefixes import KeptPrefixes
+from infrastructure.onnx.turnstile import Turnstile
+from infrastructure.onnx.worker import ModelWorker, WorkerClosed
+from tests.infrastructure.onnx.stepping import request_of
+from tests.infrastructure.onnx.tiny import prepare_tiny, tiny_batch
 
 WAIT_S = 10.0
+LONG = 900
 
 
-class HeldJob:
-    """Runs until `release` is set; says when it started and how it ended."""
-
-    def __init__(self, log: list[str], name: str, *, breaks: bool = False) -> None:
-        self._log = log
-        self._name = name
-        self._breaks = breaks
-        self.started = threading.Event()
-        self.release = threading.Event()
-        self.ended = threading.Event()
-
-    def run(self) -> None:
-        self.started.set()
-        assert self.release.wait(WAIT_S)
-        self._log.append(self._name)
-        self.ended.set()
-        if self._breaks:
-            raise ZeroDivisionError
-
-    def fail(self, error: InferenceError) -> None:
-        self._log.append(f"{self._name} failed: {error}")
-        self.ended.set()
-
-
-def _release(job: Job) -> None:
-    assert isinstance(job, HeldJob)
-    job.release.set()
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    models_dir = tmp_path_factory.mktemp("models")
+    prepare_tiny(models_dir)
+    return tiny_batch(models_dir / "gemma3-270m", rows_max=2)
 
 
 @pytest.fixture
-def worker() -> Iterator[InferenceWorker]:
-    worker = InferenceWorker(queue_max=2)
+async def worker(model: LoadedModel) -> AsyncIterator[ModelWorker]:
+    outbox = Outbox()
+    batch = Batch(model, KeptPrefixes(chunk_tokens=128, bytes_max=0), outbox)
+    worker = ModelWorker(batch, outbox, Turnstile(), queue_max=3)
+    worker.start()
     yield worker
-    worker.close(_release, WAIT_S)
+    await asyncio.to_thread(worker.close, WAIT_S)
 
 
-def test_jobs_run_in_order_of_arrival_and_one_beyond_the_bound_is_refused(
-    worker: InferenceWorker,
-) -> None:
-    log: list[str] = []
-    jobs = [HeldJob(log, name) for name in "abc"]
-    worker.submit(jobs[0])
-    assert jobs[0].started.wait(WAIT_S)
-    worker.submit(jobs[1])
-    worker.submit(jobs[2])
-    with pytest.raises(EngineBusy) as caught:
-        worker.submit(HeldJob(log, "d"))
-    assert 1 <= caught.value.retry_after_s <= 60
-    for job in jobs:
-        job.release.set()
-    assert jobs[2].ended.wait(WAIT_S)
-    assert log == ["a", "b", "c"]
+def _job(model: LoadedModel, *, owner: str = "", tokens: int = LONG, timeout_s: float = 60) -> Job:
+    return Job(request_of(model, max_tokens=tokens, owner=owner), timeout_s=timeout_s)
 
 
-def test_a_withdrawn_job_frees_its_place_and_never_runs(worker: InferenceWorker) -> None:
-    log: list[str] = []
-    first, second, third, fourth = (HeldJob(log, name) for name in "abcd")
-    worker.submit(first)
-    assert first.started.wait(WAIT_S)
-    worker.submit(second)
-    worker.submit(third)
-    worker.withdraw(second)
-    worker.submit(fourth)
-    for job in (first, third, fourth):
-        job.release.set()
-    assert fourth.ended.wait(WAIT_S)
-    assert log == ["a", "c", "d"]
-    worker.withdraw(first)
+async def _end(job: Job) -> Completion | InferenceError:
+    async with asyncio.timeout(WAIT_S):
+        while isinstance(item := await job.items.get(), Delta):
+            pass
+    return item
 
 
-def test_a_job_that_breaks_off_does_not_stop_the_next(worker: InferenceWorker) -> None:
-    log: list[str] = []
-    bad, good = HeldJob(log, "bad", breaks=True), HeldJob(log, "good")
-    for job in (bad, good):
-        job.release.set()
+async def _fill(worker: ModelWorker, model: LoadedModel) -> list[Job]:
+    """Two long answers under way."""
+    running = [_job(model, owner="a") for _ in range(2)]
+    for job in running:
         worker.submit(job)
-    assert good.ended.wait(WAIT_S)
-    assert log == ["bad", "good"]
+    for job in running:
+        assert isinstance(await job.items.get(), Delta)
+    return running
 
 
-def test_closing_ends_what_runs_fails_what_waits_and_refuses_what_comes(
-    worker: InferenceWorker,
+async def test_a_request_beyond_rows_and_queue_is_refused_with_when_to_come_back(
+    worker: ModelWorker, model: LoadedModel
 ) -> None:
-    log: list[str] = []
-    running, waiting = HeldJob(log, "running"), HeldJob(log, "waiting")
-    worker.submit(running)
-    assert running.started.wait(WAIT_S)
-    worker.submit(waiting)
-    worker.close(_release, WAIT_S)
-    assert sorted(log) == ["running", "waiting failed: the inference engine is closing"]
-    with pytest.raises(InferenceError, match="closed"):
-        worker.submit(HeldJob(log, "late"))
-    worker.close(_release, WAIT_S)
+    await _fill(worker, model)
+    waiting = [_job(model) for _ in range(3)]
+    for job in waiting:
+        worker.submit(job)
+    with pytest.raises(EngineBusy) as caught:
+        worker.submit(_job(model))
+    assert 1 <= caught.value.retry_after_s <= 60
+    worker.withdraw(waiting[0])
+    worker.submit(_job(model))
+
+
+async def test_who_asks_once_is_not_behind_all_of_who_asks_often(
+    worker: ModelWorker, model: LoadedModel
+) -> None:
+    running = await _fill(worker, model)
+    jobs = {"often": _job(model, owner="a", tokens=5), "more often": _job(model, owner="a")}
+    jobs["once"] = _job(model, owner="b", tokens=5)
+    order: list[str] = []
+
+    async def first_item(name: str) -> None:
+        await jobs[name].items.get()
+        order.append(name)
+
+    for job in jobs.values():
+        worker.submit(job)
+    worker.withdraw(running[0])
+    async with asyncio.timeout(WAIT_S):
+        await asyncio.gather(*map(first_item, jobs))
+    assert order == ["once", "often", "more often"]
+
+
+async def test_waiting_counts_towards_the_deadline(worker: ModelWorker, model: LoadedModel) -> None:
+    await _fill(worker, model)
+    late = _job(model, timeout_s=0)
+    worker.submit(late)
+    assert isinstance(await _end(late), GenerationTimedOut)
+
+
+async def test_a_deadline_ends_an_answer_under_way(worker: ModelWorker, model: LoadedModel) -> None:
+    late = _job(model)
+    worker.submit(late)
+    assert isinstance(await late.items.get(), Delta)
+    late.deadline = 0.0
+    assert isinstance(await _end(late), GenerationTimedOut)
+
+
+async def test_closing_ends_what_runs_and_what_waits_and_refuses_what_comes(
+    worker: ModelWorker, model: LoadedModel
+) -> None:
+    jobs = [*await _fill(worker, model), _job(model)]
+    worker.submit(jobs[-1])
+    await asyncio.to_thread(worker.close, WAIT_S)
+    for job in jobs:
+        assert "closing" in str(await _end(job))
+    with pytest.raises(WorkerClosed, match="closed"):
+        worker.submit(_job(model))
+
+
+async def test_a_worker_in_use_is_not_closed_and_an_idle_one_is(
+    worker: ModelWorker, model: LoadedModel
+) -> None:
+    running = await _fill(worker, model)
+    assert not worker.close_if_idle()
+    for job in running:
+        worker.withdraw(job)
+    short = _job(model, tokens=1)
+    worker.submit(short)
+    await _end(short)
+    async with asyncio.timeout(WAIT_S):
+        while not worker.close_if_idle():  # noqa: ASYNC110  the thread sets no event
+            await asyncio.sleep(0)
+    with pytest.raises(WorkerClosed):
+        worker.submit(_job(model))
+
+
+async def test_a_request_that_cannot_be_answered_is_told_so_and_the_next_one_is_answered(
+    worker: ModelWorker, model: LoadedModel
+) -> None:
+    bad = Job(replace(request_of(model), max_tokens=0), timeout_s=60)
+    worker.submit(bad)
+    assert "at least 1" in str(await _end(bad))
+    good = _job(model, tokens=3)
+    worker.submit(good)
+    assert isinstance(await _end(good), Completion)
+
+
+def test_a_turnstile_lets_in_one_at_a_time_and_in_order_of_arrival() -> None:
+    turnstile, order = Turnstile(), list[int]()
+
+    def enter(number: int) -> None:
+        with turnstile:
+            order.append(number)
+
+    with turnstile:
+        threads = []
+        for number in range(5):
+            threads.append(threading.Thread(target=enter, args=(number,)))
+            threads[-1].start()
+            while turnstile.waiting <= number:
+                pass
+        assert order == []
+    for thread in threads:
+        thread.join(WAIT_S)
+    assert order == [0, 1, 2, 3, 4]

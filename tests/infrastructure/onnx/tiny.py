@@ -7,11 +7,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.config import GemmaConfig
+from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.gemma_graph import Precision, write_graph
+from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.manifest import Manifest, Source, record_of, write_manifest
 from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
-from infrastructure.onnx.session import GemmaSession, SessionLimits, open_session
+from infrastructure.onnx.session import (
+    BatchSession,
+    GemmaSession,
+    SessionLimits,
+    open_session,
+)
 from infrastructure.onnx.tokenizer import GemmaTokenizer
 from infrastructure.onnx.versions import GRAPH_VERSION, TEMPLATE_VERSION
 
@@ -115,6 +121,7 @@ def prepare_tiny(
     *,
     name: str = "gemma3-270m",
     precision: Precision = Precision.INT8,
+    provider: Provider = Provider.CPU,
     weights: TinyWeights | None = None,
     claimed: GemmaConfig = TINY,
 ) -> Manifest:
@@ -125,7 +132,7 @@ def prepare_tiny(
     weights = weights or TinyWeights()
     folder = models_dir / name
     folder.mkdir(parents=True)
-    write_graph(weights, folder, precision, lambda _: None)
+    write_graph(weights, folder, precision, lambda _: None, provider=provider)
     write_tiny_tokenizer(folder / TOKENIZER_FILE)
     manifest = Manifest(
         name=name,
@@ -133,7 +140,7 @@ def prepare_tiny(
         precision=precision.value,
         graph_version=GRAPH_VERSION,
         template_version=TEMPLATE_VERSION,
-        providers=("cpu",),
+        providers=(provider.value,),
         bos_id=BOS_ID,
         stop_ids=STOP_IDS,
         config=claimed,
@@ -157,11 +164,38 @@ def tiny_session(
     *,
     config: GemmaConfig = TINY,
     chunk_tokens: int = 128,
-    fixed_prefix: tuple[int, ...] = (),
 ) -> GemmaSession:
     return GemmaSession(
         open_session(folder, threads=1, provider="cpu"),
         config,
         SessionLimits(context_tokens=4096, threads=1, chunk_tokens=chunk_tokens),
-        fixed_prefix,
+    )
+
+
+def tiny_batch(
+    folder: Path,
+    *,
+    name: str = "gemma3-270m",
+    rows_max: int = 1,
+    chunk_tokens: int = 128,
+    context_tokens: int = 1024,
+    rows_together: bool = True,
+    stops: tuple[str, ...] = ("\nUser:",),
+) -> LoadedModel:
+    """The prepared tiny model, to be stepped by hand."""
+    limits = SessionLimits(
+        context_tokens=context_tokens,
+        threads=1,
+        chunk_tokens=chunk_tokens,
+        rows_max=rows_max,
+        rows_together=rows_together,
+    )
+    return LoadedModel(
+        name=name,
+        session=BatchSession(open_session(folder, threads=1, provider="cpu"), TINY, limits),
+        tokenizer=tiny_tokenizer(folder),
+        stops=stops,
+        manifest_hash="00",
+        context_tokens=context_tokens,
+        runs_on="CPU",
     )

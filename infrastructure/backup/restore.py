@@ -1,0 +1,183 @@
+"""Puts a backup into an empty database. Nothing is committed before it was compared with what the
+backup says of itself."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from infrastructure.backup.archive import (
+    ArchiveReader,
+    BackupRefused,
+    Manifest,
+    TableEntry,
+    open_archive,
+)
+from infrastructure.backup.dump import (
+    EVENTS_TABLE,
+    SCHEMA,
+    accounts_of,
+    count_rows,
+    is_ledger,
+    log_size,
+    tables_of,
+)
+from infrastructure.postgres.migrate import bundled_migrations, migrate
+
+Check = Callable[[psycopg.Connection[Any]], None]
+
+
+def restore(
+    owner_url: str,
+    service_url: str,
+    path: Path,
+    on_step: Callable[[str], None],
+    *,
+    check: Check = lambda _connection: None,
+    connect_timeout_s: int = 5,
+) -> Manifest:
+    """The log and all that proves it; read models are to be rebuilt afterwards. check: of the
+    loaded log, before it is committed; what it raises is raised.
+
+    Raises BackupRefused, MigrationError, MapperDeserialisationError, OSError, psycopg.Error; then
+    the database holds no event.
+    """
+    with open_archive(path) as archive:
+        on_step("Checking the file")
+        archive.check()
+        manifest = archive.manifest
+        _check_migrations(manifest)
+        _check_empty(owner_url, manifest, connect_timeout_s)
+        on_step("Making the schema")
+        migrate(
+            owner_url,
+            service_url,
+            connect_timeout_s=connect_timeout_s,
+            up_to=len(manifest.migrations),
+        )
+        with psycopg.connect(
+            owner_url, application_name="chatledger restore", connect_timeout=connect_timeout_s
+        ) as connection:
+            connection.execute("SET LOCAL TimeZone = 'UTC'")
+            on_step("Loading the log")
+            _load(connection, archive)
+            on_step("Checking the books")
+            _compare(connection, manifest)
+            check(connection)
+    on_step("Bringing the schema up to date")
+    migrate(owner_url, service_url, connect_timeout_s=connect_timeout_s)
+    return manifest
+
+
+def _check_migrations(manifest: Manifest) -> None:
+    known = bundled_migrations()
+    for entry in manifest.migrations:
+        if entry.version > len(known):
+            raise BackupRefused(
+                f"the backup is of schema version {len(manifest.migrations)}, this service knows"
+                f" {len(known)}; install the newer version of chatledger"
+            )
+        if known[entry.version - 1].hash != entry.sha256:
+            raise BackupRefused(
+                f"the backup was made with another {entry.name}; restore it with the version of"
+                " chatledger that made it"
+            )
+
+
+def _check_empty(owner_url: str, manifest: Manifest, connect_timeout_s: int) -> None:
+    with psycopg.connect(owner_url, connect_timeout=connect_timeout_s) as connection:
+        if not is_ledger(connection):
+            return
+        applied = connection.execute("SELECT count(*) FROM public.chatledger_migrations").fetchone()
+        if count_rows(connection, EVENTS_TABLE) or applied != (len(manifest.migrations),):
+            raise _not_empty()
+
+
+def _not_empty() -> BackupRefused:
+    return BackupRefused(
+        "this database has a ledger already; a backup is restored into an empty database: set"
+        " DATABASE_URL to a new one, or DATA_DIR to a new folder"
+    )
+
+
+def _load(connection: psycopg.Connection[Any], archive: ArchiveReader) -> None:
+    """In the connection's transaction. The triggers that keep the log append-only and chain it
+    are off within it, because rows come as they were, with their links."""
+    manifest = archive.manifest
+    # A service that was started meanwhile waits, or was first.
+    connection.execute("LOCK TABLE ledger.ledger_events IN ACCESS EXCLUSIVE MODE")
+    if count_rows(connection, EVENTS_TABLE):
+        raise _not_empty()
+    present = tables_of(connection)
+    for table in manifest.tables:
+        if present.get(table.name) != table.columns:
+            raise BackupRefused(f"{table.name} of the backup has other columns than the schema")
+    modes = _trigger_modes(connection)
+    for owner, trigger in modes:
+        _alter_trigger(connection, owner, trigger, _MODES["D"])
+    for table in manifest.tables:
+        _load_table(connection, archive, table)
+    for (owner, trigger), mode in modes.items():
+        _alter_trigger(connection, owner, trigger, _MODES[mode])
+    for sequence in manifest.sequences:
+        name = sql.Identifier(SCHEMA, sequence.name).as_string(connection)
+        connection.execute(
+            "SELECT setval(%s::regclass, %s, %s)", (name, sequence.last_value, sequence.is_called)
+        )
+
+
+def _load_table(
+    connection: psycopg.Connection[Any], archive: ArchiveReader, table: TableEntry
+) -> None:
+    name = sql.Identifier(SCHEMA, table.name)
+    # What a migration puts into a new schema gives way to what was there.
+    connection.execute(sql.SQL("DELETE FROM {}").format(name))
+    columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(name, columns)
+    with connection.cursor() as cursor, cursor.copy(copy) as rows_in:
+        for chunk in archive.chunks(table):
+            rows_in.write(chunk)
+
+
+# As pg_trigger.tgenabled has them: an append-only trigger must come back as ALWAYS.
+_MODES = {
+    "O": sql.SQL("ENABLE"),
+    "A": sql.SQL("ENABLE ALWAYS"),
+    "R": sql.SQL("ENABLE REPLICA"),
+    "D": sql.SQL("DISABLE"),
+}
+
+
+def _trigger_modes(connection: psycopg.Connection[Any]) -> dict[tuple[str, str], str]:
+    rows = connection.execute(
+        "SELECT c.relname, t.tgname, t.tgenabled::text FROM pg_trigger t"
+        " JOIN pg_class c ON c.oid = t.tgrelid"
+        " WHERE c.relnamespace = %s::regnamespace AND NOT t.tgisinternal ORDER BY 1, 2",
+        (SCHEMA,),
+    ).fetchall()
+    return {(table, trigger): mode for table, trigger, mode in rows}
+
+
+def _alter_trigger(
+    connection: psycopg.Connection[Any], table: str, trigger: str, mode: sql.SQL
+) -> None:
+    connection.execute(
+        sql.SQL("ALTER TABLE {} {} TRIGGER {}").format(
+            sql.Identifier(SCHEMA, table), mode, sql.Identifier(trigger)
+        )
+    )
+
+
+def _compare(connection: psycopg.Connection[Any], manifest: Manifest) -> None:
+    for table in manifest.tables:
+        rows = count_rows(connection, table.name)
+        if rows != table.rows:
+            raise BackupRefused(
+                f"{table.name} has {rows} rows, and {table.rows} were backed up; use another backup"
+            )
+    if log_size(connection) != (manifest.events, manifest.position):
+        raise BackupRefused("the log does not end where it did; use another backup")
+    if accounts_of(connection, manifest.position) != manifest.accounts:
+        raise BackupRefused("the accounts do not hold what they held; use another backup")

@@ -1,0 +1,145 @@
+"""Reads the log from one end to the other for those who look at all of it: synchronously, a batch
+at a time, up to the event that was the last one when the reading began."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import psycopg
+
+from application.mapping import decode_event
+from domain.events import Event
+
+BATCH_EVENTS = 2000
+BATCH_BYTES_MAX = 16 * 2**20
+_LOG = "ledger.ledger_events"
+_POSITION_MAX = 2**63 - 1
+
+
+class NoLedger(Exception):
+    """The text says what to do."""
+
+
+class StoredRow(msgspec.Struct, frozen=True, gc=False):
+    """One row of the log. position: its notification_id. recorded_at: by the database's clock."""
+
+    position: int
+    recorded_at: datetime
+    topic: str
+    originator_id: UUID
+    originator_version: int
+    state: bytes
+
+    def decode(self) -> Event:
+        """Raises MapperDeserialisationError, naming stream and version."""
+        event: Event = decode_event(
+            topic=self.topic,
+            originator_id=self.originator_id,
+            originator_version=self.originator_version,
+            state=self.state,
+        )
+        return event
+
+
+# The sizes come from the rows' headers: no long state is fetched only to be measured.
+_SCAN = """
+SELECT notification_id, recorded_at, topic, originator_id, originator_version, state
+FROM (
+    SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id)
+        - octet_length(state) AS bytes_before
+    FROM (
+        SELECT notification_id, recorded_at, topic, originator_id, originator_version, state
+        FROM ledger.ledger_events
+        WHERE notification_id > %(after)s AND notification_id <= %(until)s
+            AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s))
+        ORDER BY notification_id LIMIT %(events)s
+    ) AS waiting
+) AS measured
+WHERE bytes_before < %(bytes)s
+ORDER BY notification_id
+"""
+_STREAM = """
+SELECT notification_id, recorded_at, topic, originator_id, originator_version, state
+FROM ledger.ledger_events
+WHERE originator_id = %s AND originator_version > %s AND notification_id <= %s
+ORDER BY originator_version LIMIT %s
+"""
+
+
+class LogScan:
+    """For one connection. head: the position of the last event when the scan was opened."""
+
+    def __init__(self, connection: psycopg.Connection[Any], head: int) -> None:
+        self._connection = connection
+        self.head = head
+
+    def rows(
+        self,
+        topics: Collection[str] | None = None,
+        *,
+        after: int = 0,
+        until: int = _POSITION_MAX,
+        batch_events: int = BATCH_EVENTS,
+    ) -> Iterator[StoredRow]:
+        """Those after position `after`, up to and with `until`, oldest first. topics: of these
+        stored names alone."""
+        end = min(until, self.head)
+        chosen = None if topics is None else sorted(topics)
+        while True:
+            with self._connection.cursor(binary=True) as cursor:
+                cursor.execute(
+                    _SCAN,
+                    {
+                        "after": after,
+                        "until": end,
+                        "topics": chosen,
+                        "events": batch_events,
+                        "bytes": BATCH_BYTES_MAX,
+                    },
+                )
+                batch = [StoredRow(*row) for row in cursor.fetchall()]
+            if not batch:
+                return
+            yield from batch
+            after = batch[-1].position
+
+    def stream(self, stream_id: UUID, *, until: int = _POSITION_MAX) -> Iterator[StoredRow]:
+        """One stream's rows, oldest first."""
+        version = 0
+        end = min(until, self.head)
+        while True:
+            with self._connection.cursor(binary=True) as cursor:
+                cursor.execute(_STREAM, (stream_id, version, end, BATCH_EVENTS))
+                batch = [StoredRow(*row) for row in cursor.fetchall()]
+            if not batch:
+                return
+            yield from batch
+            version = batch[-1].originator_version
+
+
+@contextmanager
+def open_scan(service_url: str, *, connect_timeout_s: int = 5) -> Iterator[LogScan]:
+    """Reads what was committed when it was opened, and nothing of what comes later: events are
+    only ever added, and become visible in the order of their positions.
+
+    Raises NoLedger, psycopg.Error.
+    """
+    with psycopg.connect(
+        service_url,
+        autocommit=True,
+        application_name="chatledger audit",
+        connect_timeout=connect_timeout_s,
+    ) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET default_transaction_read_only = on")
+        found = connection.execute("SELECT to_regclass(%s)", (_LOG,)).fetchone()
+        if found == (None,):
+            raise NoLedger("there is no ledger in this database yet; `chatledger start` makes one")
+        row = connection.execute(
+            "SELECT coalesce(max(notification_id), 0) FROM ledger.ledger_events"
+        ).fetchone()
+        assert row is not None
+        yield LogScan(connection, int(row[0]))

@@ -1,0 +1,67 @@
+"""`chatledger backup FILE` and `chatledger restore FILE`."""
+
+import argparse
+import asyncio
+import sys
+
+from infrastructure.backup.archive import Manifest
+from infrastructure.identity import SystemClock
+from interfaces.cli.book_tables import moment
+from interfaces.cli.options import settings_from
+from interfaces.composition import open_endpoints
+
+
+def backup(options: argparse.Namespace) -> int:
+    """Beside a running service with DATABASE_URL and MIGRATION_DATABASE_URL. Raises
+    BackupRefused."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from infrastructure.backup.dump import backup as make
+
+    settings = settings_from(options)
+    with (
+        open_endpoints(settings, lambda _: None) as endpoints,
+        Progress(console=Console(stderr=True)) as bar,
+    ):
+        task = bar.add_task("Writing", total=1.0)
+        manifest = make(
+            endpoints.owner_url,
+            options.file,
+            SystemClock().now(),
+            lambda fraction: bar.update(task, completed=fraction),
+            connect_timeout_s=settings.database_timeout_s,
+        )
+    print(f"{options.file}: {_described(manifest)}")
+    return 0
+
+
+def restore(options: argparse.Namespace) -> int:
+    """Into an empty database; read models are made anew. Raises BackupRefused."""
+    from infrastructure.backup.restore import restore as load
+    from infrastructure.postgres.rebuild import rebuild
+
+    settings = settings_from(options)
+    with open_endpoints(settings, lambda _: None) as endpoints:
+        manifest = load(
+            endpoints.owner_url,
+            endpoints.service_url,
+            options.file,
+            _say,
+            connect_timeout_s=settings.database_timeout_s,
+        )
+        _say("Making the read models")
+        asyncio.run(rebuild([], endpoints.service_url, lambda _fraction: None))
+    print(f"restored {_described(manifest)}")
+    return 0
+
+
+def _described(manifest: Manifest) -> str:
+    return (
+        f"{manifest.events:,} events up to position {manifest.position}, trial balance zero,"
+        f" as of {moment(manifest.made_at)} UTC"
+    )
+
+
+def _say(step: str) -> None:
+    print(f"{step} …", file=sys.stderr)

@@ -1,0 +1,175 @@
+"""`chatledger audit trial-balance|statement|balance|export`: the books, from the log alone.
+
+They only read, so they work beside a running service and under the service's own role.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from application.books import TrialBalance
+from application.posted import ALL_TIME, Period
+from application.statements import Statement, statement
+from domain.claims.uniqueness import ValueClaimed
+from domain.errors import UserNotFound
+from domain.events import Event
+from domain.identifiers import account_id, email_claim_id, username_claim_id
+from domain.users.events import UserRegistered
+from infrastructure.exports.export import export
+from infrastructure.exports.tables import TABLES, Selection, money_topics
+from infrastructure.postgres.log_scan import LogScan, open_scan
+from interfaces.cli.book_tables import amount, moment, statement_text, trial_balance_text
+from interfaces.cli.options import settings_from
+from interfaces.composition import open_endpoints
+
+EXIT_BOOKS_WRONG = 1
+
+E = TypeVar("E", bound=Event)
+
+_to_json = msgspec.json.Encoder().encode
+
+
+def books(options: argparse.Namespace) -> int:
+    """Raises UserNotFound, NoLedger, ExportRefused, MapperDeserialisationError, psycopg.Error."""
+    with _scan(options) as scan:
+        return _ACTIONS[options.action](options, scan)
+
+
+@contextmanager
+def _scan(options: argparse.Namespace) -> Iterator[LogScan]:
+    settings = settings_from(options)
+    with (
+        open_endpoints(settings, lambda _: None) as endpoints,
+        open_scan(endpoints.service_url, connect_timeout_s=settings.database_timeout_s) as scan,
+    ):
+        yield scan
+
+
+def _trial_balance(options: argparse.Namespace, scan: LogScan) -> int:
+    at: int | datetime | None = options.at
+    totals = TrialBalance(Period(until=at) if isinstance(at, datetime) else ALL_TIME)
+    until = at if isinstance(at, int) else scan.head
+    for row in scan.rows(money_topics(), until=until):
+        totals.add(row.position, row.decode())
+    right = totals.difference_micro == 0 and not totals.disagreements
+    if options.json:
+        lines = totals.accounts if options.accounts else totals.classes
+        _print_json(
+            {
+                "position": totals.position,
+                "events": totals.events,
+                "difference_micro": totals.difference_micro,
+                "lines": lines,
+                "disagreements": totals.disagreements,
+            }
+        )
+    else:
+        _print_lines(trial_balance_text(totals, with_accounts=options.accounts))
+    return 0 if right else EXIT_BOOKS_WRONG
+
+
+def _statement(options: argparse.Namespace, scan: LogScan) -> int:
+    user_id, username = _find_user(scan, options.user)
+    period = Period(since=options.since, until=options.until)
+    told = _statement_of(scan, user_id, period)
+    if options.json:
+        _print_json({"username": username, **msgspec.to_builtins(told)})
+    else:
+        _print_lines(statement_text(told, username))
+    return 0
+
+
+def _balance(options: argparse.Namespace, scan: LogScan) -> int:
+    user_id, username = _find_user(scan, options.user)
+    totals = _statement_of(scan, user_id, Period(until=options.at)).closing
+    if options.json:
+        _print_json(
+            {
+                "user_id": user_id,
+                "username": username,
+                "before": options.at,
+                **msgspec.to_builtins(totals),
+                "total_micro": totals.total_micro,
+            }
+        )
+        return 0
+    until = "now" if options.at is None else f"before {moment(options.at)} UTC"
+    print(f"Balance of {username}, user {user_id}, {until}; in credits")
+    rows = (
+        ("Available", totals.available_micro),
+        ("Held", totals.held_micro),
+        ("Total", totals.total_micro),
+    )
+    width = max(len(amount(value)) for _, value in rows)
+    for name, value in rows:
+        print(f"{name:9}  {amount(value):>{width}}")
+    return 0
+
+
+def _export(options: argparse.Namespace, scan: LogScan) -> int:
+    selection = Selection(
+        period=Period(since=options.since, until=options.until),
+        with_personal=options.with_personal,
+    )
+    count = export(scan, options.out, options.format, TABLES[options.table], selection)
+    if options.json:
+        _print_json({"file": str(options.out), "rows": count, "head": scan.head})
+    else:
+        print(f"{options.out}: {count:,} rows, of a log up to position {scan.head}")
+    return 0
+
+
+def _statement_of(scan: LogScan, user_id: UUID, period: Period) -> Statement:
+    rows = scan.stream(account_id(user_id))
+    return statement(user_id, period, ((row.position, row.decode()) for row in rows))
+
+
+def _find_user(scan: LogScan, text: str) -> tuple[UUID, str]:
+    """By id, username or e-mail address, from the log. Raises UserNotFound."""
+    user_id = _as_id(text)
+    if user_id is None:
+        for claim_id in (username_claim_id(text), email_claim_id(text)):
+            claimed = _first(scan, claim_id, ValueClaimed)
+            if claimed is not None:
+                user_id = claimed.owner_id
+    registered = None if user_id is None else _first(scan, user_id, UserRegistered)
+    if user_id is None or registered is None:
+        raise UserNotFound(
+            f"there is no user {text!r}; give a username, an e-mail address or an id"
+        )
+    return user_id, registered.username
+
+
+def _first(scan: LogScan, stream_id: UUID, event_type: type[E]) -> E | None:
+    row = next(scan.stream(stream_id), None)
+    event = None if row is None else row.decode()
+    return event if isinstance(event, event_type) else None
+
+
+def _as_id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _print_json(value: Any) -> None:
+    print(_to_json(value).decode())
+
+
+def _print_lines(lines: Iterator[str]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+_ACTIONS: dict[str, Callable[[argparse.Namespace, LogScan], int]] = {
+    "trial-balance": _trial_balance,
+    "statement": _statement,
+    "balance": _balance,
+    "export": _export,
+}

@@ -1,0 +1,194 @@
+"""Many answers at once on a tiny model: the same tokens as alone, whoever comes and goes."""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from application.inference import (
+    Completion,
+    GenerationRequest,
+    GenerationTimedOut,
+    InferenceError,
+    NumbersNotFinite,
+    Sampling,
+)
+from infrastructure.onnx.config import Precision
+from infrastructure.onnx.generation import LoadedModel
+from tests.infrastructure.onnx.stepping import Asked, Stepper, answer_alone, request_of
+from tests.infrastructure.onnx.tiny import TINY, TinyWeights, prepare_tiny, tiny_batch
+
+FOLDER = "gemma3-270m"
+ROWS = 6
+CHUNK = 16
+
+
+@pytest.fixture(scope="module", params=[Precision.INT8, Precision.FP32])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    models_dir = tmp_path_factory.mktemp("models")
+    prepare_tiny(models_dir, precision=request.param)
+    together = request.param is Precision.INT8
+    return tiny_batch(
+        models_dir / FOLDER, rows_max=ROWS, chunk_tokens=CHUNK, rows_together=together
+    )
+
+
+def _requests(model: LoadedModel, count: int) -> list[GenerationRequest]:
+    draw = random.Random(4)  # The seed makes the requests the same in every run.
+    made = []
+    for number in range(count):
+        length = draw.choice([1, 5, CHUNK - 1, CHUNK, 3 * CHUNK, 60, 90])
+        text = "".join(chr(draw.randrange(97, 123)) for _ in range(length))
+        sampling = Sampling(
+            temperature=draw.choice([0.0, 0.7, 1.5]),
+            top_k=draw.choice([0, 3, 64]),
+            top_p=draw.choice([0.6, 0.95, 1.0]),
+            min_p=draw.choice([0.0, 0.1]),
+            repetition_penalty=draw.choice([1.0, 1.2]),
+            seed=number,
+            logit_bias=draw.choice([(), ((300, 4.0), (301, -100.0))]),
+        )
+        stop = draw.choice([(), ("a",), ("zz", "q")])
+        # Two in three share how they begin with others of their owner.
+        text = draw.choice(["", "x" * 40, "y" * 40]) + text
+        made.append(
+            request_of(
+                model,
+                text,
+                max_tokens=draw.randrange(1, 50),
+                sampling=sampling,
+                stop=stop,
+                owner=draw.choice(["ana", "ben"]),
+            )
+        )
+    return made
+
+
+async def test_every_answer_in_a_busy_batch_is_the_one_it_gets_alone(model: LoadedModel) -> None:
+    requests = _requests(model, 40)
+    expected = [answer_alone(model, request) for request in requests]
+    for seed in range(2):
+        draw = random.Random(seed)  # The seed makes the comings and goings the same.
+        stepper, asked, waiting = (
+            Stepper(model, kept_bytes_max=2**20),
+            {},
+            list(enumerate(requests)),
+        )
+        draw.shuffle(waiting)
+        most = 0
+        while waiting or stepper.batch.jobs:
+            while waiting and stepper.batch.has_room and draw.random() < 0.7:
+                number, request = waiting.pop()
+                asked[number] = stepper.ask(request)
+            if draw.random() < 0.1 and stepper.batch.has_room:
+                # Somebody who leaves before the end, at any moment.
+                passer_by = stepper.ask(replace(requests[draw.randrange(40)], max_tokens=60))
+                for _ in range(draw.randrange(6)):
+                    stepper.round()
+                passer_by.job.cancelled = True
+            most = max(most, len(stepper.batch.jobs))
+            stepper.round()
+        for number, (deltas, completion) in enumerate(expected):
+            assert asked[number].completion == completion
+            assert asked[number].deltas == deltas
+        assert most == ROWS, "the batch was full at least once"
+
+
+async def test_the_logits_of_a_row_have_the_same_bits_in_any_company(model: LoadedModel) -> None:
+    session = model.session
+    prompts = [[2, *range(100 + row, 110 + 3 * row)] for row in range(ROWS)]
+    alone = []
+    for ids in prompts:
+        first = session.prefill(0, ids, 0, len(ids)).copy()
+        alone.append((first[0], session.decode([77], [len(ids)])[0].copy()))
+    for place, ids in enumerate(prompts):
+        assert np.array_equal(session.prefill(place, ids, 0, len(ids))[0], alone[place][0])
+    together = session.decode([77] * ROWS, [len(ids) for ids in prompts])
+    for place in range(ROWS):
+        assert np.array_equal(together[place], alone[place][1])
+
+
+async def test_a_stream_waits_for_one_chunk_and_one_step_however_long_a_prompt_comes(
+    model: LoadedModel,
+) -> None:
+    stepper = Stepper(model)
+    stream = stepper.ask(request_of(model, max_tokens=100))
+    stepper.round()
+    long = stepper.ask(request_of(model, "long " * 30, max_tokens=2))
+    rounds = 0
+    while not long.deltas:
+        before = len(stream.items)
+        stepper.round()
+        rounds += 1
+        assert len(stream.items) == before + 1, "every round gives the stream a token"
+    assert rounds == -(-151 // CHUNK)
+
+
+async def test_a_cancelled_answer_gets_no_further_token_and_gives_its_row_back(
+    model: LoadedModel,
+) -> None:
+    stepper = Stepper(model)
+    asked = [stepper.ask(request_of(model, max_tokens=50))]
+    stepper.round()
+    asked.append(stepper.ask(request_of(model, "two", max_tokens=50)))
+    stepper.round()
+    seen = len(asked[0].items)
+    asked[0].job.cancelled = True
+    stepper.round()
+    assert len(asked[0].items) == seen
+    assert stepper.batch.jobs == [asked[1].job]
+    assert not model.session.slab.values[:, 1].any(), "its memory went back to the system"
+
+
+async def test_an_answer_whose_time_is_over_ends_with_a_typed_error_and_others_go_on(
+    model: LoadedModel,
+) -> None:
+    stepper = Stepper(model)
+    late = stepper.ask(request_of(model, max_tokens=50), timeout_s=0)
+    stepper.round()
+    assert isinstance(late.items[-1], GenerationTimedOut)
+    good = stepper.finish(stepper.ask(request_of(model)))
+    assert good.completion == answer_alone(model, request_of(model))[1]
+
+
+async def test_a_step_that_breaks_off_ends_only_the_answer_that_breaks_it(tmp_path: Path) -> None:
+    # A graph of fewer positions than the batch believes: ONNX Runtime refuses later steps.
+    prepare_tiny(tmp_path, weights=TinyWeights(replace(TINY, positions_max=64)))
+    model = tiny_batch(tmp_path / FOLDER, rows_max=3, chunk_tokens=CHUNK, context_tokens=128)
+    stepper = Stepper(model)
+    asked: list[Asked] = []
+    for text in ("a" * 5, "b" * 55, "c" * 6):
+        asked.append(stepper.ask(request_of(model, text, max_tokens=40)))
+        while not asked[-1].deltas:
+            stepper.round()
+    for one in asked:
+        stepper.finish(one)
+    assert isinstance(asked[1].items[-1], InferenceError)
+    for one in (asked[0], asked[2]):
+        expected = answer_alone(model, one.job.request)
+        assert (one.deltas, one.completion) == expected
+
+
+async def test_numbers_that_are_not_finite_end_the_answer_with_a_typed_error(
+    tmp_path: Path,
+) -> None:
+    prepare_tiny(tmp_path, weights=TinyWeights(broken=True))
+    stepper = Stepper(tiny_batch(tmp_path / FOLDER, chunk_tokens=CHUNK), kept_bytes_max=2**20)
+    asked = stepper.finish(stepper.ask(request_of(stepper.model, "x" * 40)))
+    assert isinstance(asked.items[-1], NumbersNotFinite)
+    assert stepper.batch.jobs == []
+    assert stepper.kept.bytes_kept == 0, "nothing of it serves a later prompt"
+
+
+async def test_an_idle_slab_holds_no_memory(model: LoadedModel) -> None:
+    stepper = Stepper(model)
+    asked = [stepper.ask(request_of(model, "x" * 60))]
+    while not asked[0].ended:
+        if len(asked) < ROWS and stepper.batch.has_room:
+            asked.append(stepper.ask(request_of(model, "y" * 50)))
+        stepper.round()
+    for one in asked:
+        assert isinstance(stepper.finish(one).items[-1], Completion)
+    assert not model.session.slab.values.any(), "pages given back read as zeros"
