@@ -36,7 +36,7 @@ from infrastructure.settings import (
 from infrastructure.tasks import cancel_until_done
 from infrastructure.tokens import Tokens
 from interfaces.chat_composition import build_chat, build_sweeper, price_list, share_answers
-from interfaces.composition_proofs import build_checkpoints
+from interfaces.composition_proofs import build_checkpoints, build_proofs
 from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
 from interfaces.http.services import HttpServices
@@ -208,6 +208,7 @@ async def open_services(
             chat=chat,
             engine=sharing,
             read_models=read_models,
+            proofs=build_proofs(settings, read_models),
             price_list=price_list(settings),
             tokens=build_tokens(settings),
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
