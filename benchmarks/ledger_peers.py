@@ -96,8 +96,14 @@ class GroupCommit:
         self._application.close()
 
 
+# The library's table as pgbench knows it: no lock, and no chain, which without the lock has no
+# order.
+PLAIN_TABLE = """
+CREATE TABLE ledger.plain_events (LIKE ledger.ledger_events INCLUDING DEFAULTS INCLUDING INDEXES);
+GRANT INSERT ON ledger.plain_events TO PUBLIC
+"""
 _SCRIPT = f"""
-INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state) VALUES
+INSERT INTO ledger.plain_events (originator_id, originator_version, topic, state) VALUES
  (gen_random_uuid(), 1, '{_TOPICS[0]}', '\\x{_STATE.hex()}'),
  (gen_random_uuid(), 1, '{_TOPICS[1]}', '\\x{_STATE.hex()}');
 """

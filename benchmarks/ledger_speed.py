@@ -13,7 +13,7 @@ import psycopg
 from application.streams import ACCOUNT
 from benchmarks.figures import Figure, Goal, of_repeats, percentile
 from benchmarks.ledger_load import LedgerLoad, Round
-from benchmarks.ledger_peers import GroupCommit, StockRecorder, pgbench_rate
+from benchmarks.ledger_peers import PLAIN_TABLE, GroupCommit, StockRecorder, pgbench_rate
 from domain.identifiers import account_id
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.garbage import collect_seldom
@@ -35,6 +35,8 @@ def servers(folder: Path) -> Iterator[EmbeddedServers]:
     settings = EmbeddedSettings(data_dir=folder / "data", postgres_connections_max=120)
     with EmbeddedServers.start(settings, lambda _text: None) as started:
         migrate(started.owner_database_url, started.service_database_url, connect_timeout_s=5)
+        with psycopg.connect(started.owner_database_url, autocommit=True) as connection:
+            connection.execute(PLAIN_TABLE.encode())
         yield started
 
 
