@@ -170,14 +170,7 @@ async def open_services(
         stack.push_async_callback(ledger.aclose)
         users = build_users(settings, ledger, hasher)
         board = PositionBoard()
-        read_models = PostgresReadModels(
-            endpoints.service_url,
-            ReadPoolLimits(
-                connections_max=settings.read_pool_max,
-                connection_timeout_s=settings.database_timeout_s,
-            ),
-            board,
-        )
+        read_models = _build_read_models(settings, endpoints, board)
         await read_models.start()
         stack.push_async_callback(read_models.stop)
         projections = ProjectionService(
@@ -226,6 +219,15 @@ async def open_services(
                 default_model=settings.default_model,
             ).components,
         )
+
+
+def _build_read_models(
+    settings: Settings, endpoints: Endpoints, board: PositionBoard
+) -> PostgresReadModels:
+    limits = ReadPoolLimits(
+        connections_max=settings.read_pool_max, connection_timeout_s=settings.database_timeout_s
+    )
+    return PostgresReadModels(endpoints.service_url, limits, board)
 
 
 def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

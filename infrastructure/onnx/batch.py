@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 
 # Conversations whose last answer waits to be computed ahead of their next turn.
 _UNSETTLED_MAX = 8
+_TRIM_EVERY_TOKENS = 64
 _NO_MEMORY = ("allocate", "bad_alloc", "out of memory")
 
 
@@ -149,6 +150,7 @@ class Batch:
         try:
             logits = session.prefill(place, ids, first, last)
             self.kept.keep(row.job.owner, ids, last, session.slab, place)
+            session.slab.trim(place, last)
         except Exception as error:  # noqa: BLE001  one answer's failure is its own
             self._outbox.put(row.job, self._failure(error))
             self._let_entering_go()
@@ -196,6 +198,8 @@ class Batch:
                 ended.append(place)
                 continue
             items = row.answer.take(token)
+            if row.answer.length % _TRIM_EVERY_TOKENS == 0:
+                self.model.session.slab.trim(place, row.answer.length)
             self._outbox.put(row.job, *items)
             if isinstance(items[-1], Completion):
                 if self.kept.enabled:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure, Goal, table
-from benchmarks.graph_runner import GraphRunner
+from benchmarks.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.onnx.config import Precision
 from infrastructure.onnx.gguf_file import GgufFile
 from infrastructure.onnx.gguf_weights import GgufWeights
@@ -61,7 +61,7 @@ def tiny(folder: Path, write_fixture: bool) -> list[Figure]:
         fixture.write_logits(said)
     source = TinyWeights(fixture.TINY_CONFIG)
     graph = written(source, folder / "tiny-fp32", Precision.FP32)
-    runner = GraphRunner(graph, source.config, rows=1, tokens=128)
+    runner = GraphRunner(graph, source.config, RunnerOptions(rows=1, tokens=128))
     return [
         logits_apart("Tiny random model, fp32: logits apart", runner, questions, answers),
         Figure(
@@ -87,7 +87,7 @@ def wrapper(folder: Path) -> list[Figure]:
     assert config.sliding_window == _WRAPPER_WINDOW
     source = SafetensorsWeights(SafetensorsFolder(model), config)
     graph = written(source, folder / "wrapper-fp32", Precision.FP32)
-    runner = GraphRunner(graph, config, rows=1, tokens=2048)
+    runner = GraphRunner(graph, config, RunnerOptions(rows=1, tokens=2048))
     what = "Random wrapper of 12B's shape (2 layers), fp32: logits apart"
     return [logits_apart(what, runner, questions, answers)]
 
@@ -122,7 +122,7 @@ def real(folder: Path) -> list[Figure]:
         strings=strings(),
     )
     answers = questions.ask(path, folder)
-    runner = GraphRunner(exact, config, rows=1, tokens=1024)
+    runner = GraphRunner(exact, config, RunnerOptions(rows=1, tokens=1024))
     expected = oracles_reading(answers, len(texts))
     figures = [
         logits_apart("270M, fp32: logits apart", runner, questions, answers),

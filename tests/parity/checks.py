@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, Goal
-from benchmarks.graph_runner import GraphRunner
+from benchmarks.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.onnx.config import GemmaConfig, Precision, WeightSource
 from infrastructure.onnx.gemma_graph import write_graph
 from tests.parity.environment import ask_oracle
@@ -139,7 +139,7 @@ def read_texts(folder: Path, config: GemmaConfig, texts: Sequence[Sequence[int]]
     padded = np.zeros((len(texts), longest), np.int64)
     for row, ids in enumerate(texts):
         padded[row, : len(ids)] = ids
-    runner = GraphRunner(folder, config, rows=len(texts), tokens=longest)
+    runner = GraphRunner(folder, config, RunnerOptions(rows=len(texts), tokens=longest))
     best = np.zeros((len(texts), longest - 1), np.int64)
     chosen = np.zeros((len(texts), longest - 1), np.float64)
     for place in range(longest - 1):

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from benchmarks.graph_runner import GraphRunner
+from benchmarks.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.onnx.candidates import CANDIDATES
 from infrastructure.onnx.config import GraphFormat, Precision, Provider
 from infrastructure.onnx.errors import PreparationError
@@ -63,7 +63,7 @@ def _apart(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
 def test_a_graph_computes_what_its_stored_weights_mean(tmp_path: Path, kind: GraphFormat) -> None:
     folder = _write(tmp_path / "graph", kind, candidates=False)
     write_widened(folder, tmp_path / "widened")
-    runner = GraphRunner(tmp_path / "widened", TINY, rows=1, tokens=64, threads=1)
+    runner = GraphRunner(tmp_path / "widened", TINY, RunnerOptions(rows=1, tokens=64, threads=1))
     expected = reference_logits(StoredWeights(TinyWeights(), kind), IDS[0].tolist(), True)[0]
     assert _apart(runner.step(IDS)[0], expected) < APART_MAX.get(kind.weights, 0.06)
 
@@ -71,7 +71,7 @@ def test_a_graph_computes_what_its_stored_weights_mean(tmp_path: Path, kind: Gra
 def test_an_fp16_graph_runs_on_the_cpu_as_it_is(tmp_path: Path) -> None:
     kind = GraphFormat(weights=Precision.FP16, provider=CUDA)
     folder = _write(tmp_path / "graph", kind, candidates=False)
-    runner = GraphRunner(folder, TINY, rows=1, tokens=64, threads=1)
+    runner = GraphRunner(folder, TINY, RunnerOptions(rows=1, tokens=64, threads=1))
     expected = reference_logits(TinyWeights(), IDS[0].tolist(), True)[0]
     assert _apart(runner.step(IDS)[0], expected) < 5e-3
 
@@ -135,7 +135,7 @@ def test_the_residual_stream_of_an_fp16_graph_stays_float32(tmp_path: Path) -> N
 
     (tmp_path / "graph").mkdir()
     write_graph(Large(), tmp_path / "graph", kind.weights, lambda _: None, candidates=False)
-    runner = GraphRunner(tmp_path / "graph", TINY, rows=1, tokens=64, threads=1)
+    runner = GraphRunner(tmp_path / "graph", TINY, RunnerOptions(rows=1, tokens=64, threads=1))
     expected = reference_logits(Large(), IDS[0].tolist(), True)[0]
     assert _apart(runner.step(IDS)[0], expected) < 5e-3
 
@@ -193,7 +193,7 @@ def test_int4_rows_are_within_half_a_step_and_their_furthest_value_is_exact() ->
 def test_candidates_are_the_likeliest_tokens_after_penalty_and_bias(tmp_path: Path) -> None:
     kind = GraphFormat(weights=Precision.FP32, provider=CPU)
     folder = _write(tmp_path / "graph", kind, candidates=True)
-    runner = GraphRunner(folder, TINY, rows=2, tokens=64, threads=1)
+    runner = GraphRunner(folder, TINY, RunnerOptions(rows=2, tokens=64, threads=1))
     logits = runner.step(np.repeat(IDS, 2, axis=0)).copy()
     first, second, third = np.argsort(-logits[0])[:3]
     runner.forget()

@@ -4,7 +4,7 @@ sliding and full layers are committed; `make parity` checks them, and the real m
 import numpy as np
 import pytest
 
-from benchmarks.graph_runner import GraphRunner
+from benchmarks.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.onnx.config import Precision
 from infrastructure.onnx.hub_config import read_hub_config
 from infrastructure.onnx.safetensors_folder import SafetensorsFolder
@@ -25,7 +25,9 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> GraphRunner:
     config = read_hub_config(folder / "weights", positions_max=128)
     source = SafetensorsWeights(SafetensorsFolder(folder / "weights"), config)
     return GraphRunner(
-        written(source, folder / "graph", Precision.FP32), config, rows=1, tokens=128
+        written(source, folder / "graph", Precision.FP32),
+        config,
+        RunnerOptions(rows=1, tokens=128),
     )
 
 
