@@ -11,7 +11,7 @@ from pathlib import Path
 from application.inference import ModelUnavailable, Role, Turn
 from infrastructure.onnx.batch import Batch
 from infrastructure.onnx.catalogue import CatalogueEntry
-from infrastructure.onnx.config import Precision, Provider
+from infrastructure.onnx.config import Provider
 from infrastructure.onnx.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.onnx.errors import ModelFileDamaged
 from infrastructure.onnx.generation import LoadedModel
@@ -146,7 +146,14 @@ def _warm_up(
         if last - first == session.limits.chunk_tokens:
             quickest_s = min(quickest_s, took_s)
         kept.keep("", ids, last, session.slab, 0)
-    session.slab.give_back(0)
+    with turnstile:
+        session.check_rows(ids[-1], len(ids))
+    if not session.rows_together:
+        _log.warning(
+            "%s decodes its rows one by one: here they would depend on each other", model.name
+        )
+    for row in range(session.slab.rows):
+        session.slab.give_back(row)
     if STALL_MS_MAX < quickest_s * 1000 < math.inf:
         _log.warning(
             "a prefill step of %s took %.0f ms: streams stall for longer than %d ms while prompts"
@@ -166,7 +173,6 @@ def session_limits(manifest: Manifest, settings: OnnxEngineSettings) -> SessionL
         threads=settings.threads or usable_cores(),
         chunk_tokens=settings.prefill_chunk_tokens or _chunk_tokens(manifest.size_bytes()),
         rows_max=max(1, min(settings.rows_max, settings.kv_bytes_max // row_bytes)),
-        rows_together=manifest.precision == Precision.INT8.value,
     )
 
 

@@ -27,14 +27,12 @@ _BINDINGS_MAX = 64
 @dataclass(frozen=True, kw_only=True)
 class SessionLimits:
     """threads: of one step of the model. chunk_tokens: prompt tokens a step takes at most,
-    which is how long the other rows, or a cancellation, can wait. rows_max: answers at once.
-    rows_together: whether rows are decoded in one step, see `BatchSession`."""
+    which is how long the other rows, or a cancellation, can wait. rows_max: answers at once."""
 
     context_tokens: int
     threads: int
     chunk_tokens: int = 64
     rows_max: int = 1
-    rows_together: bool = True
 
 
 def open_session(folder: Path, *, threads: int, provider: str, spin: bool = False) -> Any:
@@ -76,14 +74,14 @@ class BatchSession:
     """Rows 0, 1, … of the slab, each a sequence of its own. For one thread only.
 
     A row's logits do not depend on the other rows: prompts are prefilled one row at a time, and
-    int8 kernels treat every row of a decoding step alike. Those of other precisions choose by
-    the number of rows (a matrix times a vector is summed in another order than a matrix times a
-    matrix), so there rows_together is off and each row takes a step of its own.
+    decoding kernels sum the same way for any number of rows. Whether they do here is what
+    `check_rows` finds out; rows_together is False where they do not.
     """
 
     def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
         self._session = session
         self._limits = limits
+        self.rows_together = True
         self.vocab_size = config.vocab_size
         self.slab = KvSlab(config, rows=limits.rows_max, tokens=limits.context_tokens)
         # Overwritten by each step.
@@ -104,11 +102,20 @@ class BatchSession:
         vocab], which callers may change in place. lengths: tokens in each row before."""
         ids = np.array(token_ids, np.int64)[:, None]
         totals = [length + 1 for length in lengths]
-        if self._limits.rows_together:
+        if self.rows_together:
             return self._run(0, ids, totals)
         for row in range(len(ids)):
             self._run(row, ids[row : row + 1], totals[row : row + 1])
         return self._logits[: len(ids)]
+
+    def check_rows(self, token: int, length: int) -> None:
+        """Find out whether row 0, which holds so many tokens, gets the same bits after one more
+        token in company as alone. If not, rows are decoded one by one from now on."""
+        alone = self.decode_row(0, token, length).copy()
+        for rows in {min(2, self._limits.rows_max), self._limits.rows_max}:
+            lengths = [length, *(row % length for row in range(1, rows))]
+            beside = self.decode([token] * rows, lengths)[:1]
+            self.rows_together = self.rows_together and np.array_equal(alone, beside)
 
     def decode_row(self, row: int, token_id: int, length: int) -> NDArray[np.float32]:
         """One row of `decode` by itself, float32[1, vocab]."""

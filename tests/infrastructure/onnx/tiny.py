@@ -179,7 +179,6 @@ def tiny_batch(
     rows_max: int = 1,
     chunk_tokens: int = 128,
     context_tokens: int = 1024,
-    rows_together: bool = True,
     stops: tuple[str, ...] = ("\nUser:",),
 ) -> LoadedModel:
     """The prepared tiny model, to be stepped by hand."""
@@ -188,7 +187,6 @@ def tiny_batch(
         threads=1,
         chunk_tokens=chunk_tokens,
         rows_max=rows_max,
-        rows_together=rows_together,
     )
     return LoadedModel(
         name=name,
