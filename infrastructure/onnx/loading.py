@@ -11,6 +11,7 @@ from pathlib import Path
 from application.inference import ModelUnavailable, Role, Turn
 from infrastructure.onnx.batch import Batch
 from infrastructure.onnx.catalogue import CatalogueEntry
+from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import Provider
 from infrastructure.onnx.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.onnx.errors import ModelFileDamaged
@@ -23,7 +24,6 @@ from infrastructure.onnx.providers import check_provider, chosen_provider
 from infrastructure.onnx.session import (
     BatchSession,
     SessionLimits,
-    chunk_cuts,
     open_session,
     release_freed_memory,
 )
@@ -110,14 +110,11 @@ def _load(
         tokenizer=tokenizer,
         stops=template.stops,
         manifest_hash=manifest.hash,
+        chunks=Chunks(chunk_tokens=limits.chunk_tokens, header_ids=template.header_ids),
         context_tokens=limits.context_tokens,
         runs_on=provider,
     )
-    kept = KeptPrefixes(
-        chunk_tokens=limits.chunk_tokens,
-        bytes_max=settings.kept_bytes_max,
-        shared_ids=template.header_ids,
-    )
+    kept = KeptPrefixes(model.chunks, bytes_max=settings.kept_bytes_max)
     _warm_up(model, kept, template, turnstile)
     outbox = Outbox()
     batch = Batch(model, kept, outbox)
@@ -138,7 +135,7 @@ def _warm_up(
     turn = Turn(role=Role.USER, content="Hi")
     ids = template.prepare("", [turn], completion_tokens_wanted=1).token_ids
     session, quickest_s = model.session, math.inf
-    for first, last in pairwise(chunk_cuts(len(ids), session.limits.chunk_tokens)):
+    for first, last in pairwise(model.chunks.cuts(ids)):
         with turnstile:
             started = time.perf_counter()
             session.prefill(0, ids, first, last)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.kv_slab import KvSlab
 from infrastructure.onnx.names import GRAPH_FILE
@@ -58,16 +59,6 @@ def open_session(folder: Path, *, threads: int, provider: str, spin: bool = Fals
 def runs_on(session: Any) -> str:
     """The provider that ONNX Runtime really took: it falls back without a word."""
     return shown(session.get_providers()[0])
-
-
-def chunk_cuts(tokens: int, chunk_tokens: int) -> list[int]:
-    """0, the multiples of the chunk below `tokens`, and `tokens`: where a prefill is cut.
-
-    A function of the length alone. Kernels differ in the last bit by the number of tokens in a
-    step and by how many they see, which quantised activations make visible; so an answer has
-    the same bits only if its prompt is always cut in the same places.
-    """
-    return [*range(0, tokens, chunk_tokens), tokens]
 
 
 class BatchSession:
@@ -161,7 +152,8 @@ class GemmaSession:
     def prefill(self, token_ids: Sequence[int], *, room_for: int) -> Iterator[int]:
         """Run the prompt chunk by chunk; yields the tokens in the buffer after each."""
         assert len(token_ids) + room_for <= self._batch.limits.context_tokens
-        for first, last in pairwise(chunk_cuts(len(token_ids), self._batch.limits.chunk_tokens)):
+        chunks = Chunks(chunk_tokens=self._batch.limits.chunk_tokens)
+        for first, last in pairwise(chunks.cuts(token_ids)):
             self._logits = self._batch.prefill(0, token_ids, first, last)
             self.length = last
             yield last

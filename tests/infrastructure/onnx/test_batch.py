@@ -20,7 +20,14 @@ from infrastructure.onnx.config import Precision
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.names import GRAPH_FILE
 from tests.infrastructure.onnx.stepping import Asked, Stepper, answer_alone, request_of
-from tests.infrastructure.onnx.tiny import TINY, TinyWeights, prepare_tiny, tiny_batch
+from tests.infrastructure.onnx.tiny import (
+    BOS_ID,
+    TINY,
+    TinyWeights,
+    prepare_tiny,
+    tiny_batch,
+    tiny_tokenizer,
+)
 
 FOLDER = "gemma3-270m"
 ROWS = 6
@@ -31,7 +38,10 @@ CHUNK = 16
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     models_dir = tmp_path_factory.mktemp("models")
     prepare_tiny(models_dir, precision=request.param)
-    return tiny_batch(models_dir / FOLDER, rows_max=ROWS, chunk_tokens=CHUNK)
+    folder = models_dir / FOLDER
+    # Some of the prompts below begin with it.
+    header = (BOS_ID, *tiny_tokenizer(folder).encode("x" * 20))
+    return tiny_batch(folder, rows_max=ROWS, chunk_tokens=CHUNK, header_ids=header)
 
 
 def _requests(model: LoadedModel, count: int) -> list[GenerationRequest]:

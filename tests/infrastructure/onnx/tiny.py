@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.gemma_graph import Precision, write_graph
 from infrastructure.onnx.generation import LoadedModel
@@ -180,6 +181,7 @@ def tiny_batch(
     chunk_tokens: int = 128,
     context_tokens: int = 1024,
     stops: tuple[str, ...] = ("\nUser:",),
+    header_ids: tuple[int, ...] = (),
 ) -> LoadedModel:
     """The prepared tiny model, to be stepped by hand."""
     limits = SessionLimits(
@@ -193,6 +195,7 @@ def tiny_batch(
         session=BatchSession(open_session(folder, threads=1, provider="cpu"), TINY, limits),
         tokenizer=tiny_tokenizer(folder),
         stops=stops,
+        chunks=Chunks(chunk_tokens=chunk_tokens, header_ids=header_ids),
         manifest_hash="00",
         context_tokens=context_tokens,
         runs_on="CPU",
