@@ -1,7 +1,7 @@
 """Walks the log, its chain and the Merkle tree, and holds each checkpoint against them."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from psycopg import Connection
@@ -124,9 +124,10 @@ class CheckpointCheck:
     """Holds checkpoints, oldest first, against the walk."""
 
     def __init__(
-        self, records: Iterable[SignedCheckpoint | str], keys: Iterable[PublicKey]
+        self, name: str, records: Iterable[SignedCheckpoint | str], keys: Iterable[PublicKey]
     ) -> None:
-        """records: or what is written in the place of one."""
+        """name: of the report. records: or what is written in the place of one."""
+        self._name = name
         self._records = iter(records)
         self._keys = {key.id: key for key in keys}
         self._previous = NO_PREVIOUS
@@ -151,6 +152,16 @@ class CheckpointCheck:
                 f" {position}: the end of the log was removed",
             )
             self._next = self._read()
+
+    def report(self, seconds: float) -> PartReport:
+        return PartReport(
+            name=self._name,
+            what="checkpoints",
+            checked=self.checked,
+            seconds=seconds,
+            findings=self.findings,
+            notes=tuple(self.notes),
+        )
 
     def _read(self) -> SignedCheckpoint | None:
         for record in self._records:
@@ -191,38 +202,32 @@ class CheckpointCheck:
 def verify_chain(
     connection: Connection[Any],
     events: Connection[Any],
-    check: CheckpointCheck,
+    checks: Sequence[CheckpointCheck],
     *,
     until: int,
     on_progress: Progress,
-) -> tuple[PartReport, PartReport]:
-    """events: another connection. until: the last position that is looked at."""
+) -> PartReport:
+    """events: another connection. checks: get what they find. until: the last position that is
+    looked at."""
     began = time.monotonic()
     walk = ChainWalk(connection, events, until=until)
-    nodes = Findings()
     for link in walk.links():
-        check.at(walk)
+        for check in checks:
+            check.at(walk)
         if len(walk.new_nodes) >= _LINKS_MAX:
-            _compare_nodes(connection, walk.new_nodes, nodes)
+            _compare_nodes(connection, walk.new_nodes, walk.findings)
             on_progress(link.position / max(until, 1))
-    check.end(walk)
-    _compare_nodes(connection, walk.new_nodes, nodes)
-    for difference in nodes.differences:
-        check.findings.add(difference)
+    for check in checks:
+        check.end(walk)
+    _compare_nodes(connection, walk.new_nodes, walk.findings)
     on_progress(1.0)
-    seconds = time.monotonic() - began
-    log = PartReport(
-        name="log", what="events", checked=walk.events, seconds=seconds, findings=walk.findings
+    return PartReport(
+        name="log",
+        what="events",
+        checked=walk.events,
+        seconds=time.monotonic() - began,
+        findings=walk.findings,
     )
-    checkpoints = PartReport(
-        name="checkpoints",
-        what="checkpoints",
-        checked=check.checked,
-        seconds=seconds,
-        findings=check.findings,
-        notes=tuple(check.notes),
-    )
-    return log, checkpoints
 
 
 def _compare_nodes(connection: Connection[Any], nodes: list[NodeHash], findings: Findings) -> None:
@@ -239,7 +244,7 @@ def _compare_nodes(connection: Connection[Any], nodes: list[NodeHash], findings:
         if (level, number, bytes(node_hash)) not in right:
             findings.add(
                 Difference(
-                    where="checkpoints",
+                    where="log",
                     row=f"level {level}, number {number}",
                     text=f"node {number} of level {level} of the stored Merkle tree was changed",
                 )
