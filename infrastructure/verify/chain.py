@@ -16,6 +16,8 @@ from infrastructure.verify.events import read_entries
 from infrastructure.verify.report import Difference, Findings, PartReport, Progress
 
 _LINKS_MAX = 500
+# That wait to be hashed together.
+_LEAVES_MAX = 4096
 
 
 class ChainWalk:
@@ -33,7 +35,9 @@ class ChainWalk:
         self.events = 0
         self.position = 0
         self.chain = CHAIN_START
-        self.tree = Frontier()
+        self.size = 0
+        self._tree = Frontier()
+        self._leaves: list[bytes] = []
         self.new_nodes: list[NodeHash] = []
 
     def links(self) -> Iterator[Link]:
@@ -60,17 +64,23 @@ class ChainWalk:
                 f"the chain breaks between positions {self.position} and {link.position}: the hash"
                 f" stored with position {link.position} does not follow from what is before it",
             )
-        elif link.first_index != self.tree.size:
+        elif link.first_index != self.size:
             self._differs(
                 link.position,
                 f"the link at position {link.position} says that it begins with event number"
-                f" {link.first_index + 1}, and it is number {self.tree.size + 1}",
+                f" {link.first_index + 1}, and it is number {self.size + 1}",
             )
         self._compare_events(link)
-        add, keep = self.tree.add, self.new_nodes.append
-        for leaf in link.leaves():
-            add(leaf, keep, from_level=LEVEL)
+        self._leaves += link.leaves()
+        if len(self._leaves) >= _LEAVES_MAX:
+            self.root()
+        self.size += len(link.entries) // ENTRY_BYTES
         self.chain, self.position = link.hash, link.position
+
+    def root(self) -> bytes:
+        self._tree.extend(self._leaves, self.new_nodes.append, from_level=LEVEL)
+        self._leaves = []
+        return self._tree.root()
 
     def _compare_events(self, link: Link) -> None:
         count = len(link.entries) // ENTRY_BYTES
@@ -184,7 +194,7 @@ class CheckpointCheck:
         elif signed.previous != self._previous:
             self._differs(signed.position, f"a checkpoint before {where} is missing or was changed")
         if (signed.position, signed.events, signed.chain, signed.root) == (
-            *(walk.position, walk.tree.size, walk.chain, walk.tree.root()),
+            *(walk.position, walk.size, walk.chain, walk.root()),
         ):
             self._agreed = signed.position
         else:
@@ -214,11 +224,12 @@ def verify_chain(
     for link in walk.links():
         for check in checks:
             check.at(walk)
-        if len(walk.new_nodes) >= _LINKS_MAX:
+        if walk.new_nodes:
             _compare_nodes(connection, walk.new_nodes, walk.findings)
             on_progress(link.position / max(until, 1))
     for check in checks:
         check.end(walk)
+    walk.root()
     _compare_nodes(connection, walk.new_nodes, walk.findings)
     on_progress(1.0)
     return PartReport(
