@@ -16,7 +16,8 @@ from application.inference import InferenceEngine, InferenceError
 from application.ledger import Ledger, LedgerLimits
 from application.users import UserPolicy, Users
 from domain.users.events import UserRole
-from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.embedded.joining import join_servers
+from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, EmbeddedSettings
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
 from infrastructure.inference_settings import Provider
@@ -36,7 +37,7 @@ from infrastructure.settings import (
 from infrastructure.tasks import cancel_until_done
 from infrastructure.tokens import Tokens
 from interfaces.chat_composition import build_chat, build_sweeper, price_list, share_answers
-from interfaces.composition_proofs import build_checkpoints
+from interfaces.composition_proofs import build_checkpoints, build_proofs
 from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
 from interfaces.http.services import HttpServices
@@ -59,9 +60,12 @@ class Endpoints:
 
 
 @contextmanager
-def open_endpoints(settings: Settings, on_progress: Callable[[str], None]) -> Iterator[Endpoints]:
+def open_endpoints(
+    settings: Settings, on_progress: Callable[[str], None], *, may_join: bool = False
+) -> Iterator[Endpoints]:
     """The operator's servers, or our own for those that are not configured.
 
+    may_join: those of a service that runs on the same data folder will do.
     Raises EmbeddedServerError, SettingsError.
     """
     settings.check_service()
@@ -73,9 +77,19 @@ def open_endpoints(settings: Settings, on_progress: Callable[[str], None]) -> It
         return
     if service_url or nats_url:
         raise SettingsError("set both DATABASE_URL and NATS_URL, or neither for embedded servers")
-    embedded = EmbeddedServers.start(
-        EmbeddedSettings(data_dir=settings.data_dir.resolve()), on_progress
-    )
+    data_dir = settings.data_dir.resolve()
+    try:
+        embedded = EmbeddedServers.start(EmbeddedSettings(data_dir=data_dir), on_progress)
+    except DataDirInUse:
+        joined = join_servers(data_dir) if may_join else None
+        if joined is None:
+            raise
+        yield Endpoints(
+            owner_url=joined.owner_database_url,
+            service_url=joined.service_database_url,
+            nats_url=joined.nats_url,
+        )
+        return
     try:
         yield Endpoints(
             owner_url=embedded.owner_database_url,
@@ -170,14 +184,7 @@ async def open_services(
         stack.push_async_callback(ledger.aclose)
         users = build_users(settings, ledger, hasher)
         board = PositionBoard()
-        read_models = PostgresReadModels(
-            endpoints.service_url,
-            ReadPoolLimits(
-                connections_max=settings.read_pool_max,
-                connection_timeout_s=settings.database_timeout_s,
-            ),
-            board,
-        )
+        read_models = _build_read_models(settings, endpoints, board)
         await read_models.start()
         stack.push_async_callback(read_models.stop)
         projections = ProjectionService(
@@ -189,8 +196,7 @@ async def open_services(
         await projections.start()
         stack.push_async_callback(projections.stop)
         checkpoints = build_checkpoints(settings, endpoints.service_url, endpoints.nats_url)
-        await checkpoints.start()
-        stack.push_async_callback(checkpoints.stop)
+        await stack.enter_async_context(checkpoints.running())
         engine = engine or build_engine(settings)
         stack.push_async_callback(engine.close)
         await _ensure_admin(settings, users)
@@ -208,6 +214,7 @@ async def open_services(
             chat=chat,
             engine=sharing,
             read_models=read_models,
+            proofs=build_proofs(settings, read_models),
             price_list=price_list(settings),
             tokens=build_tokens(settings),
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
@@ -226,6 +233,15 @@ async def open_services(
                 default_model=settings.default_model,
             ).components,
         )
+
+
+def _build_read_models(
+    settings: Settings, endpoints: Endpoints, board: PositionBoard
+) -> PostgresReadModels:
+    limits = ReadPoolLimits(
+        connections_max=settings.read_pool_max, connection_timeout_s=settings.database_timeout_s
+    )
+    return PostgresReadModels(endpoints.service_url, limits, board)
 
 
 def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -1,11 +1,34 @@
 """The part of the composition root that builds what proves the log."""
 
+from infrastructure.checkpoints.proofs import PostgresProofs
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
 from infrastructure.nats.settings import ProjectionSettings
+from infrastructure.postgres.read_models import PostgresReadModels
 from infrastructure.settings import Settings
+
+
+def build_proofs(settings: Settings, read_models: PostgresReadModels) -> PostgresProofs:
+    """Raises KeyUnusable, OSError."""
+    return PostgresProofs(
+        read_models.rows,
+        SigningKey.from_file(settings.checkpoint_key_file).public,
+        SystemClock(),
+        expected_s=settings.checkpoint_interval_s,
+    )
+
+
+def checkpoint_settings(settings: Settings) -> CheckpointSettings:
+    return CheckpointSettings(
+        folder=settings.checkpoint_folder,
+        events_max=settings.checkpoint_events,
+        interval_s=settings.checkpoint_interval_s,
+        connections=ProjectionSettings(
+            stream=settings.nats_stream, connect_timeout_s=settings.database_timeout_s
+        ),
+    )
 
 
 def build_checkpoints(settings: Settings, service_url: str, nats_url: str) -> CheckpointService:
@@ -13,12 +36,7 @@ def build_checkpoints(settings: Settings, service_url: str, nats_url: str) -> Ch
     return CheckpointService(
         service_url,
         nats_url,
-        CheckpointSettings(
-            folder=settings.checkpoint_folder,
-            events_max=settings.checkpoint_events,
-            interval_s=settings.checkpoint_interval_s,
-            connections=ProjectionSettings(stream=settings.nats_stream),
-        ),
+        checkpoint_settings(settings),
         SigningKey.from_file(settings.checkpoint_key_file),
         SystemClock(),
     )

@@ -1,10 +1,17 @@
 """The balance of every account, as its last money event says."""
 
-from domain.accounts.events import AccountFrozen, AccountOpened, AccountUnfrozen, MoneyEvent
+from domain.accounts.events import (
+    MONEY_EVENTS,
+    AccountFrozen,
+    AccountOpened,
+    AccountUnfrozen,
+    MoneyEvent,
+)
 from domain.events import Event
 from projections.row_changes import RowChanges, Update, Upsert
 
 TABLE = "balances"
+EVENTS: tuple[type[Event], ...] = (AccountOpened, *MONEY_EVENTS, AccountFrozen, AccountUnfrozen)
 
 
 def project(event: Event, position: int) -> RowChanges:

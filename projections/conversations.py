@@ -18,6 +18,14 @@ from projections.row_changes import Delete, Increment, RowChanges, Update, Upser
 
 CONVERSATIONS = "conversations"
 MESSAGES = "messages"
+EVENTS: tuple[type[Event], ...] = (
+    ConversationStarted,
+    PromptSubmitted,
+    ResponseGenerated,
+    ResponseFailed,
+    ConversationRenamed,
+    ConversationDeleted,
+)
 
 
 def project(event: Event, position: int) -> RowChanges:

@@ -18,6 +18,15 @@ from projections.row_changes import Delete, Increment, RowChange, RowChanges, Up
 
 HOLDS = "open_holds"
 GRANTS = "expiring_grants"
+EVENTS: tuple[type[Event], ...] = (
+    CreditsHeld,
+    CreditsDebited,
+    HoldReleased,
+    CreditsGranted,
+    DebitRefunded,
+    CreditsAdjusted,
+    GrantExpired,
+)
 
 
 def project(event: Event, position: int) -> RowChanges:  # noqa: ARG001 - the form of a projection

@@ -8,12 +8,13 @@ and `issuance:promotional` carry the other side: what was ever given out, less w
 back.
 """
 
-from domain.accounts.events import MoneyEvent
+from domain.accounts.events import MONEY_EVENTS, MoneyEvent
 from domain.accounts.postings import postings
 from domain.events import Event
 from projections.row_changes import Insert, RowChanges
 
 TABLE = "journal"
+EVENTS: tuple[type[Event], ...] = MONEY_EVENTS
 
 
 def project(event: Event, position: int) -> RowChanges:

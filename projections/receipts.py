@@ -10,6 +10,13 @@ from domain.pricing.price import Price
 from projections.row_changes import Increment, Row, RowChanges, Update, Upsert, Value
 
 TABLE = "receipts"
+EVENTS: tuple[type[Event], ...] = (
+    CreditsHeld,
+    CreditsDebited,
+    HoldReleased,
+    DebitRefunded,
+    ResponseGenerated,
+)
 
 
 def project(event: Event, position: int) -> RowChanges:

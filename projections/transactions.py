@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from domain.accounts.events import (
+    MONEY_EVENTS,
     CreditsAdjusted,
     CreditsDebited,
     CreditsGranted,
@@ -21,6 +22,7 @@ from domain.events import Event
 from projections.row_changes import Insert, RowChanges
 
 TABLE = "transactions"
+EVENTS: tuple[type[Event], ...] = MONEY_EVENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from domain.events import Event
 from projections.row_changes import Accumulate, RowChanges
 
 TABLE = "usage"
+EVENTS: tuple[type[Event], ...] = (CreditsDebited,)
 
 
 def project(event: Event, position: int) -> RowChanges:  # noqa: ARG001 - the form of a projection

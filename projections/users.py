@@ -11,6 +11,7 @@ from domain.users.events import (
 from projections.row_changes import RowChanges, Update, Upsert
 
 TABLE = "users"
+EVENTS: tuple[type[Event], ...] = (UserRegistered, RoleAssigned, UserSuspended, UserReinstated)
 
 
 def project(event: Event, position: int) -> RowChanges:  # noqa: ARG001 - the form of a projection

@@ -205,3 +205,15 @@ AccountEvent = (
     | AccountFrozen
     | AccountUnfrozen
 )
+
+# Those that have postings.
+MONEY_EVENTS: tuple[type[MoneyEvent], ...] = (
+    CreditsPurchased,
+    CreditsGranted,
+    CreditsHeld,
+    CreditsDebited,
+    HoldReleased,
+    DebitRefunded,
+    CreditsAdjusted,
+    GrantExpired,
+)

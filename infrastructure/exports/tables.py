@@ -9,7 +9,7 @@ import msgspec
 
 from application.disclosure import disclosed
 from application.posted import ALL_TIME, Period, posted
-from domain.accounts.events import MoneyEvent
+from domain.accounts.events import MONEY_EVENTS
 from domain.events import Event
 from infrastructure.postgres.log_scan import LogScan, StoredRow
 
@@ -46,7 +46,7 @@ class Table:
 
 
 def money_topics() -> frozenset[str]:
-    return frozenset(event_type.TOPIC for event_type in MoneyEvent.__subclasses__())
+    return frozenset(event_type.TOPIC for event_type in MONEY_EVENTS)
 
 
 def selected(rows: Iterator[StoredRow], period: Period) -> Iterator[tuple[StoredRow, Event]]:

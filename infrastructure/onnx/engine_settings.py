@@ -37,7 +37,7 @@ class OnnxEngineSettings:
     generation_timeout_s: float = 300.0
     prefill_chunk_tokens: int = 0
     kv_bytes_max: int = 2 * 1024**3
-    kept_bytes_max: int = 256 * 1024**2
+    kept_bytes_max: int = 128 * 1024**2
     memory_bytes_max: int = 0
     spin: bool = False
     verify_files: bool = True

@@ -70,7 +70,9 @@ class ModelMemory:
                 ready = slot.ready
                 if ready is None:
                     continue
-                dropped += ready.worker.drop_kept().result(_DROP_TIMEOUT_S)
+                with suppress(TimeoutError):  # It will forget when its step is over.
+                    dropped += ready.worker.drop_kept().result(_DROP_TIMEOUT_S)
+                # Or this frame would keep the model.
                 del ready
                 if slot.unload_if_idle(_UNLOAD_TIMEOUT_S):
                     unloaded.append(slot.name)
@@ -84,7 +86,8 @@ class ModelMemory:
             )
 
     def _free(self, budget: int) -> int:
-        loaded = sum(slot.ready.bytes_needed for slot in self._slots if slot.ready is not None)
+        ready = [slot.ready for slot in self._slots]
+        loaded = sum(model.bytes_needed for model in ready if model is not None)
         _, available = system_memory()
         return max(0, min(budget - loaded, available))
 

@@ -58,11 +58,12 @@ FROM (
         - octet_length(state) AS bytes_before
     FROM (
         SELECT * FROM ledger.ledger_events
-        WHERE notification_id > %s AND notification_id <= %s
-        ORDER BY notification_id LIMIT %s
+        WHERE notification_id > %(after)s AND notification_id <= %(until)s
+            AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s))
+        ORDER BY notification_id LIMIT %(events)s
     ) AS waiting
 ) AS measured
-WHERE bytes_before < %s
+WHERE bytes_before < %(bytes)s
 ORDER BY notification_id
 """
 _POSITION_MAX = 2**63 - 1
@@ -74,10 +75,21 @@ async def read_log(
     after: int,
     bounds: ReadBounds,
     until: int = _POSITION_MAX,
+    topics: Sequence[str] | None = None,
 ) -> Sequence[LoggedEvent]:
-    """The events after position `after`, up to and with `until`, oldest first; empty at the end."""
+    """The events after position `after`, up to and with `until`, oldest first; empty at the end.
+    topics: of these stored names alone."""
     async with connection.cursor(binary=True) as cursor:
-        await cursor.execute(_READ, (after, until, bounds.events_max, bounds.bytes_max))
+        await cursor.execute(
+            _READ,
+            {
+                "after": after,
+                "until": until,
+                "topics": None if topics is None else list(topics),
+                "events": bounds.events_max,
+                "bytes": bounds.bytes_max,
+            },
+        )
         return [LoggedEvent(*row) for row in await cursor.fetchall()]
 
 

@@ -44,7 +44,7 @@ class Statements:
         types: Mapping[tuple[str, str], str],
         primary_keys: Mapping[str, tuple[str, ...]],
     ) -> None:
-        self._schema = schema
+        self.schema = schema
         self._types = types
         self.primary_keys = primary_keys
         self._texts: dict[Form, bytes] = {}
@@ -68,6 +68,13 @@ class Statements:
                 primary_keys[table] = (*primary_keys.get(table, ()), column)
         return cls(schema, types, primary_keys)
 
+    def json_columns(self, table: str) -> list[str]:
+        return [
+            column
+            for (of, column), column_type in self._types.items()
+            if of == table and column_type in ("json", "jsonb")
+        ]
+
     def text(self, form: Form) -> bytes:
         """Takes the group's rows as JSON."""
         known = self._texts.get(form)
@@ -81,7 +88,7 @@ class Statements:
             for column in form.columns
         )
         parts = {
-            "table": sql.Identifier(self._schema, form.table),
+            "table": sql.Identifier(self.schema, form.table),
             "columns": _names(form.columns),
             "keys": _names(form.keys),
             "rows": sql.SQL("json_to_recordset($1::json) AS v({})").format(columns),
@@ -118,7 +125,7 @@ def row_statements(
     for logged in events:
         event = logged.decode()
         for projection, position in after.items():
-            if logged.position > position:
+            if logged.position > position and isinstance(event, projection.takes):
                 for change in projection.project(event, logged.position):
                     batch.add(change)
     return [(statements.text(group.form), (group.json(),)) for group in batch.groups]

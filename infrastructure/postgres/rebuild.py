@@ -10,14 +10,13 @@ from typing import Any
 
 from psycopg import AsyncConnection, sql
 
+from infrastructure.postgres.bulk_writer import BulkWriter
 from infrastructure.postgres.log_reader import ReadBounds, read_head, read_log
-from infrastructure.postgres.pipeline import StatementPipeline
 from infrastructure.postgres.projection_writer import (
     READ_SCHEMA,
     WRITER_SESSION,
     Statements,
     load_positions,
-    row_statements,
 )
 from projections.registry import PROJECTIONS, Projection
 
@@ -25,6 +24,8 @@ SHADOW_SCHEMA = "read_shadow"
 # Any number, as long as every version of the service uses the same.
 REBUILD_LOCK = 7_203_554_004
 _POSITION_MAX = 2**63 - 1
+# What is folded in memory and written at once.
+BOUNDS = ReadBounds(events_max=10_000, bytes_max=16 * 2**20)
 
 
 class UnknownProjection(Exception):
@@ -68,11 +69,11 @@ async def rebuild(
         connect_timeout=connect_timeout_s,
     ) as connection:
         await lock_shadow(connection)
-        replay = await Replay.start(connection, projections, bounds or ReadBounds())
-        head = await read_head(connection)
+        replay = await Replay.start(connection, projections, bounds or BOUNDS)
         on_progress(0.0)
-        while await replay.step():
-            on_progress(min(replay.position / max(head, 1), 0.99))
+        while replay.position < (head := await read_head(connection)):
+            while await replay.step(until=head):
+                on_progress(min(replay.position / head, 0.99))
         await _exchange(connection, projections, replay)
         await empty_shadow(connection, projections)
         on_progress(1.0)
@@ -98,9 +99,11 @@ class Replay:
         bounds: ReadBounds,
     ) -> None:
         self._connection = connection
-        self._pipeline = StatementPipeline(connection)
-        self._statements = statements
+        self._writer = BulkWriter(connection, statements)
         self.after = after
+        self._topics = sorted(
+            {event_type.TOPIC for projection in after for event_type in projection.takes}
+        )
         self._bounds = bounds
         self.position = 0
 
@@ -120,11 +123,17 @@ class Replay:
     async def step(self, until: int = _POSITION_MAX) -> bool:
         """One batch; False where there was nothing up to position `until`."""
         events = await read_log(
-            self._connection, after=self.position, until=until, bounds=self._bounds
+            self._connection,
+            after=self.position,
+            until=until,
+            bounds=self._bounds,
+            topics=self._topics,
         )
         if not events:
+            if until < _POSITION_MAX:
+                self.position = max(self.position, until)
             return False
-        await self._pipeline.run(row_statements(self._statements, events, self.after))
+        await self._writer.write(events, self.after)
         self.position = events[-1].position
         return True
 
