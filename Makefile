@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench chaos lock docs clean
+.PHONY: help run test lint format bench chaos parity lock docs clean
 
 help:
 	@echo "make run     start chatledger: API, chat page, PostgreSQL, NATS and Gemma 3 270M"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint    formatting, types, and the direction of imports"
 	@echo "make bench   measure speed and memory"
 	@echo "make chaos   kill everything, again and again, and check the books"
+	@echo "make parity  compare numbers and tokens with transformers (makes its own environment)"
 
 # The stamps say which lock file an environment was installed from.
 $(VENV)/.run: requirements.lock pyproject.toml
@@ -46,6 +47,10 @@ bench: $(VENV)/.dev
 # Hours, if you like: CHAOS_ROUNDS=1000 are 5,000 kills. FAULT_SEED repeats a run.
 chaos: $(VENV)/.dev
 	CHAOS_ROUNDS=$${CHAOS_ROUNDS:-60} $(BIN)/pytest -s -o faulthandler_timeout=0 tests/faults/test_many_faults.py
+
+# Our graphs beside transformers', which gets an environment of its own (.venv-export, 1.5 GB).
+parity: $(VENV)/.dev
+	$(BIN)/python -m tests.parity
 
 docs: $(VENV)/.dev
 	$(BIN)/python -m interfaces.cli.event_docs

@@ -68,7 +68,7 @@ class ChatProcess:
         InsufficientCredits, AccountIsFrozen, IdempotencyKeyReused, CommandInProgress,
         LedgerUnavailable.
         """
-        received_at, stages = self._clock.now(), Stages()
+        stages = Stages()
         if self._closing.is_set():
             raise ModelUnavailable("the service is stopping; try again shortly")
         if command.key is not None:
@@ -106,7 +106,7 @@ class ChatProcess:
                 clock=self._clock,
                 started=committed.value,
                 prompt=prompt,
-                received_at=received_at,
+                stages=stages,
                 manifest_hash=self._manifest_hash(model),
                 cached_price=self._price_list.cached_price,
                 key=command.key,

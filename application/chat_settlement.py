@@ -1,6 +1,6 @@
 """Commit 2 of a message: the debit with its answer, or the release with its failure."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import structlog
 
@@ -10,6 +10,7 @@ from application.idempotency import recorded_result
 from application.inference import PreparedPrompt
 from application.ledger import Committed, Ledger, LedgerUnavailable, Transaction
 from application.ports import Clock
+from application.stages import Stages
 from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
 from domain.accounts.commands import CaptureHold, ReleaseHold
 from domain.accounts.decider import decide as decide_account
@@ -25,10 +26,10 @@ log = structlog.get_logger()
 
 
 class Settlement:
-    """manifest_hash: of the model when the prompt was prepared, for an answer that was cut off
-    before the engine could cite its own. cached_price: of an answer that was there already. retry:
-    how long a database that is away is waited for, because work that is done is not thrown away;
-    after that the hold is left to its expiry."""
+    """stages: begun when the message came. manifest_hash: of the model when the prompt was
+    prepared, for an answer that was cut off before the engine could cite its own. cached_price: of
+    an answer that was there already. retry: how long a database that is away is waited for,
+    because work that is done is not thrown away; after that the hold is left to its expiry."""
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class Settlement:
         clock: Clock,
         started: Started,
         prompt: PreparedPrompt,
-        received_at: datetime,
+        stages: Stages,
         manifest_hash: str,
         cached_price: Price,
         key: IdempotencyKey | None,
@@ -47,7 +48,7 @@ class Settlement:
         self._clock = clock
         self._started = started
         self._prompt = prompt
-        self._received_at = received_at
+        self._stages = stages
         self._manifest_hash = manifest_hash
         self._cached_price = cached_price
         self._key = key
@@ -101,7 +102,7 @@ class Settlement:
         )
         account = load_account(transaction, started.user_id)
         transaction.add(ACCOUNT, *decide_account(capture, account, now))
-        latency_ms = int((now - self._received_at).total_seconds() * 1000)
+        latency_ms = self._stages.elapsed_ms
         record = RecordResponse(
             user_id=started.user_id,
             response_id=started.message_id,

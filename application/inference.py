@@ -43,6 +43,18 @@ class ModelUnavailable(InferenceError):
     """The model stands in the catalogue but cannot answer now; the text says what to do."""
 
 
+class ModelTooLarge(ModelUnavailable):
+    """The model does not fit the memory that it may use, and was not loaded."""
+
+    def __init__(self, title: str, *, needed_bytes: int, free_bytes: int, remedy: str) -> None:
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+        super().__init__(
+            f"{title} needs about {needed_bytes / 1e6:,.0f} MB of memory, and"
+            f" {free_bytes / 1e6:,.0f} MB can be had: {remedy}"
+        )
+
+
 class PromptTooLong(InferenceError):
     """The last turn alone, with the template, does not fit the model's window."""
 
@@ -198,6 +210,20 @@ class Completion:
     cached: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class MemoryReleased:
+    """What was let go of, and by how many bytes the process's resident memory fell for it."""
+
+    models_unloaded: tuple[str, ...]
+    kept_bytes_dropped: int
+    rss_before_bytes: int
+    rss_after_bytes: int
+
+    @property
+    def rss_fell_bytes(self) -> int:
+        return max(0, self.rss_before_bytes - self.rss_after_bytes)
+
+
 class InferenceEngine(Protocol):
     """Implementations never block the event loop and never raise anything but InferenceError
     (and asyncio.CancelledError)."""
@@ -225,6 +251,11 @@ class InferenceEngine(Protocol):
         Raises ModelUnavailable, EngineBusy, GenerationTimedOut, NumbersNotFinite, OutOfMemory,
         InferenceError.
         """
+        ...
+
+    async def release_memory(self) -> MemoryReleased:
+        """Unload every model that nobody is using, drop what the others keep for later, and give
+        freed memory back to the system. The next request loads its model again."""
         ...
 
     async def close(self) -> None: ...

@@ -7,8 +7,13 @@ class Stages:
     """Milliseconds of named stages, in the order in which they ended."""
 
     def __init__(self) -> None:
-        self._last_s = time.perf_counter()
+        self._last_s = self._began_s = time.perf_counter()
         self.spent_ms: dict[str, float] = {}
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Since the beginning, by a clock that nobody sets."""
+        return int((time.perf_counter() - self._began_s) * 1000)
 
     def end(self, stage: str) -> None:
         """The stage took all the time since the stage before it ended."""

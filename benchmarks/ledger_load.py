@@ -11,6 +11,7 @@ from application.chat_run import Generated, Started
 from application.chat_settlement import Settlement
 from application.inference import FinishReason, PreparedPrompt
 from application.ledger import Ledger, LedgerLimits, Transaction
+from application.stages import Stages
 from application.streams import ACCOUNT, CONVERSATION
 from domain.accounts import commands as c
 from domain.accounts.decider import decide as decide_account
@@ -76,7 +77,7 @@ class LedgerLoad:
                     clock=self.clock,
                     started=started,
                     prompt=_PROMPT,
-                    received_at=self.clock.now(),
+                    stages=Stages(),
                     manifest_hash="unused",
                     cached_price=per_message(0),
                     key=None,

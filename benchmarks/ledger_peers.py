@@ -9,6 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
@@ -16,12 +17,28 @@ from psycopg.conninfo import conninfo_to_dict
 from application.commits import Commit
 from infrastructure.embedded.programs import postgres_install, postgres_libraries
 from infrastructure.identity import TimeOrderedIds
-from infrastructure.postgres.recorder import EVENTS_SCHEMA, LedgerRecorder, open_application
+from infrastructure.postgres.recorder import LedgerRecorder, open_application
 
+# The peers' own table: the log's columns and indexes, without its triggers, hence without a chain.
+PEERS_SCHEMA = "peers"
+_PEERS_TABLE = """
+CREATE SCHEMA IF NOT EXISTS peers;
+CREATE TYPE peers.stored_event_uuid AS (
+    originator_id uuid, originator_version bigint, topic text, state bytea
+);
+CREATE TABLE peers.ledger_events (LIKE ledger.ledger_events INCLUDING ALL);
+GRANT USAGE ON SCHEMA peers TO PUBLIC;
+GRANT ALL ON peers.ledger_events TO PUBLIC;
+"""
 # As large as the two events of a settlement.
 STATE_BYTES = 680
 _STATE = b"{" + b"x" * (STATE_BYTES - 2) + b"}"
 _TOPICS = ("account.credits_debited", "conversation.response_generated")
+
+
+def make_peers_table(owner_url: str) -> None:
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute(_PEERS_TABLE)
 
 
 def two_events(ids: TimeOrderedIds) -> list[StoredEvent]:
@@ -42,7 +59,7 @@ class StockRecorder:
             port=str(parts["port"]),
             user=str(parts["user"]),
             password=str(parts["password"]),
-            schema=EVENTS_SCHEMA,
+            schema=PEERS_SCHEMA,
             pool_size=threads,
         )
         self._recorder = PostgresApplicationRecorder(
@@ -97,7 +114,7 @@ class GroupCommit:
 
 
 _SCRIPT = f"""
-INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state) VALUES
+INSERT INTO {PEERS_SCHEMA}.ledger_events (originator_id, originator_version, topic, state) VALUES
  (gen_random_uuid(), 1, '{_TOPICS[0]}', '\\x{_STATE.hex()}'),
  (gen_random_uuid(), 1, '{_TOPICS[1]}', '\\x{_STATE.hex()}');
 """

@@ -13,7 +13,12 @@ import psycopg
 from application.streams import ACCOUNT
 from benchmarks.figures import Figure, Goal, of_repeats, percentile
 from benchmarks.ledger_load import LedgerLoad, Round
-from benchmarks.ledger_peers import GroupCommit, StockRecorder, pgbench_rate
+from benchmarks.ledger_peers import (
+    GroupCommit,
+    StockRecorder,
+    make_peers_table,
+    pgbench_rate,
+)
 from domain.identifiers import account_id
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.garbage import collect_seldom
@@ -38,25 +43,42 @@ def servers(folder: Path) -> Iterator[EmbeddedServers]:
         yield started
 
 
+@contextmanager
+def without_chain(owner_url: str) -> Iterator[None]:
+    """What a commit would cost if nothing were hashed."""
+    with psycopg.connect(owner_url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE ledger.ledger_events DISABLE TRIGGER ledger_events_chain")
+        try:
+            yield
+        finally:
+            connection.execute(
+                "ALTER TABLE ledger.ledger_events ENABLE ALWAYS TRIGGER ledger_events_chain"
+            )
+
+
 def measure(folder: Path, *, rounds: int, commands: int, log_sizes: int) -> list[Figure]:
     """rounds: of every contender, one after the other. commands: in a round of the ledger."""
     with servers(folder) as started:
         url = started.service_database_url
-        figures = asyncio.run(_throughput(url, folder, rounds, commands))
+        owner_url = started.owner_database_url
+        make_peers_table(owner_url)
+        figures = asyncio.run(_throughput(url, owner_url, folder, rounds, commands))
         figures += asyncio.run(_long_stream(url, rounds))
         figures += asyncio.run(
-            _growing_log(url, started.owner_database_url, _LOG_SIZES[:log_sizes], rounds, commands)
+            _growing_log(url, owner_url, _LOG_SIZES[:log_sizes], rounds, commands)
         )
     return figures
 
 
-async def _throughput(url: str, folder: Path, rounds: int, commands: int) -> list[Figure]:
+async def _throughput(
+    url: str, owner_url: str, folder: Path, rounds: int, commands: int
+) -> list[Figure]:
     load, alone, stock = LedgerLoad(url), GroupCommit(url), StockRecorder(url, 32)
     users = await load.users(commands)
     hot = (await load.users(1))[0]
     ledger: dict[int, list[Round]] = {callers: [] for callers in CALLERS}
     hot_rounds: list[Round] = []
-    alone_rates, stock_rates, pgbench_rates = [], [], []
+    alone_rates, stock_rates, pgbench_rates, unchained = [], [], [], []
     await load.settlements(users, 32)  # connections, prepared statements
     collect_seldom()  # as the service does when it has started
     for _ in range(rounds):
@@ -67,6 +89,8 @@ async def _throughput(url: str, folder: Path, rounds: int, commands: int) -> lis
             # Eight callers need not settle as much as a hundred for the same precision.
             some = users if callers > 8 else users[: commands // 4]
             ledger[callers].append(await load.settlements(some, callers))
+        with without_chain(owner_url):
+            unchained.append((await load.settlements(users, 128)).rate)
         hot_rounds.append(await load.one_account(hot, callers=32, each=commands // 32))
         alone_rates.append(await alone.rate(128, commands * 2 // 128))
         stock_rates.append(await asyncio.to_thread(stock.rate, max(1, commands // 10 // 32)))
@@ -92,6 +116,12 @@ async def _throughput(url: str, folder: Path, rounds: int, commands: int) -> lis
             best,
             stocked,
             Goal(bound=20, at_least=True),
+        ),
+        _ratio(
+            "Settlement, 128 callers, with chain / without",
+            best,
+            median(unchained),
+            Goal(bound=0.9, at_least=True),
         ),
         of_repeats(
             "One hot account, 32 callers",

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import balance, inference, ledger, machine, memory, overhead, starting
+from benchmarks import balance, inference, ledger, machine, memory, overhead, serving, starting
 from benchmarks.figures import Figure, table
 from benchmarks.running import Service, running
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("floors", "start", "memory", "chat", "balance", "inference", "lag")
+PARTS = ("floors", "start", "memory", "chat", "balance", "inference", "serving", "lag")
 
 
 class _Bench:
@@ -45,6 +45,8 @@ class _Bench:
             self._with_service(40 if quick else 300, 3.0 if quick else 10.0)
         self._measure("chat", lambda: self._engine_alone(20 if quick else 100))
         self._measure("inference", lambda: inference.decode_speed(self._models()))
+        repeats = 2 if quick else 5
+        self._measure("serving", lambda: serving.serving_speed(self._models(), repeats=repeats))
         self._measure("lag", lambda: self._lag(3.0 if quick else 10.0))
 
     def _start(self, first: int, warm: int) -> list[Figure]:

@@ -20,7 +20,9 @@ class InferenceSettings(BaseSettings):
     context_tokens_max: Annotated[int, Field(ge=128)] = Field(
         2048, description="Most tokens of prompt and answer together"
     )
-    inference_provider: Provider = Field(Provider.AUTO, description="`auto`, `cpu` or `cuda`")
+    inference_provider: Provider = Field(
+        Provider.AUTO, description="`auto` (what a model was prepared for), `cpu` or `cuda`"
+    )
     inference_threads: Annotated[int, Field(ge=0)] = Field(
         0, description="Threads of a model's session; 0: one for each core"
     )
@@ -33,7 +35,7 @@ class InferenceSettings(BaseSettings):
         2048, description="Most memory of a model's answers under way, which bounds their number"
     )
     inference_kept_mb: Annotated[int, Field(ge=0)] = Field(
-        256, description="Memory a model keeps so that conversations go on faster; 0: none"
+        128, description="Memory a model keeps so that conversations go on faster; 0: none"
     )
     inference_memory_mb: Annotated[int, Field(ge=0)] = Field(
         0, description="Memory of all loaded models; 0: three quarters of the machine's"

@@ -97,6 +97,7 @@ class Settings(InferenceSettings):
         "2", description="Credits a message, or `prompt/completion` credits per 1,000 tokens"
     )
     gemma3_1b_cost: str = Field("10", description="The same for Gemma 3 1B")
+    gemma3_4b_cost: str = Field("25", description="The same for Gemma 3 4B")
     gemma3_12b_cost: str = Field("50", description="The same for Gemma 3 12B")
     welcome_credits: Decimal = Field(
         Decimal(100), ge=0, description="Promotional credits of a new user"
@@ -149,7 +150,11 @@ class Settings(InferenceSettings):
         return value
 
     @field_validator(
-        "gemma3_270m_cost", "gemma3_1b_cost", "gemma3_12b_cost", "cached_response_cost"
+        "gemma3_270m_cost",
+        "gemma3_1b_cost",
+        "gemma3_4b_cost",
+        "gemma3_12b_cost",
+        "cached_response_cost",
     )
     @classmethod
     def _readable_price(cls, value: str) -> str:
@@ -209,6 +214,7 @@ class Settings(InferenceSettings):
         return {
             "gemma3-270m": parse_price(self.gemma3_270m_cost),
             "gemma3-1b": parse_price(self.gemma3_1b_cost),
+            "gemma3-4b": parse_price(self.gemma3_4b_cost),
             "gemma3-12b": parse_price(self.gemma3_12b_cost),
         }
 

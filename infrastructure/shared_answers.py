@@ -19,6 +19,7 @@ from application.inference import (
     GenerationRequest,
     InferenceEngine,
     InferenceError,
+    MemoryReleased,
     ModelCard,
     PreparedPrompt,
     Turn,
@@ -76,15 +77,13 @@ class SharedAnswers:
             return self._engine.stream(request)
         return self._stream_shared(request)
 
+    async def release_memory(self) -> MemoryReleased:
+        self._answers.clear()
+        return await self._engine.release_memory()
+
     async def close(self) -> None:
         await cancel_until_done([generation.task for generation in self._under_way.values()])
         await self._engine.close()
-
-    def forget(self) -> int:
-        """Drops every kept answer; returns how many bytes they took, about."""
-        freed = int(self._answers.currsize)
-        self._answers.clear()
-        return freed
 
     async def _stream_shared(
         self, request: GenerationRequest

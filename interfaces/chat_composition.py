@@ -26,7 +26,7 @@ def price_list(settings: Settings) -> PriceList:
 def build_chat(settings: Settings, ledger: Ledger, engine: InferenceEngine) -> ChatProcess:
     return ChatProcess(
         ledger=ledger,
-        engine=_shared(settings, engine),
+        engine=engine,
         price_list=price_list(settings),
         clock=SystemClock(),
         ids=TimeOrderedIds(),
@@ -39,7 +39,7 @@ def build_chat(settings: Settings, ledger: Ledger, engine: InferenceEngine) -> C
     )
 
 
-def _shared(settings: Settings, engine: InferenceEngine) -> InferenceEngine:
+def share_answers(settings: Settings, engine: InferenceEngine) -> InferenceEngine:
     if settings.response_cache_bytes_max == 0:
         return engine
     return SharedAnswers(

@@ -35,8 +35,8 @@ from infrastructure.settings import (
 )
 from infrastructure.tasks import cancel_until_done
 from infrastructure.tokens import Tokens
-from interfaces.chat_composition import build_chat, build_sweeper, price_list
-from interfaces.composition_proofs import build_checkpoints
+from interfaces.chat_composition import build_chat, build_sweeper, price_list, share_answers
+from interfaces.composition_proofs import build_checkpoints, build_proofs
 from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
 from interfaces.http.services import HttpServices
@@ -170,14 +170,7 @@ async def open_services(
         stack.push_async_callback(ledger.aclose)
         users = build_users(settings, ledger, hasher)
         board = PositionBoard()
-        read_models = PostgresReadModels(
-            endpoints.service_url,
-            ReadPoolLimits(
-                connections_max=settings.read_pool_max,
-                connection_timeout_s=settings.database_timeout_s,
-            ),
-            board,
-        )
+        read_models = _build_read_models(settings, endpoints, board)
         await read_models.start()
         stack.push_async_callback(read_models.stop)
         projections = ProjectionService(
@@ -189,12 +182,12 @@ async def open_services(
         await projections.start()
         stack.push_async_callback(projections.stop)
         checkpoints = build_checkpoints(settings, endpoints.service_url, endpoints.nats_url)
-        await checkpoints.start()
-        stack.push_async_callback(checkpoints.stop)
+        await stack.enter_async_context(checkpoints.running())
         engine = engine or build_engine(settings)
         stack.push_async_callback(engine.close)
         await _ensure_admin(settings, users)
-        chat = build_chat(settings, ledger, engine)
+        sharing = share_answers(settings, engine)
+        chat = build_chat(settings, ledger, sharing)
         stack.push_async_callback(chat.close)
         _run_in_background(stack, build_sweeper(settings, ledger, read_models).run())
         if isinstance(engine, OnnxEngine):
@@ -205,8 +198,9 @@ async def open_services(
             accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
             conversations=Conversations(ledger=ledger, clock=SystemClock()),
             chat=chat,
-            engine=engine,
+            engine=sharing,
             read_models=read_models,
+            proofs=build_proofs(settings, read_models),
             price_list=price_list(settings),
             tokens=build_tokens(settings),
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
@@ -225,6 +219,15 @@ async def open_services(
                 default_model=settings.default_model,
             ).components,
         )
+
+
+def _build_read_models(
+    settings: Settings, endpoints: Endpoints, board: PositionBoard
+) -> PostgresReadModels:
+    limits = ReadPoolLimits(
+        connections_max=settings.read_pool_max, connection_timeout_s=settings.database_timeout_s
+    )
+    return PostgresReadModels(endpoints.service_url, limits, board)
 
 
 def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

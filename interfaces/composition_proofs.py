@@ -1,11 +1,23 @@
 """The part of the composition root that builds what proves the log."""
 
+from infrastructure.checkpoints.proofs import PostgresProofs
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
 from infrastructure.nats.settings import ProjectionSettings
+from infrastructure.postgres.read_models import PostgresReadModels
 from infrastructure.settings import Settings
+
+
+def build_proofs(settings: Settings, read_models: PostgresReadModels) -> PostgresProofs:
+    """Raises KeyUnusable, OSError."""
+    return PostgresProofs(
+        read_models.rows,
+        SigningKey.from_file(settings.checkpoint_key_file).public,
+        SystemClock(),
+        expected_s=settings.checkpoint_interval_s,
+    )
 
 
 def build_checkpoints(settings: Settings, service_url: str, nats_url: str) -> CheckpointService:

@@ -25,7 +25,7 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     chain: str
     root: str
     previous: str
-    time: datetime
+    time: str
     key: str
     signature: str
 
@@ -48,8 +48,6 @@ class SignedCheckpoint:
             raise BadRecord(f"it is no checkpoint: {error}") from None
         if read.format != FORMAT:
             raise BadRecord(f"its format is {read.format!r} and not {FORMAT!r}")
-        if read.time.utcoffset() is None:
-            raise BadRecord("its time has no zone")
         checkpoint = Checkpoint(
             log=read.log,
             position=read.position,
@@ -57,7 +55,7 @@ class SignedCheckpoint:
             chain=_digits("chain", read.chain),
             root=_digits("root", read.root),
             previous=_digits("previous", read.previous),
-            signed_at=read.time,
+            signed_at=_time(read.time),
             key_id=_digits("key", read.key).hex(),
         )
         return cls(checkpoint, _digits("signature", read.signature, 2 * _HASH_DIGITS))
@@ -84,6 +82,17 @@ class SignedCheckpoint:
         return self.checkpoint.key_id == key.id and key.has_signed(
             self.checkpoint.text, self.signature
         )
+
+
+def _time(text: str) -> datetime:
+    """In the form of `format_time` alone, so that a value has one form."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.utcoffset() is None or format_time(time) != text:
+        raise BadRecord("its time is not in the form 2026-01-31T12:00:00.000000Z")
+    return time
 
 
 def _digits(name: str, text: str, digits: int = _HASH_DIGITS) -> bytes:

@@ -1,6 +1,8 @@
 """Signer and publisher as one service of a process."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from application.ports import Clock
 from infrastructure.checkpoints.publisher import CheckpointPublisher
@@ -41,6 +43,14 @@ class CheckpointService:
             asyncio.create_task(part.run(), name=type(part).__name__)
             for part in (self._signer, self._publisher)
         ]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.start()
+        try:
+            yield
+        finally:
+            await self.stop()
 
     async def stop(self) -> None:
         tasks, self._tasks = self._tasks, []

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -71,16 +72,19 @@ class SigningKey:
         Raises KeyUnusable for a file that holds something else, OSError when the folder cannot
         be written.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
+        if path.exists():
             return cls(_read(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
         key = Ed25519PrivateKey.generate()
-        with os.fdopen(descriptor, "wb") as file:
+        # Whole or not there at all: another process may start at the same moment.
+        with NamedTemporaryFile(dir=path.parent, prefix=path.name) as file:
             file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             file.flush()
             os.fsync(file.fileno())
+            try:
+                os.link(file.name, path)
+            except FileExistsError:
+                return cls(_read(path))
         return cls(key)
 
     def sign(self, message: bytes) -> bytes:

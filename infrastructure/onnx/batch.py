@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 
 # Conversations whose last answer waits to be computed ahead of their next turn.
 _UNSETTLED_MAX = 8
+_TRIM_EVERY_TOKENS = 64
 _NO_MEMORY = ("allocate", "bad_alloc", "out of memory")
 
 
@@ -65,6 +66,11 @@ class Batch:
     def jobs(self) -> list[Job]:
         entering = [self._entering] if self._entering else []
         return [row.job for row in (*self._rows, *entering)]
+
+    @property
+    def answers(self) -> list[Answer]:
+        """Those that are being written, by place."""
+        return [row.answer for row in self._rows]
 
     @property
     def has_unsettled(self) -> bool:
@@ -103,6 +109,13 @@ class Batch:
         while self._rows:
             self._release(len(self._rows) - 1)
 
+    def forget(self) -> int:
+        """Keep nothing of earlier prompts; the bytes they took."""
+        dropped = self.kept.bytes_kept
+        self.kept.clear()
+        self._unsettled.clear()
+        return dropped
+
     def step(self) -> None:
         if self._entering is not None:
             self._prefill(self._entering)
@@ -137,6 +150,7 @@ class Batch:
         try:
             logits = session.prefill(place, ids, first, last)
             self.kept.keep(row.job.owner, ids, last, session.slab, place)
+            session.slab.trim(place, last)
         except Exception as error:  # noqa: BLE001  one answer's failure is its own
             self._outbox.put(row.job, self._failure(error))
             self._let_entering_go()
@@ -184,6 +198,8 @@ class Batch:
                 ended.append(place)
                 continue
             items = row.answer.take(token)
+            if row.answer.length % _TRIM_EVERY_TOKENS == 0:
+                self.model.session.slab.trim(place, row.answer.length)
             self._outbox.put(row.job, *items)
             if isinstance(items[-1], Completion):
                 if self.kept.enabled:

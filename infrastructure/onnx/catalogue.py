@@ -99,6 +99,21 @@ CATALOGUE = (
         template_version=TURNS_TEMPLATE_VERSION,
     ),
     CatalogueEntry(
+        name="gemma3-4b",
+        title="Gemma 3 4B",
+        context_tokens=131_072,
+        positions_max=32_768,
+        shape=ModelShape(
+            layers=34,
+            hidden_size=2560,
+            heads=8,
+            kv_heads=4,
+            head_dim=256,
+            feed_forward_size=10_240,
+        ),
+        template_version=TURNS_TEMPLATE_VERSION,
+    ),
+    CatalogueEntry(
         name="gemma3-12b",
         title="Gemma 3 12B",
         context_tokens=131_072,

@@ -19,10 +19,76 @@ ROPE_BASE_LOCAL = 10_000.0
 
 
 class Precision(StrEnum):
-    """Of the weights; activations are float32 between the layers."""
+    """Of the weights."""
 
     INT8 = "int8"
     FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+    INT4 = "int4"
+
+
+class Provider(StrEnum):
+    """Whose kernels a graph is made for."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphFormat:
+    """The numbers of a graph. fp16 and bf16 are for CUDA, fp32 is for the CPU (attention on CUDA
+    takes halves only), int8 and int4 are for either.
+
+    Raises ValueError where the provider has no kernels for the precision.
+    """
+
+    weights: Precision
+    provider: Provider
+
+    def __post_init__(self) -> None:
+        allowed = [provider for provider in Provider if runs(self.weights, provider)]
+        if self.provider not in allowed:
+            raise ValueError(
+                f"{self.weights} graphs are for {allowed[0].upper()}, not for"
+                f" {self.provider.upper()}"
+            )
+
+    @classmethod
+    def of(
+        cls, weights: Precision | None = None, provider: Provider | None = None
+    ) -> "GraphFormat":
+        """Without a provider the CPU where it can, without weights int8 there and bf16 on CUDA."""
+        if weights is None:
+            weights = Precision.BF16 if provider is Provider.CUDA else Precision.INT8
+        first = next(known for known in Provider if runs(weights, known))
+        return cls(weights=weights, provider=provider or first)
+
+    def __str__(self) -> str:
+        return f"{self.weights} for {self.provider.upper()}"
+
+    @property
+    def quantized(self) -> bool:
+        return self.weights in (Precision.INT8, Precision.INT4)
+
+    @property
+    def activations(self) -> str:
+        """numpy's name of the type between the nodes, and of keys and values."""
+        if self.weights is Precision.FP16:
+            return "float16"
+        return "float32" if self.provider is Provider.CPU else "bfloat16"
+
+    @property
+    def stream(self) -> str:
+        """The type of the residual stream, which in Gemma 3 outgrows float16's 65,504."""
+        return "float32" if self.activations == "float16" else self.activations
+
+
+def runs(weights: Precision, provider: Provider) -> bool:
+    """Whether the provider has kernels for such graphs."""
+    if weights in (Precision.FP16, Precision.BF16):
+        return provider is Provider.CUDA
+    return weights is not Precision.FP32 or provider is Provider.CPU
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ stays small. They come with the first request for a prepared model, in the threa
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncGenerator, Sequence
 
@@ -14,6 +13,7 @@ from application.inference import (
     Delta,
     GenerationRequest,
     InferenceError,
+    MemoryReleased,
     ModelCard,
     PreparedPrompt,
     Turn,
@@ -23,7 +23,7 @@ from infrastructure.onnx.catalogue import CATALOGUE, CatalogueEntry
 from infrastructure.onnx.engine_settings import OnnxEngineSettings
 from infrastructure.onnx.jobs import Job
 from infrastructure.onnx.loading import ReadyModel
-from infrastructure.onnx.manifest import Manifest
+from infrastructure.onnx.model_memory import ModelMemory
 from infrastructure.onnx.model_slot import ModelSlot
 from infrastructure.onnx.turnstile import Turnstile
 from infrastructure.onnx.worker import ModelWorker, WorkerClosed
@@ -43,7 +43,7 @@ class OnnxEngine:
         self._settings = settings
         turnstile = Turnstile()
         self._slots = {entry.name: ModelSlot(entry, settings, turnstile) for entry in catalogue}
-        self._one_load_at_a_time = threading.Lock()
+        self._memory = ModelMemory(list(self._slots.values()), settings)
         self._closed = False
 
     def models(self) -> Sequence[ModelCard]:
@@ -82,6 +82,9 @@ class OnnxEngine:
         finally:
             worker.withdraw(job)
 
+    async def release_memory(self) -> MemoryReleased:
+        return await asyncio.to_thread(self._memory.release)
+
     async def close(self) -> None:
         """Stop what runs, fail what waits, free the models. Closing twice is fine. A load under
         way goes on in its thread: it cannot be stopped, and nobody should have to wait for it."""
@@ -114,7 +117,4 @@ class OnnxEngine:
         if ready is not None:
             return ready
         # Shielded: a request that goes away must not spoil the load for those who wait too.
-        return await asyncio.shield(asyncio.wrap_future(slot.load(self._make_room)))
-
-    def _make_room(self, manifest: Manifest) -> None:
-        """In the thread that loads."""
+        return await asyncio.shield(asyncio.wrap_future(slot.load(self._memory.room_for)))

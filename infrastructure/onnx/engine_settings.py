@@ -12,7 +12,7 @@ STALL_MS_MAX = 200
 class OnnxEngineSettings:
     """models_dir: one folder per prepared model.
     provider: "auto" takes what the model's graph was made for, "cpu" and "cuda" are wishes;
-        require_provider makes a wish that ONNX Runtime does not grant an error.
+        require_provider makes a wish that is not granted an error, see `providers`.
     threads: of one step of the model; None takes the physical cores this process may use.
     context_tokens_max: the window, prompt and answer; bounds a row of the key/value slab
         (37 kB a token for the 270M).
@@ -37,7 +37,7 @@ class OnnxEngineSettings:
     generation_timeout_s: float = 300.0
     prefill_chunk_tokens: int = 0
     kv_bytes_max: int = 2 * 1024**3
-    kept_bytes_max: int = 256 * 1024**2
+    kept_bytes_max: int = 128 * 1024**2
     memory_bytes_max: int = 0
     spin: bool = False
     verify_files: bool = True

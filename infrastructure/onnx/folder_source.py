@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infrastructure.onnx.catalogue import CatalogueEntry, ModelShape
-from infrastructure.onnx.config import Precision
+from infrastructure.onnx.config import GraphFormat
 from infrastructure.onnx.errors import ModelFileDamaged, PreparationError, SourceUnusable
 from infrastructure.onnx.hub_config import CONFIG_FILE, read_hub_config
 from infrastructure.onnx.manifest import Source
@@ -52,8 +52,8 @@ class FolderSource:
         self._weights = SafetensorsWeights(self._tensors, self.config)
         self.bos_id, self.stop_ids = self._special_ids()
 
-    def disk_bytes(self, precision: Precision) -> int:
-        return graph_bytes(self.config, precision)
+    def disk_bytes(self, kind: GraphFormat) -> int:
+        return graph_bytes(self.config, kind)
 
     def identity(self, on_progress: Progress, /) -> Source:
         """Hashes every file that is read, once."""
@@ -69,17 +69,18 @@ class FolderSource:
             )
         return self._identity
 
-    def fill(self, folder: Path, precision: Precision, on_progress: Progress) -> Filled:
+    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
         from infrastructure.onnx.gemma_graph import write_graph
 
-        self._refuse_what_cannot_be_quantised(precision)
+        self._refuse_what_cannot_be_quantised(kind)
         source = self.identity(on_progress)
-        said = f"Converting {self._entry.title} to {precision}."
+        said = f"Converting {self._entry.title} to {kind}."
         hashes = write_graph(
             self._weights,
             folder,
-            precision,
+            kind.weights,
             lambda done: on_progress(_HASHED_AT + (_CONVERTED_AT - _HASHED_AT) * done, said),
+            provider=kind.provider,
         )
         (folder / TOKENIZER_FILE).write_bytes((self._folder / TOKENIZER_FILE).read_bytes())
         copy_terms(folder)
@@ -103,14 +104,15 @@ class FolderSource:
                 'Name the folder of the instruction-tuned weights (their names end in "-it").',
             )
 
-    def _refuse_what_cannot_be_quantised(self, precision: Precision) -> None:
+    def _refuse_what_cannot_be_quantised(self, kind: GraphFormat) -> None:
         config = self.config
         widths = (config.hidden_size, config.feed_forward_size, config.heads * config.head_dim)
-        if precision is Precision.INT8 and any(width % BLOCK for width in widths):
+        if kind.quantized and any(width % BLOCK for width in widths):
             raise SourceUnusable(
                 self._folder / CONFIG_FILE,
-                f"its sizes {widths} are no multiples of {BLOCK}, the block of int8 weights",
-                "Prepare it with `--precision fp32`.",
+                f"its sizes {widths} are no multiples of {BLOCK}, the block of"
+                f" {kind.weights} weights",
+                "Prepare it with `--precision fp32` (CPU) or `--precision bf16` (CUDA).",
             )
 
     def _special_ids(self) -> tuple[int, tuple[int, ...]]:

@@ -5,7 +5,7 @@ Inputs, with B rows, S new tokens a row and T places in the key/value buffers:
     last_positions        int64[B, 1]   index in S whose logits are wanted
     seqlens_k             int32[B]      tokens in the buffer after this step, minus one
     total_sequence_length int32[]       the largest seqlens_k plus one
-    past.<i>.key, .value  float32[B, kv_heads, T, head_dim]
+    past.<i>.key, .value  [B, kv_heads, T, head_dim] in the format's activations
 Outputs:
     logits                float32[B, vocab]
     present.<i>.key, .value   bound to the same buffers as past, written in place
@@ -21,50 +21,60 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.config import GemmaConfig, Precision, WeightSource
-from infrastructure.onnx.graph_writer import (
-    CONTRIB,
-    GraphWriter,
-    StoredTensor,
-    TensorFile,
+from infrastructure.onnx.candidates import add_candidates
+from infrastructure.onnx.config import (
+    GemmaConfig,
+    GraphFormat,
+    Precision,
+    Provider,
+    WeightSource,
 )
+from infrastructure.onnx.graph_writer import CONTRIB, GraphWriter, TensorFile
 from infrastructure.onnx.names import GRAPH_FILE, WEIGHTS_FILE
-from infrastructure.onnx.quantize import BLOCK, quantize_rows
+from infrastructure.onnx.weight_nodes import WeightNodes, rounded
 
 __all__ = ["Precision", "write_graph"]
-
-# The embedding table passes in blocks of about so many float32 bytes, whatever its width.
-_TABLE_BYTES_AT_ONCE = 16 * 1024 * 1024
-# int8 activations in the kernel: level 0 took a second a step.
-_ACCURACY_LEVEL = 4
-
 
 Progress = Callable[[float], None]
 
 
 def write_graph(
-    source: WeightSource, folder: Path, precision: Precision, on_progress: Progress
+    source: WeightSource,
+    folder: Path,
+    precision: Precision,
+    on_progress: Progress,
+    *,
+    provider: Provider | None = None,
+    candidates: bool | None = None,
 ) -> dict[str, str]:
     """Write the graph and its weights into the folder; the weights file's SHA-256 by name.
 
     on_progress gets the fraction of the weights written.
+    provider: None takes the CPU where it has kernels for the precision.
+    candidates: whether the graph narrows the logits to the likeliest tokens, see `candidates`;
+        None does so for CUDA, from which whole rows of logits would have to be copied.
+    Raises ValueError where the provider has no kernels for the precision.
     """
+    kind = GraphFormat.of(precision, provider)
+    wanted = kind.provider is Provider.CUDA if candidates is None else candidates
     with (folder / WEIGHTS_FILE).open("wb") as file:
         tensors = TensorFile(file)
-        writer = _GemmaWriter(source, GraphWriter(tensors), precision)
+        writer = _GemmaWriter(source, GraphWriter(tensors), kind, candidates=wanted)
         writer.write(on_progress)
     writer.graph.save(folder / GRAPH_FILE)
     return {WEIGHTS_FILE: tensors.sha256}
 
 
 class _GemmaWriter:
-    def __init__(self, source: WeightSource, graph: GraphWriter, precision: Precision) -> None:
+    def __init__(
+        self, source: WeightSource, graph: GraphWriter, kind: GraphFormat, *, candidates: bool
+    ) -> None:
         self.source = source
         self.config: GemmaConfig = source.config
         self.graph = graph
-        self.precision = precision
-        self.table: StoredTensor
-        self.table_scales: StoredTensor
+        self.format = kind
+        self.candidates = candidates
+        self.weights = WeightNodes(source, graph, kind)
 
     def write(self, on_progress: Progress) -> None:
         config, graph = self.config, self.graph
@@ -77,8 +87,8 @@ class _GemmaWriter:
             ("global", config.rope_base_global, config.rope_factor_global),
         ):
             cosines, sines = rotary_tables(config, base, factor)
-            graph.constant(f"rope.{name}.cos", cosines)
-            graph.constant(f"rope.{name}.sin", sines)
+            graph.constant(f"rope.{name}.cos", rounded(cosines, self.format.activations))
+            graph.constant(f"rope.{name}.sin", rounded(sines, self.format.activations))
         steps = config.layers + 1
         # The table is most of a small model, so it counts as one layer only on large ones.
         stream = self._embed(lambda part: on_progress(part * 0.6))
@@ -90,57 +100,18 @@ class _GemmaWriter:
         on_progress(1.0)
 
     def _embed(self, on_progress: Progress) -> str:
-        graph, config = self.graph, self.config
-        if self.precision is Precision.FP32:
-            self._store_table(on_progress)
-            graph.initialiser("embedding.table", self.table)
-            found = graph.node("Gather", ["embedding.table", "input_ids"], ["embedding.rows"])
-        else:
-            self._store_table(on_progress)
-            found = graph.node(
-                "GatherBlockQuantized",
-                [
-                    graph.initialiser("embedding.table", self.table),
-                    "input_ids",
-                    graph.initialiser("embedding.scales", self.table_scales),
-                ],
-                ["embedding.rows"],
-                domain=CONTRIB,
-                bits=8,
-                block_size=BLOCK,
-                gather_axis=0,
-                quantize_axis=1,
-            )
-        scale = graph.constant("embedding.scale", np.array([config.embedding_scale], np.float32))
-        return graph.node("Mul", [found, scale], ["embedding"])
+        found = self._to_stream(self.weights.lookup(on_progress))
+        factor = np.array([self.config.embedding_scale], np.float32)
+        scale = self.graph.constant("embedding.scale", rounded(factor, self.format.stream))
+        return self.graph.node("Mul", [found, scale], ["embedding"])
 
-    def _store_table(self, on_progress: Progress) -> None:
-        """The embedding table in blocks of rows: whole, it is 671 MB on the 270M, 4 GB on 12B."""
-        vocab, hidden = self.config.vocab_size, self.config.hidden_size
-        tensors, scales, done = self.graph.tensors, [], 0
-        exact = self.precision is Precision.FP32
-        offset = tensors.begin()
-        for rows in self.source.row_blocks(
-            "embedding", max(1, _TABLE_BYTES_AT_ONCE // 4 // hidden)
-        ):
-            if exact:
-                tensors.write(np.ascontiguousarray(rows).data.cast("B"))
-            else:
-                levels, row_scales = quantize_rows(rows)
-                tensors.write(levels.data.cast("B"))
-                scales.append(row_scales)
-            done += len(rows)
-            on_progress(done / vocab)
-        if exact:
-            length = 4 * vocab * hidden
-            self.table = StoredTensor(
-                dtype="float32", shape=(vocab, hidden), offset=offset, length=length
-            )
-            return
-        self.table = StoredTensor(
-            dtype="uint8", shape=(vocab, hidden), offset=offset, length=vocab * hidden
-        )
-        self.table_scales = tensors.store(np.concatenate(scales))
+    def _to_stream(self, value: str) -> str:
+        same = self.format.stream == self.format.activations
+        return value if same else self.graph.cast(value, self.format.stream)
+
+    def _from_stream(self, value: str) -> str:
+        same = self.format.stream == self.format.activations
+        return value if same else self.graph.cast(value, self.format.activations)
 
     def _layer(self, layer: int, stream: str, normed: str) -> tuple[str, str]:
         """One block; the residual stream after it and that stream under the next norm."""
@@ -154,22 +125,24 @@ class _GemmaWriter:
             stream = graph.node(
                 "GatherND", [stream, "last_positions"], [f"{at}.last_stream"], batch_dims=1
             )
-        out = self._linear(mixed, f"{at}.o")
+        out = self._to_stream(self.weights.linear(mixed, f"{at}.o"))
         out = self._norm(out, f"{at}.attention_post_norm")
         stream, normed = self._add_and_norm(stream, out, f"{at}.ffn_norm")
-        out = self._norm(self._feed_forward(at, normed), f"{at}.ffn_post_norm")
+        out = self._to_stream(self._feed_forward(at, self._from_stream(normed)))
+        out = self._norm(out, f"{at}.ffn_post_norm")
         following = "final_norm" if last else f"layers.{layer + 1}.attention_norm"
         return self._add_and_norm(stream, out, following)
 
     def _attention(self, layer: int, normed: str) -> str:
         config, graph, at = self.config, self.graph, f"layers.{layer}"
-        query = self._head_norm(self._linear(normed, f"{at}.q"), f"{at}.q_norm", config.heads)
-        key = self._head_norm(self._linear(normed, f"{at}.k"), f"{at}.k_norm", config.kv_heads)
-        value = self._linear(normed, f"{at}.v")
+        linear, normed = self.weights.linear, self._from_stream(normed)
+        query = self._head_norm(linear(normed, f"{at}.q"), f"{at}.q_norm", config.heads)
+        key = self._head_norm(linear(normed, f"{at}.k"), f"{at}.k_norm", config.kv_heads)
+        value = linear(normed, f"{at}.v")
         shape: list[int | str] = ["B", config.kv_heads, "T", config.head_dim]
         for part in ("key", "value"):
-            graph.input(f"past.{layer}.{part}", "float32", shape)
-            graph.output(f"present.{layer}.{part}", "float32", shape)
+            graph.input(f"past.{layer}.{part}", self.format.activations, shape)
+            graph.output(f"present.{layer}.{part}", self.format.activations, shape)
         everything = config.sees_everything(layer)
         rope = "global" if everything else "local"
         return graph.node(
@@ -196,55 +169,24 @@ class _GemmaWriter:
         )
 
     def _feed_forward(self, at: str, normed: str) -> str:
-        graph = self.graph
-        gate = self._linear(normed, f"{at}.gate")
+        graph, linear = self.graph, self.weights.linear
+        gate = linear(normed, f"{at}.gate")
         gate = graph.node("Gelu", [gate], [f"{at}.gate_gelu"], approximate="tanh")
-        gated = graph.node("Mul", [gate, self._linear(normed, f"{at}.up")], [f"{at}.gated"])
-        return self._linear(gated, f"{at}.down")
+        gated = graph.node("Mul", [gate, linear(normed, f"{at}.up")], [f"{at}.gated"])
+        return linear(gated, f"{at}.down")
 
-    def _linear(self, value: str, name: str) -> str:
-        weights = self.source.tensor(name)
-        if self.precision is Precision.FP32:
-            table = self.graph.constant(f"{name}.weight", weights.T)
-            return self.graph.node("MatMul", [value, table], [f"{name}.out"])
-        levels, scales = quantize_rows(weights)
-        return self._quantized_matmul(
-            value, name, self.graph.tensors.store(levels), self.graph.tensors.store(scales)
-        )
-
-    def _quantized_matmul(
-        self, value: str, name: str, levels: StoredTensor, scales: StoredTensor
-    ) -> str:
-        rows, width = levels.shape
-        graph = self.graph
-        return graph.node(
-            "MatMulNBits",
-            [
-                value,
-                graph.initialiser(f"{name}.levels", levels, (rows, width // BLOCK, BLOCK)),
-                graph.initialiser(f"{name}.scales", scales),
-            ],
-            [f"{name}.out"],
-            domain=CONTRIB,
-            N=rows,
-            K=width,
-            bits=8,
-            block_size=BLOCK,
-            accuracy_level=_ACCURACY_LEVEL,
-        )
-
-    def _norm(self, value: str, name: str) -> str:
-        weight = self.graph.constant(f"{name}.weight", self.source.tensor(name))
-        return self._rms(value, weight, f"{name}.out")
-
-    def _rms(self, value: str, weight: str, output: str) -> str:
+    def _norm(self, value: str, name: str, dtype: str | None = None) -> str:
+        """dtype: of the value, where it is not the stream's."""
         return self.graph.node(
             "SimplifiedLayerNormalization",
-            [value, weight],
-            [output],
+            [value, self._norm_weight(name, dtype or self.format.stream)],
+            [f"{name}.out"],
             axis=-1,
             epsilon=self.config.norm_epsilon,
         )
+
+    def _norm_weight(self, name: str, dtype: str) -> str:
+        return self.graph.constant(f"{name}.weight", rounded(self.source.tensor(name), dtype))
 
     def _head_norm(self, value: str, name: str, heads: int) -> str:
         """Norm over each head's vector; attention's own norm inputs are refused on the CPU."""
@@ -252,12 +194,12 @@ class _GemmaWriter:
         split = graph.constant(f"{name}.split", np.array([0, -1, heads, width]))
         joined = graph.constant(f"{name}.joined", np.array([0, -1, heads * width]))
         by_head = graph.node("Reshape", [value, split], [f"{name}.by_head"])
-        normed = self._norm(by_head, name)
+        normed = self._norm(by_head, name, self.format.activations)
         return graph.node("Reshape", [normed, joined], [f"{name}.flat"])
 
     def _add_and_norm(self, stream: str, value: str, name: str) -> tuple[str, str]:
         graph = self.graph
-        weight = graph.constant(f"{name}.weight", self.source.tensor(name))
+        weight = self._norm_weight(name, self.format.stream)
         summed = f"{name}.sum"
         normed = graph.node(
             "SkipSimplifiedLayerNormalization",
@@ -271,11 +213,14 @@ class _GemmaWriter:
     def _head(self, normed: str) -> None:
         graph = self.graph
         graph.output("logits", "float32", ["B", self.config.vocab_size])
-        if self.precision is Precision.FP32:
-            graph.node("Gemm", [normed, "embedding.table"], ["logits"], transB=1)
-            return
-        logits = self._quantized_matmul(normed, "head", self.table, self.table_scales)
-        graph.node("Identity", [logits], ["logits"])
+        normed = self._from_stream(normed)
+        if self.format.activations == "float32":
+            self.weights.head(normed, "logits")
+        else:
+            half = self.weights.head(normed, "logits.half")
+            graph.cast(half, "float32", "logits")
+        if self.candidates:
+            add_candidates(graph)
 
 
 def rotary_tables(

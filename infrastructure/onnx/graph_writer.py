@@ -26,6 +26,8 @@ _INLINE_BYTES_MAX = 16_384
 
 _TYPES: dict[str, int] = {
     "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "bfloat16": TensorProto.BFLOAT16,
     "uint8": TensorProto.UINT8,
     "int32": TensorProto.INT32,
     "int64": TensorProto.INT64,
@@ -65,13 +67,17 @@ class TensorFile:
         self._hash.update(data)
         self.size_bytes += len(data)
 
+    def write_array(self, values: NDArray[Any]) -> None:
+        # Through bytes, because memory views know no bfloat16.
+        self.write(np.ascontiguousarray(values).view(np.uint8).data.cast("B"))
+
     def store(self, values: NDArray[Any]) -> StoredTensor:
         values = np.ascontiguousarray(values)
         dtype, shape = str(values.dtype), values.shape
         if values.nbytes <= _INLINE_BYTES_MAX:
             return StoredTensor(dtype=dtype, shape=shape, data=values.tobytes())
         offset = self.begin()
-        self.write(values.data.cast("B"))
+        self.write_array(values)
         return StoredTensor(dtype=dtype, shape=shape, offset=offset, length=values.nbytes)
 
 
@@ -129,6 +135,9 @@ class GraphWriter:
             )
         )
         return outputs[0]
+
+    def cast(self, value: str, dtype: str, output: str | None = None) -> str:
+        return self.node("Cast", [value], [output or f"{value}.{dtype}"], to=_TYPES[dtype])
 
     def save(self, path: Path) -> None:
         graph = helper.make_graph(

@@ -11,7 +11,7 @@ from pathlib import Path
 from application.inference import ModelUnavailable, Role, Turn
 from infrastructure.onnx.batch import Batch
 from infrastructure.onnx.catalogue import CatalogueEntry
-from infrastructure.onnx.config import Precision
+from infrastructure.onnx.config import Precision, Provider
 from infrastructure.onnx.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.onnx.errors import ModelFileDamaged
 from infrastructure.onnx.generation import LoadedModel
@@ -19,13 +19,13 @@ from infrastructure.onnx.jobs import Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
 from infrastructure.onnx.manifest import Manifest, check_hashes, read_manifest
 from infrastructure.onnx.names import TOKENIZER_FILE
+from infrastructure.onnx.providers import check_provider, chosen_provider
 from infrastructure.onnx.session import (
     BatchSession,
     SessionLimits,
     chunk_cuts,
     open_session,
     release_freed_memory,
-    runs_on,
 )
 from infrastructure.onnx.template import PromptTemplate, TranscriptTemplate
 from infrastructure.onnx.tokenizer import GemmaTokenizer
@@ -40,7 +40,9 @@ _TEMPLATES: dict[str, type[TranscriptTemplate | TurnsTemplate]] = {
     TEMPLATE_VERSION: TranscriptTemplate,
     TURNS_TEMPLATE_VERSION: TurnsTemplate,
 }
-_WEIGHT_COPIES = 2
+# Of a loaded model beside its packed weights: the tokenizer, the runtime, a step's activations.
+_OVERHEAD_BYTES = 256 * 1024**2
+_WEIGHTS_SHARE = 1.25
 _CHUNK_TOKENS_MIN, _CHUNK_TOKENS_MAX = 8, 64
 _CHUNK_MODEL_BYTES = 340_000_000
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -93,14 +95,15 @@ def _load(
     )
     limits = session_limits(manifest, settings)
     template = _TEMPLATES[entry.template_version](tokenizer, context_tokens=limits.context_tokens)
-    wish = settings.provider if settings.provider != "auto" else manifest.providers[0]
-    session = open_session(folder, threads=limits.threads, provider=wish, spin=settings.spin)
-    provider = runs_on(session)
-    if settings.require_provider and provider.lower() != wish:
-        raise ModelUnavailable(
-            f"{entry.title} was to run on {wish.upper()}, but ONNX Runtime only offers"
-            f" {provider} here: install the driver or choose another provider"
-        )
+    names = {"title": entry.title, "prepare_command": entry.prepare_command}
+    chosen = chosen_provider(
+        Provider(manifest.providers[0]),
+        settings.provider,
+        required=settings.require_provider,
+        **names,
+    )
+    session = open_session(folder, threads=limits.threads, provider=chosen, spin=settings.spin)
+    provider = check_provider(session.get_providers(), chosen, **names)
     model = LoadedModel(
         name=entry.name,
         session=BatchSession(session, manifest.config, limits),
@@ -168,11 +171,11 @@ def session_limits(manifest: Manifest, settings: OnnxEngineSettings) -> SessionL
 
 
 def bytes_needed(manifest: Manifest, settings: OnnxEngineSettings) -> int:
-    """Memory that a loaded model with one full row takes, about: ONNX Runtime keeps the weights
-    a second time in the order that its kernels read them."""
+    """Memory that a loaded model takes with one full row and as much kept as it may, about."""
     limits = session_limits(manifest, settings)
     row_bytes = manifest.config.kv_bytes_per_token * limits.context_tokens
-    return _WEIGHT_COPIES * manifest.size_bytes() + row_bytes + settings.kept_bytes_max
+    weights_bytes = int(_WEIGHTS_SHARE * manifest.size_bytes())
+    return weights_bytes + _OVERHEAD_BYTES + row_bytes + settings.kept_bytes_max
 
 
 def _chunk_tokens(model_bytes: int) -> int:

@@ -5,8 +5,15 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 
-from application.inference import InferenceError, ModelCard, ModelState, ModelUnavailable
+from application.inference import (
+    InferenceError,
+    ModelCard,
+    ModelState,
+    ModelTooLarge,
+    ModelUnavailable,
+)
 from infrastructure.onnx.catalogue import CatalogueEntry
 from infrastructure.onnx.engine_settings import OnnxEngineSettings
 from infrastructure.onnx.loading import ReadyModel, load_model
@@ -14,7 +21,15 @@ from infrastructure.onnx.manifest import Manifest
 from infrastructure.onnx.prepare import prepared_manifest
 from infrastructure.onnx.turnstile import Turnstile
 
+
+class NoRoomNow(ModelTooLarge):
+    """Other models are answering in the memory that this one needs."""
+
+
 _log = logging.getLogger(__name__)
+
+# Entered with a model's title and manifest before it is loaded, left when it is.
+RoomFor = Callable[[str, Manifest], AbstractContextManager[None]]
 
 # A model that failed to load is tried again by a request that comes so much later.
 _LOAD_RETRY_S = 30.0
@@ -71,8 +86,8 @@ class ModelSlot:
             runs_on=ready.runs_on if ready else None,
         )
 
-    def load(self, make_room: Callable[[Manifest], None]) -> "Future[ReadyModel]":
-        """The load under way, or a new one in a thread of its own, which calls make_room first.
+    def load(self, room_for: RoomFor) -> "Future[ReadyModel]":
+        """The load under way, or a new one in a thread of its own, within room_for.
         Raises ModelUnavailable at once where it is known that there is nothing to load."""
         if self._loading is not None:
             return self._loading
@@ -85,7 +100,7 @@ class ModelSlot:
         self._loading = future
         # A daemon: loading can't be stopped, and nobody should have to wait for it at the end.
         threading.Thread(
-            target=self._load, args=(future, make_room), name="model-loading", daemon=True
+            target=self._load, args=(future, room_for), name="model-loading", daemon=True
         ).start()
         return future
 
@@ -94,14 +109,26 @@ class ModelSlot:
         self._closed = True
         self.unload(timeout_s)
 
+    def unload_if_idle(self, timeout_s: float) -> bool:
+        """Whether it is unloaded now; one that is answering is not."""
+        ready = self.ready
+        if ready is None or not ready.worker.close_if_idle():
+            return False
+        self.unload(timeout_s)
+        return True
+
     def unload(self, timeout_s: float) -> None:
         ready, self.ready = self.ready, None
         if ready is not None:
             ready.worker.close(timeout_s)
 
-    def _load(self, future: "Future[ReadyModel]", make_room: Callable[[Manifest], None]) -> None:
+    def _load(self, future: "Future[ReadyModel]", room_for: RoomFor) -> None:
         try:
-            ready = self._load_now(make_room)
+            ready = self._load_now(room_for)
+        except NoRoomNow as error:
+            # Not a state of the model: the next request may find room.
+            self._loading = None
+            future.set_exception(error)
         except InferenceError as error:
             self._fail(future, error)
         except MemoryError:
@@ -116,12 +143,12 @@ class ModelSlot:
             if self._closed:
                 self.unload(timeout_s=0)
 
-    def _load_now(self, make_room: Callable[[Manifest], None]) -> ReadyModel:
+    def _load_now(self, room_for: RoomFor) -> ReadyModel:
         manifest = self._manifest
         assert manifest is not None, "only a prepared model is loaded"
-        make_room(manifest)
-        self.used_at = time.monotonic()
-        return load_model(self._entry, self._settings, self._turnstile)
+        with room_for(self._entry.title, manifest):
+            self.used_at = time.monotonic()
+            return load_model(self._entry, self._settings, self._turnstile)
 
     def _fail(self, future: "Future[ReadyModel]", error: InferenceError) -> None:
         self._failure, self._failed_at = str(error), time.monotonic()

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from infrastructure.onnx.config import GemmaConfig, Precision
+from infrastructure.onnx.config import GemmaConfig, GraphFormat, Precision
 from infrastructure.onnx.manifest import Source
-from infrastructure.onnx.quantize import BLOCK
+from infrastructure.onnx.quantize import BLOCK, BLOCK_INT4
 
 Progress = Callable[[float, str], None]
 
@@ -29,7 +29,7 @@ class Filled:
 
 
 class ModelSource(Protocol):
-    def disk_bytes(self, precision: Precision) -> int:
+    def disk_bytes(self, kind: GraphFormat) -> int:
         """Free space that preparing takes."""
         ...
 
@@ -37,19 +37,23 @@ class ModelSource(Protocol):
         """What the manifest will say of the source, where asking takes less than preparing."""
         ...
 
-    def fill(self, folder: Path, precision: Precision, on_progress: Progress) -> Filled:
+    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
         """Write graph, weights, tokenizer and terms. Raises PreparationError, OSError."""
         ...
 
 
-def graph_bytes(config: GemmaConfig, precision: Precision) -> int:
+def graph_bytes(config: GemmaConfig, kind: GraphFormat) -> int:
     """What the prepared files of such a model weigh, a little above the truth."""
     attention = 2 * config.head_dim * (config.heads + config.kv_heads)
     matrices = config.layers * config.hidden_size * (attention + 3 * config.feed_forward_size)
-    matrices += config.vocab_size * config.hidden_size
-    each = 4.0 if precision is Precision.FP32 else 1 + 4 / BLOCK
-    tables = 2 * 4 * config.head_dim * config.positions_max
-    return int(matrices * each) + tables + _BESIDE_WEIGHTS_BYTES
+    table = config.vocab_size * config.hidden_size
+    int8 = 1 + 4 / BLOCK
+    each = {Precision.FP32: 4.0, Precision.INT8: int8, Precision.INT4: 0.5 + 4 / BLOCK_INT4}
+    size = matrices * each.get(kind.weights, 2.0)
+    # The table of an int4 graph is int8.
+    size += table * (int8 if kind.quantized else each.get(kind.weights, 2.0))
+    rotary = 2 * 4 * config.head_dim * config.positions_max
+    return int(size) + rotary + _BESIDE_WEIGHTS_BYTES
 
 
 def copy_terms(folder: Path) -> None:

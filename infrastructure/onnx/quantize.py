@@ -1,4 +1,7 @@
-"""Symmetric int8 weights in blocks along the input dimension, as MatMulNBits reads them."""
+"""Symmetric int8 and int4 weights in blocks along the input dimension, as MatMulNBits reads them.
+
+Source of the layout: MatMulNBits in ContribOperators.md of ONNX Runtime.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,6 +9,9 @@ from numpy.typing import NDArray
 # Blocks of 128 made a row's result depend on its batch, blocks of 32 were 12% slower.
 BLOCK = 64
 ZERO_POINT = 128
+# Four bits need a scale for fewer weights.
+BLOCK_INT4 = 32
+ZERO_POINT_INT4 = 8
 
 
 def quantize_rows(
@@ -24,3 +30,26 @@ def quantize_rows(
     np.rint(levels, out=levels)
     levels += ZERO_POINT
     return levels.astype(np.uint8).reshape(count, width), scales
+
+
+def quantize_rows_int4(
+    rows: NDArray[np.float32], block: int = BLOCK_INT4
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """float32[n, k] to uint8[n, k/2] (two int4 + 8, the earlier one in the low half) and scales
+    float32[n, k/block].
+
+    A value is (stored - 8) * its block's scale. The scale's sign is such that the value furthest
+    from zero becomes -8, which int4 has and +8 it has not.
+    """
+    count, width = rows.shape
+    assert width % block == 0, "only whole blocks are quantised; sources are checked before"
+    blocks = rows.reshape(count, width // block, block)
+    largest, smallest = blocks.max(axis=2), blocks.min(axis=2)
+    scales = np.where(largest > -smallest, largest, smallest) / np.float32(-8)
+    inverse = np.divide(1.0, scales, out=np.zeros_like(scales), where=scales != 0)
+    levels = blocks * inverse[:, :, None]
+    np.rint(levels, out=levels)
+    levels += ZERO_POINT_INT4
+    np.clip(levels, 0, 15, out=levels)
+    pairs = levels.astype(np.uint8).reshape(count, width // 2, 2)
+    return pairs[:, :, 0] | pairs[:, :, 1] << 4, scales

@@ -14,16 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.config import GemmaConfig
+from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.kv_slab import KvSlab
 from infrastructure.onnx.names import GRAPH_FILE
+from infrastructure.onnx.providers import provider_names, shown
 
 _LOG_ERRORS_ONLY = 3
 # Bindings kept for another step of the same shape; making one takes half a millisecond.
 _BINDINGS_MAX = 64
-
-_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-_NAMES = {_CPU: "CPU", _CUDA: "CUDA"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +53,13 @@ def open_session(folder: Path, *, threads: int, provider: str, spin: bool = Fals
     # Weights stay out of the arena, which never gives memory back.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
-    wanted = [_CUDA, _CPU] if provider == "cuda" else [_CPU]
+    wanted = provider_names(Provider(provider))
     return onnxruntime.InferenceSession(str(folder / GRAPH_FILE), options, providers=wanted)
 
 
 def runs_on(session: Any) -> str:
     """The provider that ONNX Runtime really took: it falls back without a word."""
-    first: str = session.get_providers()[0]
-    return _NAMES.get(first, first)
+    return shown(session.get_providers()[0])
 
 
 def chunk_cuts(tokens: int, chunk_tokens: int) -> list[int]:

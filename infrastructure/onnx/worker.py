@@ -4,6 +4,7 @@ import logging
 import math
 import threading
 import time
+from concurrent.futures import Future
 
 from application.inference import EngineBusy, GenerationTimedOut, InferenceError
 from infrastructure.onnx.batch import Batch
@@ -38,6 +39,7 @@ class ModelWorker:
         self._changed = threading.Condition()
         # A daemon: a step of the model can't be interrupted, the process may end.
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
+        self._drops: list[Future[int]] = []
         self._running = 0
         self._closed = False
         self._average_s = _AVERAGE_S_START
@@ -69,6 +71,18 @@ class ModelWorker:
         job.cancelled = True
         with self._changed:
             self._waiting.remove(job)
+
+    def drop_kept(self) -> "Future[int]":
+        """Forget the prompts that are kept, between two steps; the bytes they took. 0 when the
+        worker is closed, as nothing is kept then."""
+        dropped: Future[int] = Future()
+        with self._changed:
+            if self._closed:
+                dropped.set_result(0)
+            else:
+                self._drops.append(dropped)
+                self._changed.notify()
+        return dropped
 
     def close_if_idle(self) -> bool:
         """Take no more requests, unless there are some; whether it was closed."""
@@ -110,18 +124,22 @@ class ModelWorker:
             self._waiting = FairQueue()
         self._batch.fail_all(closing)
         self._outbox.deliver()
+        self._drop_kept()
 
     def _has_work(self) -> bool:
         """Waits for work; False when there will be none."""
         with self._changed:
             while not self._closed:
-                if self._running or len(self._waiting) or self._batch.has_unsettled:
+                if self._running or len(self._waiting) or self._drops:
+                    return True
+                if self._batch.has_unsettled:
                     return True
                 self._changed.wait()
         return False
 
     def _round(self) -> None:
         batch = self._batch
+        self._drop_kept()
         batch.drop_ended()
         with self._changed:
             self._fail_late()
@@ -138,6 +156,12 @@ class ModelWorker:
         if batch.last_took_s is not None:
             self._average_s += _AVERAGE_WEIGHT * (batch.last_took_s - self._average_s)
             batch.last_took_s = None
+
+    def _drop_kept(self) -> None:
+        with self._changed:
+            drops, self._drops = self._drops, []
+        for dropped in drops:
+            dropped.set_result(self._batch.forget())
 
     def _fail_late(self) -> None:
         now = time.monotonic()

@@ -77,7 +77,7 @@ class PostgresReadModels(ReadModels):
         await self._pool.close()
 
     async def balance(self, user_id: UUID) -> BalanceView | None:
-        rows = await self._rows(_SELECT[BalanceView] + " WHERE user_id = %s", (user_id,))
+        rows = await self.rows(_SELECT[BalanceView] + " WHERE user_id = %s", (user_id,))
         return _view(BalanceView, rows[0]) if rows else None
 
     async def transactions(
@@ -138,24 +138,24 @@ class PostgresReadModels(ReadModels):
         return Page(items=items, next=items[-1].position if len(rows) > limit else None)
 
     async def receipt(self, user_id: UUID, message_id: UUID) -> ReceiptView | None:
-        rows = await self._rows(
+        rows = await self.rows(
             _SELECT[ReceiptView] + " WHERE user_id = %s AND message_id = %s", (user_id, message_id)
         )
         return _view(ReceiptView, rows[0]) if rows else None
 
     async def user(self, user_id: UUID) -> UserView | None:
-        rows = await self._rows(_SELECT[UserView] + " WHERE user_id = %s", (user_id,))
+        rows = await self.rows(_SELECT[UserView] + " WHERE user_id = %s", (user_id,))
         return _view(UserView, rows[0]) if rows else None
 
     async def expired_holds(self, now: datetime, limit: int) -> tuple[ExpiredHold, ...]:
-        rows = await self._rows(
+        rows = await self.rows(
             _SELECT[ExpiredHold] + " WHERE expires_at <= %s ORDER BY expires_at LIMIT %s",
             (now, limit),
         )
         return tuple(_view(ExpiredHold, row) for row in rows)
 
     async def expired_grants(self, now: datetime, limit: int) -> tuple[ExpiredGrant, ...]:
-        rows = await self._rows(
+        rows = await self.rows(
             _SELECT[ExpiredGrant] + " WHERE expires_at <= %s AND unspent_micro > 0"
             " ORDER BY expires_at LIMIT %s",
             (now, limit),
@@ -163,7 +163,7 @@ class PostgresReadModels(ReadModels):
         return tuple(_view(ExpiredGrant, row) for row in rows)
 
     async def trial_balance(self) -> tuple[TrialBalanceLine, ...]:
-        rows = await self._rows(
+        rows = await self.rows(
             "SELECT account,"
             " coalesce(sum(amount_micro) FILTER (WHERE direction = 'debit'), 0)::text,"
             " coalesce(sum(amount_micro) FILTER (WHERE direction = 'credit'), 0)::text"
@@ -177,7 +177,7 @@ class PostgresReadModels(ReadModels):
         )
 
     async def positions(self) -> dict[str, int]:
-        stored = dict(await self._rows("SELECT projection, position FROM read.positions", ()))
+        stored = dict(await self.rows("SELECT projection, position FROM read.positions", ()))
         return {projection.name: stored.get(projection.name, 0) for projection in PROJECTIONS}
 
     async def wait_for(self, position: int, timeout_s: float) -> bool:
@@ -202,7 +202,7 @@ class PostgresReadModels(ReadModels):
         """Answers soon, because whoever asks wants to know about now."""
         try:
             async with asyncio.timeout(_PING_TIMEOUT_S):
-                return await self._rows("SELECT 1", ()) == [(1,)]
+                return await self.rows("SELECT 1", ()) == [(1,)]
         except (ReadModelsUnavailable, TimeoutError):
             return False
 
@@ -213,12 +213,13 @@ class PostgresReadModels(ReadModels):
         assert limit > 0
         used = [(text, value) for text, value in where if value is not None]
         conditions = " AND ".join(text for text, _ in used)
-        return await self._rows(
+        return await self.rows(
             f"{select} WHERE {conditions} ORDER BY {order} DESC LIMIT %s",
             (*(value for _, value in used), limit + 1),
         )
 
-    async def _rows(self, query: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    async def rows(self, query: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """For queries of other modules, too. Raises ReadModelsUnavailable."""
         try:
             try:
                 return await self._select(query, parameters)

@@ -21,11 +21,12 @@ _LINKS_MAX = 500
 class ChainWalk:
     """Constant memory: a page of events, a page of links, and the tree's edge."""
 
-    def __init__(self, connection: Connection[Any], *, until: int) -> None:
-        """until: the position of the link to end with."""
+    def __init__(self, connection: Connection[Any], events: Connection[Any], *, until: int) -> None:
+        """events: a connection to read them with, for nobody else. until: the position to end
+        with."""
         self._connection = connection
         self._until = until
-        self._pages = read_entries(connection, until=until)
+        self._pages = read_entries(events, until=until)
         self._waiting: list[bytes] = []
         self._place = 0
         self.findings = Findings()
@@ -188,11 +189,16 @@ class CheckpointCheck:
 
 
 def verify_chain(
-    connection: Connection[Any], check: CheckpointCheck, *, until: int, on_progress: Progress
+    connection: Connection[Any],
+    events: Connection[Any],
+    check: CheckpointCheck,
+    *,
+    until: int,
+    on_progress: Progress,
 ) -> tuple[PartReport, PartReport]:
-    """until: the position of the last link that is looked at."""
+    """events: another connection. until: the last position that is looked at."""
     began = time.monotonic()
-    walk = ChainWalk(connection, until=until)
+    walk = ChainWalk(connection, events, until=until)
     nodes = Findings()
     for link in walk.links():
         check.at(walk)

@@ -1,6 +1,7 @@
 """The log's events as what their leaves are hashes of, packed by the server: a row a page."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from struct import Struct
 from typing import Any
@@ -35,17 +36,26 @@ _POSITION_BYTES = slice(1, 9)
 
 def read_entries(connection: Connection[Any], *, until: int) -> Iterator[list[bytes]]:
     """Pages of entries as the chain's links have them, computed of the events up to and with
-    position `until`: eight bytes of position and the leaf."""
-    position = 0
-    with connection.cursor(binary=True) as cursor:
+    position `until`: eight bytes of position and the leaf.
+
+    While a page is hashed here the server packs the next one, so nobody else may use the
+    connection.
+    """
+
+    def fetch(after: int) -> tuple[int | None, bytes]:
+        bounds = (after, until, _EVENTS_MAX, _BYTES_MAX)
+        row = connection.execute(_READ, bounds, prepare=True, binary=True).fetchone()
+        assert row is not None, "an aggregate has one row"
+        return row[0], row[1]
+
+    with ThreadPoolExecutor(1, thread_name_prefix="verify") as pool:
+        page = pool.submit(fetch, 0)
         while True:
-            cursor.execute(_READ, (position, until, _EVENTS_MAX, _BYTES_MAX), prepare=True)
-            row = cursor.fetchone()
-            assert row is not None, "an aggregate has one row"
-            if row[0] is None:
+            last, packed = page.result()
+            if last is None:
                 return
-            position = row[0]
-            yield _entries(row[1])
+            page = pool.submit(fetch, last)
+            yield _entries(packed)
 
 
 def _entries(packed: bytes) -> list[bytes]:

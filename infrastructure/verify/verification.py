@@ -34,17 +34,25 @@ async def verify(
     on_progress: OnProgress,
 ) -> list[PartReport]:
     """Beside a running service. Raises psycopg.Error, RebuildInProgress, OSError."""
-    with psycopg.connect(
-        service_url,
-        autocommit=True,
-        application_name="chatledger verify",
-        connect_timeout=connect_timeout_s,
-    ) as connection:
+
+    def connect() -> Connection[Any]:
+        return psycopg.connect(
+            service_url,
+            autocommit=True,
+            application_name="chatledger verify",
+            connect_timeout=connect_timeout_s,
+        )
+
+    with connect() as connection, connect() as events:
         log_id, head = _identity(connection)
         sources = _Sources(connection, CheckpointFile(checkpoint_folder, log_id), keys)
         check = CheckpointCheck(sources.records(), keys)
         log, checkpoints = verify_chain(
-            connection, check, until=head, on_progress=lambda done: on_progress("log", done)
+            connection,
+            events,
+            check,
+            until=head,
+            on_progress=lambda done: on_progress("log", done),
         )
         sources.compare(check.findings)
         checkpoints = replace(checkpoints, notes=(*checkpoints.notes, *sources.notes))

@@ -35,7 +35,15 @@ def parser() -> argparse.ArgumentParser:
         help="its weights: config.json, tokenizer.json and safetensors, as model hubs give them",
     )
     prepare.add_argument(
-        "--precision", choices=("int8", "fp32"), help="of the weights (default: int8)"
+        "--precision",
+        choices=("int8", "int4", "fp32", "fp16", "bf16"),
+        help="of the weights (default: int8, or bf16 for CUDA); fp16 and bf16 are for CUDA, fp32"
+        " is for the CPU",
+    )
+    prepare.add_argument(
+        "--provider",
+        choices=("cpu", "cuda"),
+        help="what the model will run on (default: the CPU where it runs the precision)",
     )
     _add_data_dir(models)
 

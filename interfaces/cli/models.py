@@ -1,4 +1,5 @@
-"""`chatledger models list|prepare NAME|FOLDER [--from FOLDER] [--precision int8|fp32]`."""
+"""`chatledger models list` and
+`chatledger models prepare NAME|FOLDER [--from FOLDER] [--precision P] [--provider cpu|cuda]`."""
 
 import argparse
 import sys
@@ -28,7 +29,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    from infrastructure.onnx.config import Precision
+    from infrastructure.onnx.config import Precision, Provider
     from infrastructure.onnx.prepare import prepare_model
 
     settings = settings_from(options)
@@ -48,6 +49,7 @@ def _prepare(options: argparse.Namespace) -> int:
             show,
             folder=Path(options.source) if options.source else None,
             precision=Precision(options.precision) if options.precision else None,
+            provider=Provider(options.provider) if options.provider else None,
         )
     if not console.is_terminal:
         print(f"  {manifest.name} is prepared, manifest {manifest.hash[:12]}")

@@ -12,6 +12,7 @@ from interfaces.http.billing.routes import router as billing_router
 from interfaces.http.body_limit import BodyLimit
 from interfaces.http.chat.routes import router as chat_router
 from interfaces.http.health.routes import router as health_router
+from interfaces.http.performance.routes import router as performance_router
 from interfaces.http.problems import install_problem_handlers
 from interfaces.http.request_log import RequestLog
 from interfaces.http.services import HttpServices
@@ -53,7 +54,8 @@ def create_app(
         # A redirect would name the host that this process believes to be.
         redirect_slashes=False,
     )
-    for router in (auth_router, chat_router, billing_router, health_router):
+    routers = (auth_router, chat_router, billing_router, performance_router, health_router)
+    for router in routers:
         app.include_router(router)
     install_problem_handlers(app)
     app.add_middleware(BodyLimit, bytes_max=request_body_bytes_max)

@@ -9,6 +9,7 @@ from application.chat import ChatProcess
 from application.conversations import Conversations
 from application.inference import InferenceEngine
 from application.price_list import PriceList
+from application.proofs import Proofs
 from application.read_models import ReadModels
 from application.users import Users
 from infrastructure.tokens import Tokens
@@ -34,6 +35,7 @@ class HttpServices:
     chat: ChatProcess
     engine: InferenceEngine
     read_models: ReadModels
+    proofs: Proofs
     price_list: PriceList
     tokens: Tokens
     request_limit: RateLimit

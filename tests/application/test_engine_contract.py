@@ -178,6 +178,17 @@ async def test_cancelling_the_task_that_reads_stops_the_generation(
     assert completion.completion_tokens == 1
 
 
+async def test_releasing_memory_says_what_it_gave_back_and_the_next_answer_comes_all_the_same(
+    engine: InferenceEngine,
+) -> None:
+    _, before = await generate(engine)
+    released = await engine.release_memory()
+    _, after = await generate(engine)
+
+    assert released.rss_fell_bytes == max(0, released.rss_before_bytes - released.rss_after_bytes)
+    assert after.text == before.text
+
+
 async def test_prompt_and_answer_fit_the_window(engine: InferenceEngine) -> None:
     window = next(card for card in engine.models() if card.name == MODEL).context_tokens
     prompt = await prepare(engine)

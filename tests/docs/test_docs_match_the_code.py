@@ -37,9 +37,10 @@ def test_every_route_is_documented() -> None:
     from interfaces.http.billing.routes import router as billing
     from interfaces.http.chat.routes import router as chat
     from interfaces.http.health.routes import router as health
+    from interfaces.http.performance.routes import router as performance
 
     page = (ROOT / "docs/api.md").read_text(encoding="utf-8")
-    for router in (auth, billing, chat, health):
+    for router in (auth, billing, chat, health, performance):
         for route in router.routes:
             methods: set[str] = getattr(route, "methods", set())
             path = getattr(route, "path", "")

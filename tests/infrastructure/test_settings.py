@@ -39,6 +39,7 @@ def test_without_any_setting_the_service_runs_by_itself_for_development() -> Non
     assert costs == {
         "gemma3-270m": 2_000_000,
         "gemma3-1b": 10_000_000,
+        "gemma3-4b": 25_000_000,
         "gemma3-12b": 50_000_000,
     }
 

@@ -159,6 +159,7 @@ async def running_api(
             "jwt_secret_key": JWT_SECRET,
             "secret_key": JWT_SECRET,
             "bcrypt_rounds": 4,
+            "checkpoint_interval_s": 0.1,
             "rate_limit_per_minute": 1_000_000,
             "sign_in_attempts_per_minute": 1_000_000,
             "registrations_per_minute": 1_000_000,

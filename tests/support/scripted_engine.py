@@ -16,6 +16,7 @@ from application.inference import (
     FinishReason,
     GenerationRequest,
     InferenceError,
+    MemoryReleased,
     ModelCard,
     ModelState,
     ModelUnavailable,
@@ -95,6 +96,7 @@ class ScriptedEngine:
         return [
             prepared,
             self._card("gemma3-1b", ModelState.NOT_PREPARED, missing, None),
+            self._card("gemma3-4b", ModelState.NOT_PREPARED, missing, None),
             self._card("gemma3-12b", ModelState.NOT_PREPARED, missing, None),
         ]
 
@@ -160,6 +162,12 @@ class ScriptedEngine:
         finally:
             self.running -= 1
             self.stopped_early += not done
+
+    async def release_memory(self) -> MemoryReleased:
+        """There is nothing to release."""
+        return MemoryReleased(
+            models_unloaded=(), kept_bytes_dropped=0, rss_before_bytes=1, rss_after_bytes=1
+        )
 
     async def close(self) -> None:
         """Nothing is kept between answers."""

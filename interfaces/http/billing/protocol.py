@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from application.read_models import ReceiptStatus, TransactionType
+from interfaces.http.billing.proof import ProofWire
 from interfaces.http.chat.protocol import BalanceWire, PriceWire
 from interfaces.http.wire import AmountMicro, Credits, Line, WireModel
 
@@ -81,7 +82,7 @@ class TransactionWire(WireModel):
 
 class ReceiptWire(WireModel):
     """What one answer cost, and why: held = charged + released. The positions name the events in
-    the log that say so; manifest_hash names the exact weights."""
+    the log that say so, and the proof has them; manifest_hash names the exact weights."""
 
     message_id: UUID
     conversation_id: UUID
@@ -104,6 +105,7 @@ class ReceiptWire(WireModel):
     hold_position: int
     settlement_position: int | None
     response_position: int | None
+    proof: ProofWire
 
 
 def price_text(price_cents: int) -> str:

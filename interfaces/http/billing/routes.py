@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 
 from application.idempotency import idempotency_key
 from application.price_list import AMOUNT_MICRO_ADDED_MAX, AMOUNT_MICRO_ADDED_MIN
-from application.read_models import ReceiptView, TransactionType, TransactionView
+from application.read_models import TransactionType, TransactionView
 from domain.credits import format_credits
 from domain.errors import InvalidAmount, InvalidInput, MessageNotFound, NotPermitted
 from interfaces.http.billing.protocol import (
@@ -24,7 +24,7 @@ from interfaces.http.billing.protocol import (
     TransactionWire,
     price_text,
 )
-from interfaces.http.chat.convert import price_wire
+from interfaces.http.billing.receipts import receipt_wire
 from interfaces.http.chat.protocol import BalanceWire
 from interfaces.http.context import FreshReads, IdempotencyDep, PrincipalDep, ServicesDep
 from interfaces.http.problems import ServiceBusy
@@ -139,11 +139,11 @@ async def transactions(
 
 @router.get("/receipts/{message_id}", response_model=ReceiptWire, dependencies=[FreshReads])
 async def receipt(message_id: UUID, found: ServicesDep, who: PrincipalDep) -> Response:
-    """Everything that explains what one answer cost."""
+    """Everything that explains what one answer cost, and what proves it without this service."""
     view = await found.read_models.receipt(who.user_id, message_id)
     if view is None:
         raise MessageNotFound("there is no receipt for such a message")
-    return answer(_receipt(view))
+    return answer(receipt_wire(view, await found.proofs.of_receipt(view)))
 
 
 def _amounts(body: AddCreditsRequest, found: HttpServices) -> tuple[int, int]:
@@ -198,29 +198,3 @@ def _csv(views: tuple[TransactionView, ...]) -> Response:
         writer.writerow(["" if row[name] is None else row[name] for name in columns])
     headers = {"Content-Disposition": 'attachment; filename="transactions.csv"'}
     return Response(text.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")
-
-
-def _receipt(view: ReceiptView) -> ReceiptWire:
-    return ReceiptWire(
-        message_id=view.message_id,
-        conversation_id=view.conversation_id,
-        status=view.status,
-        reason=view.reason,
-        model=view.model,
-        manifest_hash=view.manifest_hash,
-        price=None if view.price is None else price_wire(view.price),
-        price_version=None if view.price is None else view.price.version,
-        prompt_tokens=view.prompt_tokens,
-        completion_tokens=view.completion_tokens,
-        finish_reason=view.finish_reason,
-        hold_id=view.hold_id,
-        held=wire_credits(view.held_micro),
-        charged=wire_credits(view.charged_micro),
-        released=wire_credits(view.released_micro),
-        refunded=wire_credits(view.refunded_micro),
-        held_at=view.held_at,
-        settled_at=view.settled_at,
-        hold_position=view.hold_position,
-        settlement_position=view.settlement_position,
-        response_position=view.response_position,
-    )

@@ -192,3 +192,24 @@ async def test_an_idle_slab_holds_no_memory(model: LoadedModel) -> None:
     for one in asked:
         assert isinstance(stepper.finish(one).items[-1], Completion)
     assert not model.session.slab.values.any(), "pages given back read as zeros"
+
+
+async def test_what_left_the_window_is_given_back_and_no_bit_of_the_logits_changes(
+    model: LoadedModel,
+) -> None:
+    session, ids = model.session, [2, *(6 + 7 * number % 500 for number in range(400))]
+    session.prefill(0, ids, 0, len(ids))
+    next_whole = session.decode_row(0, 9, len(ids)).copy()
+    session.prefill(1, ids, 0, len(ids))
+    session.slab.trim(1, len(ids))
+    assert np.array_equal(session.decode_row(1, 9, len(ids)), next_whole)
+    page = 4096 // (4 * TINY.head_dim)
+    gone = (len(ids) - TINY.sliding_window) // page * page
+    sliding, seeing_all = session.slab.values[0, 1], session.slab.values[-1, 1]
+    assert not sliding[:, :gone].any()
+    assert sliding[:, gone : len(ids)].all(axis=2).all()
+    assert seeing_all[:, 1 : len(ids)].any(axis=2).all()
+    session.slab.move(1, 2, len(ids) + 1)
+    assert np.array_equal(session.slab.values[:, 2], session.slab.values[:, 1])
+    for row in range(3):
+        session.slab.give_back(row)

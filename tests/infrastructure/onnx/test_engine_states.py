@@ -13,10 +13,13 @@ from application.inference import (
     ModelUnavailable,
     UnknownModel,
 )
+from infrastructure.onnx.config import Precision, Provider
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.onnx.names import MANIFEST_FILE, WEIGHTS_FILE
 from tests.infrastructure.onnx.asking import MODEL, answer_to, card_of, request_for, settings_for
 from tests.infrastructure.onnx.tiny import prepare_tiny
+
+HAS_GPU = Path("/dev/nvidia0").exists()
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ async def test_the_catalogue_names_models_that_are_not_prepared_and_says_why(
 ) -> None:
     engine = OnnxEngine(settings_for(tmp_path))
     cards = list(engine.models())
-    assert [card.name for card in cards] == ["gemma3-270m", "gemma3-1b", "gemma3-12b"]
+    assert [card.name for card in cards] == ["gemma3-270m", "gemma3-1b", "gemma3-4b", "gemma3-12b"]
     assert {card.state for card in cards} == {ModelState.NOT_PREPARED}
     assert "models prepare gemma3-270m" in cards[0].detail
     assert "gemma3-1b --from FOLDER" in cards[1].detail
@@ -91,20 +94,34 @@ async def test_a_half_written_model_is_not_taken_for_a_prepared_one(
     await engine.close()
 
 
-async def test_a_provider_that_is_required_but_not_there_is_an_error_and_a_wish_is_not(
+async def test_a_wish_that_cannot_be_granted_is_an_error_where_it_is_required(
     models_dir: Path,
 ) -> None:
     settings = replace(settings_for(models_dir), provider="cuda")
     wishing = OnnxEngine(settings)
     await wishing.preload(MODEL)
-    runs_on = card_of(wishing).runs_on
+    assert card_of(wishing).runs_on == "CPU", "the graph was made for the CPU"
     await wishing.close()
-    if runs_on == "CUDA":
-        pytest.skip("this machine has a GPU")
     demanding = OnnxEngine(replace(settings, require_provider=True))
-    with pytest.raises(ModelUnavailable, match="CUDA"):
+    with pytest.raises(ModelUnavailable, match="prepare gemma3-270m --provider cuda"):
         await demanding.preload(MODEL)
+    assert card_of(demanding).state is ModelState.FAILED
     await demanding.close()
+
+
+async def test_a_cuda_model_never_falls_back_to_the_cpu_in_silence(tmp_path: Path) -> None:
+    if HAS_GPU:
+        pytest.skip("this machine has a GPU")
+    prepare_tiny(tmp_path, precision=Precision.FP16, provider=Provider.CUDA)
+    engine = OnnxEngine(settings_for(tmp_path))
+    with pytest.raises(ModelUnavailable, match=r"only offers CPU here.*prepare .* --provider cpu"):
+        await engine.preload(MODEL)
+    assert card_of(engine).runs_on is None
+    await engine.close()
+    engine = OnnxEngine(replace(settings_for(tmp_path), provider="cpu"))
+    with pytest.raises(ModelUnavailable, match="was prepared for CUDA"):
+        await engine.preload(MODEL)
+    await engine.close()
 
 
 def test_settings_that_cannot_work_are_refused_with_what_they_must_be(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from application.inference import FinishReason, ModelState, Role, Sampling, Turn
 from application.inference import GenerationRequest as Request
 from infrastructure.onnx.catalogue import BY_NAME
-from infrastructure.onnx.config import Precision
+from infrastructure.onnx.config import GraphFormat, Precision, Provider
 from infrastructure.onnx.engine import OnnxEngine
 from infrastructure.onnx.errors import NotEnoughDisk, PreparationError, SourceUnusable
 from infrastructure.onnx.manifest import Manifest
@@ -33,6 +33,7 @@ from tests.interfaces.cli.command import chatledger
 
 CATALOGUE = (entry_for(),)
 Heard = list[tuple[float, str]]
+SMALLER = (Precision.FP32, Precision.BF16, Precision.INT8, Precision.INT4)
 
 
 @pytest.fixture
@@ -93,8 +94,8 @@ def test_weights_that_would_not_fit_the_disk_are_refused_with_both_numbers(
 ) -> None:
     with pytest.raises(NotEnoughDisk, match=r"1000000000 MB .* are free"):
         _prepare(source, tmp_path / "models", disk_bytes=10**15)
-    big = CATALOGUE[0].positions_max
-    assert graph_bytes(CONFIG, Precision.FP32) > graph_bytes(CONFIG, Precision.INT8) > big
+    sizes = [graph_bytes(CONFIG, GraphFormat.of(precision)) for precision in SMALLER]
+    assert sizes == sorted(sizes, reverse=True)
 
 
 @pytest.mark.parametrize("precision", list(Precision))
@@ -102,7 +103,23 @@ def test_the_estimate_of_the_disk_is_above_what_is_written(
     source: Path, tmp_path: Path, precision: Precision
 ) -> None:
     manifest = _prepare(source, tmp_path / "models", precision=precision)
-    assert manifest.size_bytes() <= graph_bytes(CONFIG, precision)
+    assert manifest.size_bytes() <= graph_bytes(CONFIG, GraphFormat.of(precision))
+
+
+def test_a_model_is_prepared_anew_for_another_provider_and_the_manifest_names_it(
+    source: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    on_cpu = _prepare(source, models, precision=Precision.INT8)
+    assert on_cpu.providers == ("cpu",)
+    on_cuda = _prepare(source, models, provider=Provider.CUDA)
+    assert (on_cuda.precision, on_cuda.providers) == ("bf16", ("cuda",))
+    assert on_cuda.hash != on_cpu.hash
+    heard: Heard = []
+    assert _prepare(source, models, heard, provider=Provider.CUDA) == on_cuda
+    assert not any("Converting" in sentence for _, sentence in heard)
+    with pytest.raises(PreparationError, match="fp32 graphs are for CPU, not for CUDA"):
+        _prepare(source, models, precision=Precision.FP32, provider=Provider.CUDA)
 
 
 def test_the_manifest_names_folder_hash_precision_and_licence(source: Path, tmp_path: Path) -> None:

@@ -215,3 +215,14 @@ def test_the_int8_graph_names_the_tokens_of_a_plain_numpy_forward_pass(
     agree = (rows.argmax(axis=1) == expected.argmax(axis=1)).mean()
     assert agree >= 0.9
     assert np.linalg.norm(rows - expected) / np.linalg.norm(expected) < 0.05
+
+
+async def test_releasing_memory_gives_the_models_memory_back_to_the_system(
+    engine: OnnxEngine,
+) -> None:
+    before = await _answer(engine, "Hello!", max_tokens=5)
+    released = await engine.release_memory()
+    assert released.models_unloaded == (MODEL,)
+    assert released.rss_fell_bytes > 200_000_000
+    assert released.rss_fell_bytes == released.rss_before_bytes - released.rss_after_bytes
+    assert (await _answer(engine, "Hello!", max_tokens=5)).text == before.text

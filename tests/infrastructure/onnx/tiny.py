@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.config import GemmaConfig
+from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.gemma_graph import Precision, write_graph
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.manifest import Manifest, Source, record_of, write_manifest
@@ -121,6 +121,7 @@ def prepare_tiny(
     *,
     name: str = "gemma3-270m",
     precision: Precision = Precision.INT8,
+    provider: Provider = Provider.CPU,
     weights: TinyWeights | None = None,
     claimed: GemmaConfig = TINY,
 ) -> Manifest:
@@ -131,7 +132,7 @@ def prepare_tiny(
     weights = weights or TinyWeights()
     folder = models_dir / name
     folder.mkdir(parents=True)
-    write_graph(weights, folder, precision, lambda _: None)
+    write_graph(weights, folder, precision, lambda _: None, provider=provider)
     write_tiny_tokenizer(folder / TOKENIZER_FILE)
     manifest = Manifest(
         name=name,
@@ -139,7 +140,7 @@ def prepare_tiny(
         precision=precision.value,
         graph_version=GRAPH_VERSION,
         template_version=TEMPLATE_VERSION,
-        providers=("cpu",),
+        providers=(provider.value,),
         bos_id=BOS_ID,
         stop_ids=STOP_IDS,
         config=claimed,

@@ -34,6 +34,7 @@ def test_the_catalogue_shows_what_is_prepared_and_what_it_costs(
     assert [line.split()[:3] for line in lines] == [
         ["gemma3-270m", "prepared", "message:2000000"],
         ["gemma3-1b", "not_prepared", "token:400000:1200000"],
+        ["gemma3-4b", "not_prepared", "message:25000000"],
         ["gemma3-12b", "not_prepared", "message:50000000"],
     ]
 

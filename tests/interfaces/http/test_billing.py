@@ -175,6 +175,7 @@ async def test_a_receipt_explains_an_answer_down_to_the_events(api: Api, person:
     assert UUID(receipt.pop("hold_id"))
     assert receipt.pop("held_at") <= receipt.pop("settled_at")
     assert receipt.pop("hold_position") < receipt["settlement_position"]
+    assert len(receipt.pop("proof")["events"]) == 3
     assert receipt == {
         "message_id": answer["message_id"],
         "conversation_id": answer["conversation_id"],

@@ -69,7 +69,7 @@ async def test_the_catalogue_is_open_and_says_what_everything_costs(api: Api) ->
     response = await api.client.get("/chat/models")
 
     models = {model["name"]: model for model in response.json()["items"]}
-    assert list(models) == ["gemma3-270m", "gemma3-1b", "gemma3-12b"]
+    assert list(models) == ["gemma3-270m", "gemma3-1b", "gemma3-4b", "gemma3-12b"]
     assert models[MODEL]["price"] == {
         "kind": "per_message",
         "credits": 2,

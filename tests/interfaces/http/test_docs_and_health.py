@@ -27,6 +27,7 @@ ROUTES = {
     "/billing/add": {"post"},
     "/billing/transactions": {"get"},
     "/billing/receipts/{message_id}": {"get"},
+    "/performance/optimize/memory": {"post"},
     "/livez": {"get"},
     "/readyz": {"get"},
     "/health": {"get"},

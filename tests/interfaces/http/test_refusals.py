@@ -9,7 +9,14 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from application.inference import EngineBusy, InferenceError, ModelState
+from application.inference import (
+    EngineBusy,
+    GenerationTimedOut,
+    InferenceError,
+    ModelState,
+    NumbersNotFinite,
+    OutOfMemory,
+)
 from infrastructure.embedded.servers import EmbeddedServers
 from tests.support.api import JWT_SECRET, Api, Person, running_api
 from tests.support.scripted_engine import script
@@ -112,20 +119,23 @@ async def test_a_model_that_failed_is_not_available(api: Api, person: Person) ->
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "status", "code"),
     [
-        (InferenceError("the model broke off"), "generation_failed"),
-        (EngineBusy(retry_after_s=7), "engine_busy"),
+        (InferenceError("the model broke off"), 503, "generation_failed"),
+        (NumbersNotFinite(), 503, "generation_failed"),
+        (OutOfMemory(), 503, "generation_failed"),
+        (GenerationTimedOut(timeout_s=9), 504, "generation_failed"),
+        (EngineBusy(retry_after_s=7), 503, "engine_busy"),
     ],
 )
-async def test_an_answer_that_fails_is_a_503_and_costs_nothing(
-    api: Api, person: Person, error: Exception, code: str
+async def test_an_answer_that_fails_is_a_503_or_504_and_costs_nothing(
+    api: Api, person: Person, error: Exception, status: int, code: str
 ) -> None:
     api.engine.script_next(script("Some ", error))
 
     response = await person.post("/chat/message", {"message": "Hi"})
 
-    assert (response.status_code, response.json()["code"]) == (503, code)
+    assert (response.status_code, response.json()["code"]) == (status, code)
     if code == "engine_busy":
         assert response.headers["Retry-After"] == "7"
     assert await person.available() == 100

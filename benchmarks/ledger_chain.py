@@ -1,0 +1,213 @@
+"""What the chain and the checkpoints cost, and how fast the log is verified: side by side in one
+run, with and without them, on one server."""
+
+import argparse
+import asyncio
+import json
+import logging
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import psutil
+import psycopg
+import structlog
+
+from benchmarks import machine
+from benchmarks.figures import Figure, Goal, of_repeats, table
+from benchmarks.ledger_load import LedgerLoad
+from infrastructure.checkpoints.service import CheckpointService
+from infrastructure.checkpoints.settings import CheckpointSettings
+from infrastructure.checkpoints.signing_key import SigningKey
+from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.garbage import collect_seldom
+from infrastructure.identity import SystemClock
+from infrastructure.nats.settings import ProjectionSettings
+from infrastructure.postgres.migrate import migrate
+from infrastructure.postgres.rebuild import rebuild
+from infrastructure.verify.verification import verify
+from tests.support.servers import DatabaseUrls, fresh_database
+
+_CALLERS = 128
+_WITHOUT = """
+DROP TRIGGER ledger_events_chain ON ledger.ledger_events;
+DROP TRIGGER ledger_events_lock ON ledger.ledger_events
+"""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """rate: settlements a second. processor_us: of one of them, with the hold before it."""
+
+    rate: float
+    processor_us: float
+
+
+async def measure(
+    servers: EmbeddedServers, folder: Path, *, rounds: int, commands: int
+) -> list[Figure]:
+    with_chain = fresh_database(servers, "bench_chained")
+    without = fresh_database(servers, "bench_plain")
+    for urls in (with_chain, without):
+        migrate(urls.owner, urls.service)
+    with psycopg.connect(without.owner, autocommit=True) as connection:
+        connection.execute(_WITHOUT.encode())
+    chained, plain = await _settlements(servers, folder, (with_chain, without), rounds, commands)
+    conditions = f"{_CALLERS} callers, {commands} commands a round, fsync on"
+    both = list(zip(chained, plain, strict=True))
+    return [
+        of_repeats(
+            "Settlement with chain and checkpoints", "/s", [x.rate for x in chained], conditions
+        ),
+        of_repeats("Settlement without", "/s", [x.rate for x in plain], conditions),
+        of_repeats(
+            "Settlement with / without",
+            "×",
+            [one.rate / other.rate for one, other in both],
+            "round by round, the order changes",
+            Goal(bound=0.9, at_least=True),
+        ),
+        # On a machine that does other things, too, rates tell more of those.
+        of_repeats(
+            "Processor time of a settlement, with / without",
+            "×",
+            [one.processor_us / other.processor_us for one, other in both],
+            f"service and PostgreSQL together, without it"
+            f" {median([x.processor_us for x in plain]):.0f} µs",
+            Goal(bound=1.1),
+        ),
+        *await _verified(with_chain, folder, rounds),
+    ]
+
+
+def _service(servers: EmbeddedServers, url: str, folder: Path) -> CheckpointService:
+    """One a second: ten times as often as in the service."""
+    settings = CheckpointSettings(
+        folder=folder / "checkpoints",
+        interval_s=1.0,
+        connections=ProjectionSettings(stream="bench"),
+    )
+    key = SigningKey.from_file(folder / "key.pem")
+    return CheckpointService(url, servers.nats_url, settings, key, SystemClock())
+
+
+async def _settlements(
+    servers: EmbeddedServers,
+    folder: Path,
+    databases: Sequence[DatabaseUrls],
+    rounds: int,
+    commands: int,
+) -> tuple[list[_Measured], list[_Measured]]:
+    loads = [LedgerLoad(urls.service) for urls in databases]
+    users = [await load.users(commands) for load in loads]
+    for load, people in zip(loads, users, strict=True):
+        await load.settlements(people, 32)  # connections, prepared statements
+    collect_seldom()
+    found: tuple[list[_Measured], list[_Measured]] = ([], [])
+    async with _service(servers, databases[0].service, folder).running():
+        for number in range(rounds):
+            for which in (0, 1) if number % 2 else (1, 0):
+                began_s = _processor_s()
+                measured = await loads[which].settlements(users[which], _CALLERS)
+                if which == 0:
+                    await _signed(databases[0].service)
+                seconds = _processor_s() - began_s
+                found[which].append(_Measured(measured.rate, 1e6 * seconds / commands))
+    for load in loads:
+        await load.close()
+    return found
+
+
+async def _signed(url: str) -> None:
+    """Returns when a checkpoint covers the log."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        while True:
+            cursor = await connection.execute(
+                "SELECT (SELECT max(position) FROM ledger.links)"
+                " = (SELECT max(position) FROM ledger.checkpoints)"
+            )
+            if await cursor.fetchone() == (True,):
+                return
+            await asyncio.sleep(0.1)
+
+
+def _processor_s() -> float:
+    """Of this process and all its children, which are the servers."""
+    me = psutil.Process()
+    seconds = 0.0
+    for process in (me, *me.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            seconds += times.user + times.system
+    return seconds
+
+
+async def _verified(urls: DatabaseUrls, folder: Path, rounds: int) -> list[Figure]:
+    """The log's walk alone has a goal; accounts are replayed by the domain's own fold."""
+    keys = [SigningKey.from_file(folder / "key.pem").public]
+    await rebuild([], urls.service, lambda _done: None)
+    rates: dict[str, list[float]] = {"log": [], "accounts": [], "read models": []}
+    events = 0
+    for _ in range(rounds):
+        began = time.perf_counter()
+        parts = await verify(
+            urls.service,
+            folder / "checkpoints",
+            keys,
+            connect_timeout_s=5,
+            on_progress=lambda _part, _done: None,
+        )
+        seconds = time.perf_counter() - began
+        assert not any(part.findings.count for part in parts), parts
+        named = {part.name: part for part in parts}
+        events = named["log"].checked
+        for name in ("log", "accounts"):
+            rates[name].append(named[name].checked / named[name].seconds)
+            seconds -= named[name].seconds
+        rates["read models"].append(events / seconds)
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    conditions = f"{events:,} events; {memory_mb:.0f} MB at most in the whole benchmark"
+    return [
+        of_repeats(
+            "Verifying log, chain and checkpoints",
+            "events/s",
+            rates["log"],
+            conditions,
+            Goal(bound=100_000, at_least=True),
+        ),
+        of_repeats("Replaying accounts", "account events/s", rates["accounts"], "one process"),
+        of_repeats(
+            "Comparing every read model",
+            "events/s",
+            rates["read models"],
+            "made anew in shadow tables, then compared",
+        ),
+    ]
+
+
+def main() -> None:
+    """`python -m benchmarks.ledger_chain`: the price of the proofs."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--commands", type=int, default=4000, help="in a round")
+    options = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    print(json.dumps(machine.describe()))
+    with tempfile.TemporaryDirectory(prefix="chatledger-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)  # PostgreSQL's own user has to pass through
+        settings = EmbeddedSettings(data_dir=folder / "data", postgres_connections_max=120)
+        with EmbeddedServers.start(settings, lambda _text: None) as servers:
+            figures = asyncio.run(
+                measure(servers, folder, rounds=options.rounds, commands=options.commands)
+            )
+    print(table(figures))
+
+
+if __name__ == "__main__":
+    main()

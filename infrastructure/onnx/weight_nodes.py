@@ -1,0 +1,160 @@
+"""The nodes that read a model's matrices, in the numbers of the graph's format.
+
+fp32, fp16 and bf16 are plain matrices; int8 and int4 are blocks along the input dimension, each
+with a scale, that MatMulNBits multiplies by without unpacking them in memory. The embedding table
+is stored once and read by the lookup and by the head. In an int4 graph it stays int8: it is read
+by row on the way in, and on the way out its errors would be those of the logits themselves.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from infrastructure.onnx.config import GraphFormat, Precision, WeightSource
+from infrastructure.onnx.errors import PreparationError
+from infrastructure.onnx.graph_writer import CONTRIB, GraphWriter, StoredTensor
+from infrastructure.onnx.quantize import BLOCK, BLOCK_INT4, quantize_rows, quantize_rows_int4
+
+# The embedding table passes in blocks of about so many float32 bytes, whatever its width.
+_TABLE_BYTES_AT_ONCE = 16 * 1024 * 1024
+# int8 activations in the CPU's kernel: level 0 took a second a step. CUDA's ignores it.
+_ACCURACY_LEVEL = 4
+
+_NUMPY_TYPES: dict[str, Any] = {
+    "float32": np.float32,
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+}
+
+Progress = Callable[[float], None]
+
+
+def rounded(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
+    """Raises PreparationError where a number is too large for float16."""
+    if dtype == "float32":
+        return values
+    with np.errstate(over="ignore"):
+        found: NDArray[Any] = values.astype(_NUMPY_TYPES[dtype])
+    if dtype == "float16" and not np.isfinite(found).all():
+        raise PreparationError(
+            "a weight is larger than 65,504, which fp16 does not hold: prepare with bf16"
+        )
+    return found
+
+
+class WeightNodes:
+    """Methods return the name of the node's output, in the format's activations."""
+
+    def __init__(self, source: WeightSource, graph: GraphWriter, kind: GraphFormat) -> None:
+        self._source = source
+        self._graph = graph
+        self._format = kind
+        self._table: StoredTensor
+        self._table_scales: StoredTensor
+
+    def linear(self, value: str, name: str) -> str:
+        graph, weights = self._graph, self._source.tensor(name)
+        match self._format.weights:
+            case Precision.INT8:
+                levels, scales = quantize_rows(weights)
+                stored = graph.tensors.store(levels)
+                return self._blocks(value, name, stored, self._store_scales(scales), BLOCK, bits=8)
+            case Precision.INT4:
+                levels, scales = quantize_rows_int4(weights)
+                stored = graph.tensors.store(levels)
+                return self._blocks(
+                    value, name, stored, self._store_scales(scales), BLOCK_INT4, bits=4
+                )
+            case _:
+                numbers = rounded(weights, self._format.activations)
+                table = graph.constant(f"{name}.weight", numbers.T)
+                return graph.node("MatMul", [value, table], [f"{name}.out"])
+
+    def lookup(self, on_progress: Progress) -> str:
+        """The rows of input_ids, not scaled yet."""
+        graph = self._graph
+        self._store_table(on_progress)
+        table = graph.initialiser("embedding.table", self._table)
+        if not self._format.quantized:
+            return graph.node("Gather", [table, "input_ids"], ["embedding.rows"])
+        scales = graph.initialiser("embedding.scales", self._table_scales)
+        return graph.node(
+            "GatherBlockQuantized",
+            [table, "input_ids", scales],
+            ["embedding.rows"],
+            domain=CONTRIB,
+            bits=8,
+            block_size=BLOCK,
+            gather_axis=0,
+            quantize_axis=1,
+        )
+
+    def head(self, value: str, output: str) -> str:
+        """After `lookup`. output: how to name it."""
+        graph = self._graph
+        if not self._format.quantized:
+            return graph.node("Gemm", [value, "embedding.table"], [output], transB=1)
+        found = self._blocks(value, "head", self._table, self._table_scales, BLOCK, bits=8)
+        return found if found == output else graph.node("Identity", [found], [output])
+
+    def _blocks(
+        self,
+        value: str,
+        name: str,
+        levels: StoredTensor,
+        scales: StoredTensor,
+        block: int,
+        *,
+        bits: int,
+    ) -> str:
+        rows, width = levels.shape[0], levels.shape[1] * 8 // bits
+        graph = self._graph
+        return graph.node(
+            "MatMulNBits",
+            [
+                value,
+                graph.initialiser(
+                    f"{name}.levels", levels, (rows, width // block, block * bits // 8)
+                ),
+                graph.initialiser(f"{name}.scales", scales),
+            ],
+            [f"{name}.out"],
+            domain=CONTRIB,
+            N=rows,
+            K=width,
+            bits=bits,
+            block_size=block,
+            accuracy_level=_ACCURACY_LEVEL,
+        )
+
+    def _store_scales(self, scales: NDArray[np.float32]) -> StoredTensor:
+        return self._graph.tensors.store(rounded(scales, self._format.activations))
+
+    def _store_table(self, on_progress: Progress) -> None:
+        """In blocks of rows: whole, it is 671 MB as float32 on the 270M, 4 GB on 12B."""
+        config = self._source.config
+        vocab, hidden = config.vocab_size, config.hidden_size
+        tensors, scales, done = self._graph.tensors, [], 0
+        offset = tensors.begin()
+        for rows in self._source.row_blocks(
+            "embedding", max(1, _TABLE_BYTES_AT_ONCE // 4 // hidden)
+        ):
+            if self._format.quantized:
+                levels, row_scales = quantize_rows(rows)
+                tensors.write_array(levels)
+                scales.append(row_scales)
+            else:
+                tensors.write_array(rounded(rows, self._format.activations))
+            done += len(rows)
+            on_progress(done / vocab)
+        self._table = StoredTensor(
+            dtype="uint8" if self._format.quantized else self._format.activations,
+            shape=(vocab, hidden),
+            offset=offset,
+            length=tensors.size_bytes - offset,
+        )
+        if scales:
+            self._table_scales = self._store_scales(np.concatenate(scales))

@@ -1,0 +1,35 @@
+"""A receipt on the wire."""
+
+from application.proofs import Proof
+from application.read_models import ReceiptView
+from interfaces.http.billing.proof import ProofWire
+from interfaces.http.billing.protocol import ReceiptWire
+from interfaces.http.chat.convert import price_wire
+from interfaces.http.wire import wire_credits
+
+
+def receipt_wire(view: ReceiptView, proof: Proof) -> ReceiptWire:
+    return ReceiptWire(
+        message_id=view.message_id,
+        conversation_id=view.conversation_id,
+        status=view.status,
+        reason=view.reason,
+        model=view.model,
+        manifest_hash=view.manifest_hash,
+        price=None if view.price is None else price_wire(view.price),
+        price_version=None if view.price is None else view.price.version,
+        prompt_tokens=view.prompt_tokens,
+        completion_tokens=view.completion_tokens,
+        finish_reason=view.finish_reason,
+        hold_id=view.hold_id,
+        held=wire_credits(view.held_micro),
+        charged=wire_credits(view.charged_micro),
+        released=wire_credits(view.released_micro),
+        refunded=wire_credits(view.refunded_micro),
+        held_at=view.held_at,
+        settled_at=view.settled_at,
+        hold_position=view.hold_position,
+        settlement_position=view.settlement_position,
+        response_position=view.response_position,
+        proof=ProofWire.of(proof),
+    )

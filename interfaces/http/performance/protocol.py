@@ -1,0 +1,13 @@
+"""Wire models of the service's own performance."""
+
+from interfaces.http.wire import WireModel
+
+
+class MemoryReleasedResponse(WireModel):
+    """Sizes in bytes. rss_fell_bytes: by how much the resident memory of the process fell."""
+
+    rss_fell_bytes: int
+    rss_before_bytes: int
+    rss_after_bytes: int
+    kept_bytes_dropped: int
+    models_unloaded: list[str]

@@ -1,0 +1,49 @@
+"""POST /performance/optimize/memory. For administrators."""
+
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Response
+
+from application.users import Principal
+from domain.errors import NotPermitted
+from domain.users.events import UserRole
+from interfaces.http.context import PrincipalDep, ServicesDep
+from interfaces.http.performance.protocol import MemoryReleasedResponse
+from interfaces.http.wire import ExactRoute, answer
+
+log = structlog.get_logger()
+
+router = APIRouter(prefix="/performance", tags=["performance"], route_class=ExactRoute)
+
+
+async def administrator(who: PrincipalDep) -> Principal:
+    """Raises NotPermitted."""
+    if who.role is not UserRole.ADMIN:
+        raise NotPermitted("this is for administrators")
+    return who
+
+
+AdministratorDep = Annotated[Principal, Depends(administrator)]
+
+
+@router.post("/optimize/memory", response_model=MemoryReleasedResponse)
+async def optimize_memory(found: ServicesDep, who: AdministratorDep) -> Response:
+    """Unloads models that nobody uses, drops what is kept of earlier prompts, gives the memory
+    back to the system and says how much that was. The next message loads its model again."""
+    released = await found.engine.release_memory()
+    log.info(
+        "memory_released",
+        by=str(who.user_id),
+        rss_fell_bytes=released.rss_fell_bytes,
+        models_unloaded=list(released.models_unloaded),
+    )
+    return answer(
+        MemoryReleasedResponse(
+            rss_fell_bytes=released.rss_fell_bytes,
+            rss_before_bytes=released.rss_before_bytes,
+            rss_after_bytes=released.rss_after_bytes,
+            kept_bytes_dropped=released.kept_bytes_dropped,
+            models_unloaded=list(released.models_unloaded),
+        )
+    )
