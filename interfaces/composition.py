@@ -16,7 +16,8 @@ from application.inference import InferenceEngine, InferenceError
 from application.ledger import Ledger, LedgerLimits
 from application.users import UserPolicy, Users
 from domain.users.events import UserRole
-from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.embedded.joining import join_servers
+from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, EmbeddedSettings
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
 from infrastructure.inference_settings import Provider
@@ -59,9 +60,12 @@ class Endpoints:
 
 
 @contextmanager
-def open_endpoints(settings: Settings, on_progress: Callable[[str], None]) -> Iterator[Endpoints]:
+def open_endpoints(
+    settings: Settings, on_progress: Callable[[str], None], *, may_join: bool = False
+) -> Iterator[Endpoints]:
     """The operator's servers, or our own for those that are not configured.
 
+    may_join: those of a service that runs on the same data folder will do.
     Raises EmbeddedServerError, SettingsError.
     """
     settings.check_service()
@@ -73,9 +77,19 @@ def open_endpoints(settings: Settings, on_progress: Callable[[str], None]) -> It
         return
     if service_url or nats_url:
         raise SettingsError("set both DATABASE_URL and NATS_URL, or neither for embedded servers")
-    embedded = EmbeddedServers.start(
-        EmbeddedSettings(data_dir=settings.data_dir.resolve()), on_progress
-    )
+    data_dir = settings.data_dir.resolve()
+    try:
+        embedded = EmbeddedServers.start(EmbeddedSettings(data_dir=data_dir), on_progress)
+    except DataDirInUse:
+        joined = join_servers(data_dir) if may_join else None
+        if joined is None:
+            raise
+        yield Endpoints(
+            owner_url=joined.owner_database_url,
+            service_url=joined.service_database_url,
+            nats_url=joined.nats_url,
+        )
+        return
     try:
         yield Endpoints(
             owner_url=embedded.owner_database_url,

@@ -26,7 +26,7 @@ def verify(options: argparse.Namespace) -> int:
     """
     try:
         settings = settings_from(options)
-        with open_endpoints(settings, lambda _: None) as endpoints:
+        with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
             migrate_schema(settings, endpoints)
             parts = asyncio.run(_verify(settings, endpoints.service_url, _keys(options, settings)))
     except Exception as error:  # noqa: BLE001 - explain() raises what it does not know

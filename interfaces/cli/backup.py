@@ -12,8 +12,7 @@ from interfaces.composition import open_endpoints
 
 
 def backup(options: argparse.Namespace) -> int:
-    """Beside a running service with DATABASE_URL and MIGRATION_DATABASE_URL. Raises
-    BackupRefused."""
+    """Beside a running service too. Raises BackupRefused."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -21,7 +20,7 @@ def backup(options: argparse.Namespace) -> int:
 
     settings = settings_from(options)
     with (
-        open_endpoints(settings, lambda _: None) as endpoints,
+        open_endpoints(settings, lambda _: None, may_join=True) as endpoints,
         Progress(console=Console(stderr=True)) as bar,
     ):
         task = bar.add_task("Writing", total=1.0)

@@ -45,7 +45,7 @@ def books(options: argparse.Namespace) -> int:
 def _scan(options: argparse.Namespace) -> Iterator[LogScan]:
     settings = settings_from(options)
     with (
-        open_endpoints(settings, lambda _: None) as endpoints,
+        open_endpoints(settings, lambda _: None, may_join=True) as endpoints,
         open_scan(endpoints.service_url, connect_timeout_s=settings.database_timeout_s) as scan,
     ):
         yield scan

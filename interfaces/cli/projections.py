@@ -11,12 +11,12 @@ from projections.registry import PROJECTIONS
 
 
 def projections(options: argparse.Namespace) -> int:
-    """Works beside a running service when DATABASE_URL is set; the embedded servers belong to one
-    process at a time, and are then started for this command alone."""
+    """Beside a running service too; without one, the embedded servers are started for this
+    command alone."""
     settings = settings_from(options)
     if options.action == "rebuild":
         _check_name(options.name)
-    with open_endpoints(settings, lambda _: None) as endpoints:
+    with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
         migrate_schema(settings, endpoints)
         if options.action == "status":
             return asyncio.run(_status(endpoints))

@@ -22,7 +22,7 @@ from interfaces.composition import (
 def users(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     password = _read_password()
-    with open_endpoints(settings, lambda _: None) as endpoints:
+    with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
         migrate_schema(settings, endpoints)
         return asyncio.run(_carry_out(options, settings, endpoints, password))
 

@@ -12,6 +12,7 @@ from tests.faults.checks import all_is_well, heals, under_load
 from tests.faults.conftest import SETTLED_WITHIN_S
 from tests.faults.load import Load
 from tests.faults.processes import NATS, POSTGRES, child_pid, kill_child
+from tests.interfaces.cli.command import chatledger
 from tests.support.service import RunningService
 
 SERVICE, FREEZE = "service", "freeze"
@@ -40,6 +41,9 @@ async def test_thirty_kills_in_a_row_lose_nothing(service: RunningService, seed:
         await load.some_answers(1)
     await load.stop()
     await all_is_well(service, load, SETTLED_WITHIN_S)
+    data_dir = service.data_dir
+    verified = chatledger("audit", "verify", folder=data_dir.parent, DATA_DIR=str(data_dir))
+    assert verified.status == 0, (verified.output, verified.errors)
     print(f"{ROUNDS * KILLS_A_ROUND} kills")
     assert service.stop() == 0
 

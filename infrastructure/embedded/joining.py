@@ -1,0 +1,37 @@
+"""The embedded servers of another process: an operator looks into the books while the service
+runs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from infrastructure.embedded.cluster import DATABASE, OWNER, SERVICE
+from infrastructure.embedded.data_folder import DataFolder
+from infrastructure.embedded.nats_server import NATS_USER
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class JoinedServers:
+    """URLs with passwords. Without a repr, so that no log can show them."""
+
+    owner_database_url: str
+    service_database_url: str
+    nats_url: str
+
+
+def join_servers(data_dir: Path) -> JoinedServers | None:
+    """The servers that whoever holds the folder has started; None while it has started none.
+    They end with their owner, whatever this process is doing."""
+    data = DataFolder(data_dir, min_free_bytes=0)
+    secrets, are_new = data.secrets()
+    ports = data.ports()
+    if are_new or not {"postgres", "nats"} <= ports.keys():
+        return None
+
+    def database_url(role: str, password: str) -> str:
+        return f"postgresql://{role}:{password}@127.0.0.1:{ports['postgres']}/{DATABASE}"
+
+    return JoinedServers(
+        owner_database_url=database_url(OWNER, secrets.postgres_owner),
+        service_database_url=database_url(SERVICE, secrets.postgres_service),
+        nats_url=f"nats://{NATS_USER}:{secrets.nats}@127.0.0.1:{ports['nats']}",
+    )
