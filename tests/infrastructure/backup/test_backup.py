@@ -5,6 +5,7 @@ import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +231,33 @@ def test_what_a_check_finds_keeps_the_log_from_being_committed(
     with psycopg.connect(database.owner) as connection:
         assert connection.execute("SELECT * FROM ledger.ledger_events").fetchall() == []
     assert restore(database.owner, database.service, made, say).events > 0
+
+
+def test_a_link_that_was_forged_with_its_file_keeps_the_log_from_being_committed(
+    made: Path, tmp_path: Path, database: DatabaseUrls
+) -> None:
+    with zipfile.ZipFile(made) as archive:
+        links = bytearray(archive.read("tables/links.copy"))
+    # The last byte of the last column, before the two of the trailer.
+    links[-3] ^= 1
+    forged = sha256(links).hexdigest()
+
+    def forge(name: str, body: bytes) -> bytes:
+        if name == "tables/links.copy":
+            return bytes(links)
+        if name != "manifest.json":
+            return body
+        manifest = json.loads(body)
+        table = next(each for each in manifest["tables"] if each["name"] == "links")
+        table["sha256"] = forged
+        return json.dumps(manifest).encode()
+
+    path = changed_copy(made, tmp_path / "forged.backup", forge)
+
+    with pytest.raises(BackupRefused, match="chain is broken at the link of position"):
+        restore(database.owner, database.service, path, say)
+    with psycopg.connect(database.owner) as connection:
+        assert connection.execute("SELECT * FROM ledger.ledger_events").fetchall() == []
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
