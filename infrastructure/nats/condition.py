@@ -20,6 +20,16 @@ class State(StrEnum):
     AWAY = "away"  # a server cannot be reached, or an event not be projected
 
 
+# Every start and stop of the service goes through all of these, and that is told already.
+_SAY = {
+    State.STOPPED: log.debug,
+    State.STARTING: log.debug,
+    State.STANDBY: log.info,
+    State.WORKING: log.info,
+    State.AWAY: log.warning,
+}
+
+
 @dataclass
 class Condition:
     """last_error: of the failure that was last, also after it has passed."""
@@ -34,9 +44,8 @@ class Condition:
         self.last_error = error or self.last_error
         if (state, error) != self._said:
             self._said = (state, error)
-            say = log.warning if state is State.AWAY else log.info
             extra = {} if error is None else {"error": error}
-            say(f"{self.name}_{state}", **extra)
+            _SAY[state](f"{self.name}_{state}", **extra)
 
 
 def describe(error: BaseException) -> str:

@@ -25,7 +25,6 @@ from infrastructure.onnx.generation import Answer, LoadedModel
 from infrastructure.onnx.jobs import Job, Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
 from infrastructure.onnx.sampling import pick_tokens
-from infrastructure.onnx.session import chunk_cuts
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ class Batch:
             self._outbox.put(job, error)
             return
         start = self.kept.restore(job.owner, ids, session.slab, len(self._rows))
-        cuts = chunk_cuts(len(ids), session.limits.chunk_tokens)
+        cuts = self.model.chunks.cuts(ids)
         chunks = deque(chunk for chunk in pairwise(cuts) if chunk[0] >= start)
         self._entering = _Row(job, answer, chunks, time.monotonic())
 
@@ -127,21 +126,20 @@ class Batch:
         when the conversation goes on."""
         assert not self.jobs
         session, (owner, ids) = self.model.session, self._unsettled[-1]
-        chunk = session.limits.chunk_tokens
+        left: list[tuple[int, int]] = []
         try:
             start = self.kept.restore(owner, ids, session.slab, 0)
-            last = start + chunk
-            if last <= len(ids):
-                session.prefill(0, ids, start, last)
-                self.kept.keep(owner, ids, last, session.slab, 0)
+            left = [chunk for chunk in self.model.chunks.whole(ids) if chunk[0] >= start]
+            if left:
+                session.prefill(0, ids, *left[0])
+                self.kept.keep(owner, ids, left[0][1], session.slab, 0)
         except Exception:  # noqa: BLE001  nobody waits for it, and the next answer must come
             _log.exception("computing ahead broke off")
             self._unsettled.clear()
             return
         finally:
             session.slab.give_back(0)
-        # The last token is never taken from what is kept, hence the comparison with ids + one.
-        if last + chunk > len(ids) or self.kept.kept_tokens(owner, (*ids[:last], 0)) < last:
+        if len(left) < 2 or self.kept.kept_tokens(owner, ids) < left[0][1]:
             self._unsettled.pop()
 
     def _prefill(self, row: _Row) -> None:

@@ -11,6 +11,7 @@ from application.inference import (
     InferenceError,
 )
 from infrastructure.onnx.answer_text import AnswerText
+from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.sampling import Sampler
 from infrastructure.onnx.session import BatchSession
 from infrastructure.onnx.tokenizer import GemmaTokenizer, IncrementalText
@@ -18,12 +19,14 @@ from infrastructure.onnx.tokenizer import GemmaTokenizer, IncrementalText
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """What a model needs to answer. stops: the template's stop strings."""
+    """What a model needs to answer. stops: the template's stop strings. chunks: where
+    its prompts are cut."""
 
     name: str
     session: BatchSession
     tokenizer: GemmaTokenizer
     stops: tuple[str, ...]
+    chunks: Chunks
     manifest_hash: str
     context_tokens: int
     runs_on: str

@@ -1,37 +1,42 @@
 """Keys and values of earlier prompts, kept in memory for prompts that begin alike.
 
-They are kept in blocks of one prefill chunk, each under a hash of all tokens up to its end. A
-prompt starts from the longest run of blocks that is there and computes the rest. Blocks are
-whole chunks of a prefill, cut where any prompt is cut, so the bits are those of computing it
-anew; keys and values of decoding steps, whose last bits differ, are never kept.
+They are kept in blocks of one whole chunk of a prefill, each under a hash of all tokens up to its
+end. A prompt starts from the longest run of blocks that is there and computes the rest. Its chunks
+are cut where those of any prompt are that begins alike, so the bits are those of computing it anew;
+keys and values of decoding steps, whose last bits differ, are never kept.
 """
 
 from collections import OrderedDict
 from collections.abc import Sequence
 from hashlib import blake2b
-from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
+from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.kv_slab import Array, KvSlab
 
 _KEY_BYTES = 16
 
 
+class _Place(NamedTuple):
+    """Where in a prompt a block lies, and under which key it is kept."""
+
+    first: int
+    last: int
+    key: bytes
+
+
 class KeptPrefixes:
     """For one thread only. bytes_max 0 keeps nothing.
 
-    shared_ids: what most prompts begin with (the template's header). Blocks within it serve
-    everybody; all others serve their owner alone, so that nobody can tell from the time to the
-    first token what somebody else has asked.
+    Blocks of the header serve everybody; all others serve their owner alone, so that nobody can
+    tell from the time to the first token what somebody else has asked.
     """
 
-    def __init__(
-        self, *, chunk_tokens: int, bytes_max: int, shared_ids: Sequence[int] = ()
-    ) -> None:
-        self._chunk_tokens = chunk_tokens
+    def __init__(self, chunks: Chunks, *, bytes_max: int) -> None:
+        self._chunks = chunks
         self._bytes_max = bytes_max
-        self._shared_ids = tuple(shared_ids)
         self._blocks: OrderedDict[bytes, Array] = OrderedDict()
         self.bytes_kept = 0
 
@@ -41,26 +46,29 @@ class KeptPrefixes:
 
     def kept_tokens(self, owner: str, ids: Sequence[int]) -> int:
         """Tokens of the prompt that need not be computed; its last token always is."""
-        return len(self._found(owner, ids)) * self._chunk_tokens
+        found = self._found(owner, ids)
+        return found[-1].last if found else 0
 
     def restore(self, owner: str, ids: Sequence[int], slab: KvSlab, row: int) -> int:
         """Copy what is kept into the row; the number of tokens that are there now."""
         found = self._found(owner, ids)
-        for place, key in enumerate(found):
-            slab.write(row, place * self._chunk_tokens, self._blocks[key])
-        self._touch(found)
-        return len(found) * self._chunk_tokens
+        for place in found:
+            slab.write(row, place.first, self._blocks[place.key])
+        self._touch([place.key for place in found])
+        return found[-1].last if found else 0
 
     def keep(self, owner: str, ids: Sequence[int], last: int, slab: KvSlab, row: int) -> None:
         """Keep the block of the row that ends at `last`, if that is where a whole chunk ends."""
-        size = slab.values[:, row, :, : self._chunk_tokens].nbytes
-        if last % self._chunk_tokens or size > self._bytes_max:
+        places = self._places(owner, ids[:last])
+        if not places or places[-1].last != last:
             return
-        keys = self._keys(owner, ids[:last])
-        if keys[-1] not in self._blocks:
-            self._blocks[keys[-1]] = slab.read(row, last - self._chunk_tokens, last)
-            self.bytes_kept += size
-        self._touch([key for key in keys if key in self._blocks])
+        block = slab.read(row, places[-1].first, last)
+        if block.nbytes > self._bytes_max:
+            return
+        if places[-1].key not in self._blocks:
+            self._blocks[places[-1].key] = block
+            self.bytes_kept += block.nbytes
+        self._touch([place.key for place in places if place.key in self._blocks])
         while self.bytes_kept > self._bytes_max:
             _, block = self._blocks.popitem(last=False)
             self.bytes_kept -= block.nbytes
@@ -69,12 +77,12 @@ class KeptPrefixes:
         self._blocks.clear()
         self.bytes_kept = 0
 
-    def _found(self, owner: str, ids: Sequence[int]) -> list[bytes]:
-        found: list[bytes] = []
-        for key in self._keys(owner, ids[:-1]):
-            if key not in self._blocks:
+    def _found(self, owner: str, ids: Sequence[int]) -> list[_Place]:
+        found = []
+        for place in self._places(owner, ids[:-1]):
+            if place.key not in self._blocks:
                 break
-            found.append(key)
+            found.append(place)
         return found
 
     def _touch(self, keys: Sequence[bytes]) -> None:
@@ -82,13 +90,14 @@ class KeptPrefixes:
         for key in reversed(keys):
             self._blocks.move_to_end(key)
 
-    def _keys(self, owner: str, ids: Sequence[int]) -> list[bytes]:
-        """One key for each whole chunk of the tokens."""
-        keys, digest, private = [], blake2b(digest_size=_KEY_BYTES), False
-        for first, last in pairwise(range(0, len(ids) + 1, self._chunk_tokens)):
-            if not private and tuple(ids[first:last]) != self._shared_ids[first:last]:
+    def _places(self, owner: str, ids: Sequence[int]) -> list[_Place]:
+        """One for each whole chunk of the tokens."""
+        places, digest, private = [], blake2b(digest_size=_KEY_BYTES), False
+        header = self._chunks.header_ids
+        for first, last in self._chunks.whole(ids):
+            if not private and tuple(ids[first:last]) != header[first:last]:
                 private = True
                 digest.update(b"owner:" + owner.encode())
             digest.update(np.array(ids[first:last], np.int64).tobytes())
-            keys.append(digest.copy().digest())
-        return keys
+            places.append(_Place(first, last, digest.copy().digest()))
+        return places

@@ -11,7 +11,8 @@ from pathlib import Path
 from application.inference import ModelUnavailable, Role, Turn
 from infrastructure.onnx.batch import Batch
 from infrastructure.onnx.catalogue import CatalogueEntry
-from infrastructure.onnx.config import Precision, Provider
+from infrastructure.onnx.chunks import Chunks
+from infrastructure.onnx.config import Provider
 from infrastructure.onnx.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.onnx.errors import ModelFileDamaged
 from infrastructure.onnx.generation import LoadedModel
@@ -23,7 +24,6 @@ from infrastructure.onnx.providers import check_provider, chosen_provider
 from infrastructure.onnx.session import (
     BatchSession,
     SessionLimits,
-    chunk_cuts,
     open_session,
     release_freed_memory,
 )
@@ -110,14 +110,11 @@ def _load(
         tokenizer=tokenizer,
         stops=template.stops,
         manifest_hash=manifest.hash,
+        chunks=Chunks(chunk_tokens=limits.chunk_tokens, header_ids=template.header_ids),
         context_tokens=limits.context_tokens,
         runs_on=provider,
     )
-    kept = KeptPrefixes(
-        chunk_tokens=limits.chunk_tokens,
-        bytes_max=settings.kept_bytes_max,
-        shared_ids=template.header_ids,
-    )
+    kept = KeptPrefixes(model.chunks, bytes_max=settings.kept_bytes_max)
     _warm_up(model, kept, template, turnstile)
     outbox = Outbox()
     batch = Batch(model, kept, outbox)
@@ -138,7 +135,7 @@ def _warm_up(
     turn = Turn(role=Role.USER, content="Hi")
     ids = template.prepare("", [turn], completion_tokens_wanted=1).token_ids
     session, quickest_s = model.session, math.inf
-    for first, last in pairwise(chunk_cuts(len(ids), session.limits.chunk_tokens)):
+    for first, last in pairwise(model.chunks.cuts(ids)):
         with turnstile:
             started = time.perf_counter()
             session.prefill(0, ids, first, last)
@@ -146,7 +143,14 @@ def _warm_up(
         if last - first == session.limits.chunk_tokens:
             quickest_s = min(quickest_s, took_s)
         kept.keep("", ids, last, session.slab, 0)
-    session.slab.give_back(0)
+    with turnstile:
+        session.check_rows(ids[-1], len(ids))
+    if not session.rows_together:
+        _log.warning(
+            "%s decodes its rows one by one: here they would depend on each other", model.name
+        )
+    for row in range(session.slab.rows):
+        session.slab.give_back(row)
     if STALL_MS_MAX < quickest_s * 1000 < math.inf:
         _log.warning(
             "a prefill step of %s took %.0f ms: streams stall for longer than %d ms while prompts"
@@ -166,7 +170,6 @@ def session_limits(manifest: Manifest, settings: OnnxEngineSettings) -> SessionL
         threads=settings.threads or usable_cores(),
         chunk_tokens=settings.prefill_chunk_tokens or _chunk_tokens(manifest.size_bytes()),
         rows_max=max(1, min(settings.rows_max, settings.kv_bytes_max // row_bytes)),
-        rows_together=manifest.precision == Precision.INT8.value,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.kv_slab import KvSlab
 from infrastructure.onnx.names import GRAPH_FILE
@@ -27,14 +28,12 @@ _BINDINGS_MAX = 64
 @dataclass(frozen=True, kw_only=True)
 class SessionLimits:
     """threads: of one step of the model. chunk_tokens: prompt tokens a step takes at most,
-    which is how long the other rows, or a cancellation, can wait. rows_max: answers at once.
-    rows_together: whether rows are decoded in one step, see `BatchSession`."""
+    which is how long the other rows, or a cancellation, can wait. rows_max: answers at once."""
 
     context_tokens: int
     threads: int
     chunk_tokens: int = 64
     rows_max: int = 1
-    rows_together: bool = True
 
 
 def open_session(folder: Path, *, threads: int, provider: str, spin: bool = False) -> Any:
@@ -62,28 +61,18 @@ def runs_on(session: Any) -> str:
     return shown(session.get_providers()[0])
 
 
-def chunk_cuts(tokens: int, chunk_tokens: int) -> list[int]:
-    """0, the multiples of the chunk below `tokens`, and `tokens`: where a prefill is cut.
-
-    A function of the length alone. Kernels differ in the last bit by the number of tokens in a
-    step and by how many they see, which quantised activations make visible; so an answer has
-    the same bits only if its prompt is always cut in the same places.
-    """
-    return [*range(0, tokens, chunk_tokens), tokens]
-
-
 class BatchSession:
     """Rows 0, 1, … of the slab, each a sequence of its own. For one thread only.
 
     A row's logits do not depend on the other rows: prompts are prefilled one row at a time, and
-    int8 kernels treat every row of a decoding step alike. Those of other precisions choose by
-    the number of rows (a matrix times a vector is summed in another order than a matrix times a
-    matrix), so there rows_together is off and each row takes a step of its own.
+    decoding kernels sum the same way for any number of rows. Whether they do here is what
+    `check_rows` finds out; rows_together is False where they do not.
     """
 
     def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
         self._session = session
         self._limits = limits
+        self.rows_together = True
         self.vocab_size = config.vocab_size
         self.slab = KvSlab(config, rows=limits.rows_max, tokens=limits.context_tokens)
         # Overwritten by each step.
@@ -104,11 +93,20 @@ class BatchSession:
         vocab], which callers may change in place. lengths: tokens in each row before."""
         ids = np.array(token_ids, np.int64)[:, None]
         totals = [length + 1 for length in lengths]
-        if self._limits.rows_together:
+        if self.rows_together:
             return self._run(0, ids, totals)
         for row in range(len(ids)):
             self._run(row, ids[row : row + 1], totals[row : row + 1])
         return self._logits[: len(ids)]
+
+    def check_rows(self, token: int, length: int) -> None:
+        """Find out whether row 0, which holds so many tokens, gets the same bits after one more
+        token in company as alone. If not, rows are decoded one by one from now on."""
+        alone = self.decode_row(0, token, length).copy()
+        for rows in {min(2, self._limits.rows_max), self._limits.rows_max}:
+            lengths = [length, *(row % length for row in range(1, rows))]
+            beside = self.decode([token] * rows, lengths)[:1]
+            self.rows_together = self.rows_together and np.array_equal(alone, beside)
 
     def decode_row(self, row: int, token_id: int, length: int) -> NDArray[np.float32]:
         """One row of `decode` by itself, float32[1, vocab]."""
@@ -154,7 +152,8 @@ class GemmaSession:
     def prefill(self, token_ids: Sequence[int], *, room_for: int) -> Iterator[int]:
         """Run the prompt chunk by chunk; yields the tokens in the buffer after each."""
         assert len(token_ids) + room_for <= self._batch.limits.context_tokens
-        for first, last in pairwise(chunk_cuts(len(token_ids), self._batch.limits.chunk_tokens)):
+        chunks = Chunks(chunk_tokens=self._batch.limits.chunk_tokens)
+        for first, last in pairwise(chunks.cuts(token_ids)):
             self._logits = self._batch.prefill(0, token_ids, first, last)
             self.length = last
             yield last

@@ -107,8 +107,9 @@ async def test_what_a_server_says_of_rows_is_not_repeated(running: Running, even
         pytest.raises(psycopg.errors.UniqueViolation) as caught,
     ):
         connection.execute(
-            "INSERT INTO ledger.ledger_events"
-            " SELECT * FROM ledger.ledger_events ORDER BY notification_id LIMIT 1"
+            "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state)"
+            " SELECT originator_id, originator_version, topic, state FROM ledger.ledger_events"
+            " ORDER BY notification_id LIMIT 1"
         )
     value = str(event_log.events[0][1].originator_id)
     assert value in str(caught.value)

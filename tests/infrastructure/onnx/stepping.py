@@ -43,9 +43,7 @@ class Stepper:
 
     def __init__(self, model: LoadedModel, *, kept_bytes_max: int = 0) -> None:
         self.model = model
-        self.kept = KeptPrefixes(
-            chunk_tokens=model.session.limits.chunk_tokens, bytes_max=kept_bytes_max
-        )
+        self.kept = KeptPrefixes(model.chunks, bytes_max=kept_bytes_max)
         self._outbox = _Collecting()
         self.batch = Batch(model, self.kept, self._outbox)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from application.inference import (
@@ -17,8 +18,16 @@ from application.inference import (
 )
 from infrastructure.onnx.config import Precision
 from infrastructure.onnx.generation import LoadedModel
+from infrastructure.onnx.names import GRAPH_FILE
 from tests.infrastructure.onnx.stepping import Asked, Stepper, answer_alone, request_of
-from tests.infrastructure.onnx.tiny import TINY, TinyWeights, prepare_tiny, tiny_batch
+from tests.infrastructure.onnx.tiny import (
+    BOS_ID,
+    TINY,
+    TinyWeights,
+    prepare_tiny,
+    tiny_batch,
+    tiny_tokenizer,
+)
 
 FOLDER = "gemma3-270m"
 ROWS = 6
@@ -29,10 +38,10 @@ CHUNK = 16
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     models_dir = tmp_path_factory.mktemp("models")
     prepare_tiny(models_dir, precision=request.param)
-    together = request.param is Precision.INT8
-    return tiny_batch(
-        models_dir / FOLDER, rows_max=ROWS, chunk_tokens=CHUNK, rows_together=together
-    )
+    folder = models_dir / FOLDER
+    # Some of the prompts below begin with it.
+    header = (BOS_ID, *tiny_tokenizer(folder).encode("x" * 20))
+    return tiny_batch(folder, rows_max=ROWS, chunk_tokens=CHUNK, header_ids=header)
 
 
 def _requests(model: LoadedModel, count: int) -> list[GenerationRequest]:
@@ -213,3 +222,50 @@ async def test_what_left_the_window_is_given_back_and_no_bit_of_the_logits_chang
     assert np.array_equal(session.slab.values[:, 2], session.slab.values[:, 1])
     for row in range(3):
         session.slab.give_back(row)
+
+
+def _make_sociable(folder: Path) -> None:
+    """Logits that depend on the number of rows, as another processor's kernels might have it."""
+    model = onnx.load(folder / GRAPH_FILE, load_external_data=False)
+    graph = model.graph
+    for node in graph.node:
+        node.output[:] = ["plain" if name == "logits" else name for name in node.output]
+    tilt = np.random.default_rng(1).normal(0, 1, TINY.vocab_size).astype(np.float32)
+    graph.initializer.append(onnx.numpy_helper.from_array(tilt, "tilt"))
+    for kind, inputs, output, more in (
+        ("Shape", ["input_ids"], "rows", {"start": 0, "end": 1}),
+        ("Cast", ["rows"], "rows_float", {"to": onnx.TensorProto.FLOAT}),
+        ("Mul", ["rows_float", "tilt"], "tilted", {}),
+        ("Add", ["plain", "tilted"], "logits", {}),
+    ):
+        graph.node.append(onnx.helper.make_node(kind, inputs, [output], **more))
+    onnx.save(model, folder / GRAPH_FILE)
+
+
+async def test_kernels_that_do_not_treat_rows_alike_are_found_out_and_change_no_answer(
+    tmp_path: Path,
+) -> None:
+    prepare_tiny(tmp_path)
+    _make_sociable(tmp_path / FOLDER)
+    model = tiny_batch(tmp_path / FOLDER, rows_max=4, chunk_tokens=CHUNK)
+    request = request_of(model)
+    expected = answer_alone(model, request)
+    ids = request.prompt.token_ids
+    model.session.prefill(0, ids, 0, len(ids))
+    model.session.check_rows(ids[-1], len(ids))
+    assert not model.session.rows_together
+    stepper, asked = Stepper(model), list[Asked]()
+    while len(asked) < 4 or not all(one.ended for one in asked):
+        if len(asked) < 4 and stepper.batch.has_room:
+            asked.append(stepper.ask(request))
+        stepper.round()
+    assert all((one.deltas, one.completion) == expected for one in asked)
+
+
+async def test_kernels_that_treat_rows_alike_are_let_be(model: LoadedModel) -> None:
+    ids = request_of(model).prompt.token_ids
+    model.session.prefill(0, ids, 0, len(ids))
+    model.session.check_rows(ids[-1], len(ids))
+    assert model.session.rows_together
+    for row in range(ROWS):
+        model.session.slab.give_back(row)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from application.inference import Sampling
+from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
 from infrastructure.onnx.kv_slab import KvSlab
@@ -83,7 +84,7 @@ async def test_logits_after_a_kept_prefix_have_the_bits_of_computing_everything(
 ) -> None:
     draw = random.Random(length)  # The seed makes the tokens the same in every run.
     ids = tuple(draw.randrange(6, 512) for _ in range(5 * CHUNK + 9))
-    session, kept = model.session, KeptPrefixes(chunk_tokens=CHUNK, bytes_max=2**24)
+    session, kept = model.session, KeptPrefixes(model.chunks, bytes_max=2**24)
     shared = (*ids[:length], *(7 for _ in range(40)))
     for prompt in (shared, ids):
         start = kept.restore("", prompt, session.slab, 1)
@@ -103,7 +104,7 @@ async def test_logits_after_a_kept_prefix_have_the_bits_of_computing_everything(
 
 
 def _keep(kept: KeptPrefixes, slab: KvSlab, owner: str, ids: tuple[int, ...]) -> None:
-    for last in range(CHUNK, len(ids) + 1, CHUNK):
+    for last in range(1, len(ids) + 1):
         kept.keep(owner, ids, last, slab, 0)
 
 
@@ -118,21 +119,21 @@ def _ids(number: int, chunks: int = 3) -> tuple[int, ...]:
 
 def test_only_what_everybody_begins_with_serves_others(slab: KvSlab) -> None:
     header = _ids(1, 2)
-    kept = KeptPrefixes(chunk_tokens=CHUNK, bytes_max=2**20, shared_ids=(*header, 5, 6))
-    prompt = (*header, *_ids(2, 2))
+    kept = KeptPrefixes(Chunks(chunk_tokens=CHUNK, header_ids=(*header, 5, 6)), bytes_max=2**20)
+    prompt = (*header, 5, 6, *_ids(2, 2))
     _keep(kept, slab, "ana", prompt)
-    assert kept.kept_tokens("ana", (*prompt, 1)) == 4 * CHUNK
-    assert kept.kept_tokens("ben", (*prompt, 1)) == 2 * CHUNK
+    assert kept.kept_tokens("ana", (*prompt, 1)) == 4 * CHUNK + 2
+    assert kept.kept_tokens("ben", (*prompt, 1)) == 2 * CHUNK + 2
 
 
 def test_the_last_token_is_always_computed(slab: KvSlab) -> None:
-    kept = KeptPrefixes(chunk_tokens=CHUNK, bytes_max=2**20)
+    kept = KeptPrefixes(Chunks(chunk_tokens=CHUNK), bytes_max=2**20)
     _keep(kept, slab, "", _ids(1, 2))
     assert kept.kept_tokens("", _ids(1, 2)) == CHUNK
 
 
 def test_what_was_used_longest_ago_goes_first_and_ends_before_beginnings(slab: KvSlab) -> None:
-    kept = KeptPrefixes(chunk_tokens=CHUNK, bytes_max=5 * BLOCK_BYTES)
+    kept = KeptPrefixes(Chunks(chunk_tokens=CHUNK), bytes_max=5 * BLOCK_BYTES)
     _keep(kept, slab, "", _ids(1))
     _keep(kept, slab, "", _ids(2, 2))
     assert kept.bytes_kept == 5 * BLOCK_BYTES
@@ -147,6 +148,6 @@ def test_what_was_used_longest_ago_goes_first_and_ends_before_beginnings(slab: K
 
 def test_a_bound_below_one_block_keeps_nothing(slab: KvSlab) -> None:
     for bound in (0, BLOCK_BYTES - 1):
-        kept = KeptPrefixes(chunk_tokens=CHUNK, bytes_max=bound)
+        kept = KeptPrefixes(Chunks(chunk_tokens=CHUNK), bytes_max=bound)
         _keep(kept, slab, "", _ids(1))
         assert kept.bytes_kept == 0

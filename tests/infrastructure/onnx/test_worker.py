@@ -37,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 @pytest.fixture
 async def worker(model: LoadedModel) -> AsyncIterator[ModelWorker]:
     outbox = Outbox()
-    batch = Batch(model, KeptPrefixes(chunk_tokens=128, bytes_max=0), outbox)
+    batch = Batch(model, KeptPrefixes(model.chunks, bytes_max=0), outbox)
     worker = ModelWorker(batch, outbox, Turnstile(), queue_max=3)
     worker.start()
     yield worker

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.gemma_graph import Precision, write_graph
 from infrastructure.onnx.generation import LoadedModel
@@ -179,8 +180,8 @@ def tiny_batch(
     rows_max: int = 1,
     chunk_tokens: int = 128,
     context_tokens: int = 1024,
-    rows_together: bool = True,
     stops: tuple[str, ...] = ("\nUser:",),
+    header_ids: tuple[int, ...] = (),
 ) -> LoadedModel:
     """The prepared tiny model, to be stepped by hand."""
     limits = SessionLimits(
@@ -188,13 +189,13 @@ def tiny_batch(
         threads=1,
         chunk_tokens=chunk_tokens,
         rows_max=rows_max,
-        rows_together=rows_together,
     )
     return LoadedModel(
         name=name,
         session=BatchSession(open_session(folder, threads=1, provider="cpu"), TINY, limits),
         tokenizer=tiny_tokenizer(folder),
         stops=stops,
+        chunks=Chunks(chunk_tokens=chunk_tokens, header_ids=header_ids),
         manifest_hash="00",
         context_tokens=context_tokens,
         runs_on="CPU",
