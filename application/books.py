@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from application.posted import ALL_TIME, HELD, Period, user_accounts
+from application.posted import ALL_TIME, HELD, Period
 from domain.accounts.events import AccountEvent, Balance, MoneyEvent
-from domain.accounts.postings import postings
+from domain.accounts.postings import postings, user_accounts
 from domain.events import Event
 
 USERS_AVAILABLE = "users:available"

@@ -107,8 +107,3 @@ def _what_for(event: MoneyEvent) -> tuple[str, UUID]:
             return "Granted credits expired", event.grant_id
         case _:
             raise AssertionError(f"{event.TOPIC} moves credits and has no words")
-
-
-def user_accounts(user_id: UUID) -> tuple[str, str]:
-    """The names of what is available and of what is held."""
-    return f"user:{user_id}:{AVAILABLE}", f"user:{user_id}:{HELD}"

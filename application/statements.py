@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from application.posted import Period, Posted, posted, user_accounts
+from application.posted import Period, Posted, posted
+from domain.accounts.postings import user_accounts
 from domain.events import Event
 
 

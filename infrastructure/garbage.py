@@ -6,6 +6,8 @@ command was answered. States and events hold no cycles; reference counts free th
 """
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Allocations between collections of the young, and how many of those between the older ones.
 _THRESHOLDS = (20_000, 20, 50)
@@ -16,3 +18,15 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """For a stretch of work that makes many objects and no cycles."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

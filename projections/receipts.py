@@ -1,8 +1,6 @@
 """One receipt for each answer that was ever held for: what was set aside, charged and given
 back, by which price, for which weights, and the events that prove it."""
 
-from dataclasses import asdict
-
 from domain.accounts.events import CreditsDebited, CreditsHeld, DebitRefunded, HoldReleased
 from domain.conversations.events import ResponseGenerated
 from domain.events import Event
@@ -83,4 +81,4 @@ def _charged(event: CreditsDebited, position: int) -> Row:
 
 
 def _price(price: Price) -> Value:
-    return asdict(price) | {"kind": price.kind.value}
+    return {**vars(price), "kind": price.kind.value}

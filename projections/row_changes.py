@@ -5,26 +5,25 @@ order in which they were made.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
+
+import msgspec
 
 # A mapping is stored as JSON.
 Value = UUID | str | int | bool | date | datetime | Mapping[str, Any] | None
 Row = Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True)
-class Insert:
+class Insert(msgspec.Struct, frozen=True, gc=False):
     """A row that cannot be there yet."""
 
     table: str
     values: Row
 
 
-@dataclass(frozen=True, slots=True)
-class Upsert:
+class Upsert(msgspec.Struct, frozen=True, gc=False):
     """The row of `key`, whether or not there was one before."""
 
     table: str
@@ -32,8 +31,7 @@ class Upsert:
     values: Row
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(msgspec.Struct, frozen=True, gc=False):
     """Nothing happens where no row fits."""
 
     table: str
@@ -41,8 +39,7 @@ class Update:
     values: Row
 
 
-@dataclass(frozen=True, slots=True)
-class Increment:
+class Increment(msgspec.Struct, frozen=True, gc=False):
     """Adds to columns of rows that are there; nothing happens where no row fits."""
 
     table: str
@@ -50,8 +47,7 @@ class Increment:
     by: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Accumulate:
+class Accumulate(msgspec.Struct, frozen=True, gc=False):
     """Adds to columns of the row of `key`, which starts at zero."""
 
     table: str
@@ -59,8 +55,7 @@ class Accumulate:
     by: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(msgspec.Struct, frozen=True, gc=False):
     """Nothing happens where no row fits."""
 
     table: str

@@ -5,6 +5,8 @@ stream is shared by all users.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
+from uuid import UUID
 
 from domain.accounts.events import (
     AccountEvent,
@@ -36,12 +38,18 @@ class Posting:
     amount_micro: int
 
 
+# Every posting asks for it.
+@lru_cache(maxsize=10_000)
+def user_accounts(user_id: UUID) -> tuple[str, str]:
+    """The names of what is available and of what is held."""
+    return f"user:{user_id}:available", f"user:{user_id}:held"
+
+
 def postings(event: AccountEvent) -> tuple[Posting, ...]:
     """One or two postings; none for events that move nothing."""
     if not isinstance(event, MoneyEvent):
         return ()
-    available = f"user:{event.user_id}:available"
-    held = f"user:{event.user_id}:held"
+    available, held = user_accounts(event.user_id)
     match event:
         case CreditsPurchased():
             moves = [(ISSUANCE_PAID, available, event.amount_micro)]

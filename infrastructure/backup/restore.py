@@ -15,6 +15,7 @@ from infrastructure.backup.archive import (
     TableEntry,
     open_archive,
 )
+from infrastructure.backup.chain import check_chain
 from infrastructure.backup.dump import (
     EVENTS_TABLE,
     SCHEMA,
@@ -35,7 +36,7 @@ def restore(
     path: Path,
     on_step: Callable[[str], None],
     *,
-    check: Check = lambda _connection: None,
+    check: Check = check_chain,
     connect_timeout_s: int = 5,
 ) -> Manifest:
     """The log and all that proves it; read models are to be rebuilt afterwards. check: of the
@@ -63,7 +64,7 @@ def restore(
             connection.execute("SET LOCAL TimeZone = 'UTC'")
             on_step("Loading the log")
             _load(connection, archive)
-            on_step("Checking the books")
+            on_step("Checking the books and the chain")
             _compare(connection, manifest)
             check(connection)
     on_step("Bringing the schema up to date")

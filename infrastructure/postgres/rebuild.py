@@ -1,29 +1,35 @@
 """Makes read models anew from the log while queries go on.
 
 The log is replayed into shadow tables; only when they have caught up are the projection's
-positions locked, the last events replayed, and the rows exchanged, in one transaction. Queries
+positions locked, the last events replayed, and the tables exchanged, in one transaction. Queries
 read the old rows until it commits, and the projector waits for the lock and goes on behind it.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from psycopg import AsyncConnection, sql
+from psycopg import AsyncConnection
+from psycopg.errors import LockNotAvailable
 
-from infrastructure.postgres.bulk_writer import BulkWriter
+from infrastructure.postgres.bulk_writer import BulkFolder, BulkWriter
 from infrastructure.postgres.log_reader import ReadBounds, read_head, read_log
 from infrastructure.postgres.projection_writer import (
-    READ_SCHEMA,
     WRITER_SESSION,
     Statements,
     load_positions,
 )
+from infrastructure.tasks import cancel_until_done
 from projections.registry import PROJECTIONS, Projection
 
 SHADOW_SCHEMA = "read_shadow"
 # Any number, as long as every version of the service uses the same.
 REBUILD_LOCK = 7_203_554_004
 _POSITION_MAX = 2**63 - 1
+_LOCK_WAIT_MS = 1000
+EXCHANGE_TRIES = 30
+_EXCHANGE_PAUSE_S = 1.0
 # What is folded in memory and written at once.
 BOUNDS = ReadBounds(events_max=10_000, bytes_max=16 * 2**20)
 
@@ -34,6 +40,10 @@ class UnknownProjection(Exception):
 
 class RebuildInProgress(Exception):
     """Another process rebuilds read models; only one can at a time."""
+
+
+class ReadModelsBusy(Exception):
+    """The text says what to do."""
 
 
 def chosen_projections(names: Sequence[str]) -> tuple[Projection, ...]:
@@ -52,32 +62,46 @@ async def rebuild(
     service_url: str,
     on_progress: Callable[[float], None],
     *,
-    bounds: ReadBounds | None = None,
+    bounds: ReadBounds = BOUNDS,
+    exchange_tries: int = EXCHANGE_TRIES,
     connect_timeout_s: int = 5,
 ) -> int:
     """Returns the position that the rebuilt rows hold. on_progress: the fraction that is done,
-    from 0 to 1; bounds: of one batch.
+    from 0 to 1; bounds: of one chunk. exchange_tries: how often the tables' locks are asked for,
+    a second each.
 
-    Raises UnknownProjection, RebuildInProgress, MapperDeserialisationError, psycopg.Error; then
-    the rows are as they were.
+    Raises UnknownProjection, RebuildInProgress, ReadModelsBusy, MapperDeserialisationError,
+    psycopg.Error; then the rows are as they were.
     """
     projections = chosen_projections(names)
-    async with await AsyncConnection.connect(
+    async with (
+        await _connect(service_url, connect_timeout_s) as connection,
+        await _connect(service_url, connect_timeout_s) as reader,
+    ):
+        await lock_shadow(connection)
+        replay = await Replay.start(connection, projections, bounds)
+        on_progress(0.0)
+        while replay.position < (head := await read_head(connection)):
+            await replay.fill(reader, head, partial(_tell, on_progress, head))
+        await connection.execute("SELECT read_shadow.complete(%s)", (_tables(projections),))
+        on_progress(0.95)
+        await _exchange(connection, projections, replay, exchange_tries)
+        on_progress(1.0)
+        return replay.position
+
+
+def _tell(on_progress: Callable[[float], None], head: int, position: int) -> None:
+    # What comes after the rows are filled takes the rest.
+    on_progress(0.9 * position / head)
+
+
+async def _connect(service_url: str, timeout_s: int) -> AsyncConnection[Any]:
+    return await AsyncConnection.connect(
         service_url,
         autocommit=True,
         application_name="chatledger rebuild",
-        connect_timeout=connect_timeout_s,
-    ) as connection:
-        await lock_shadow(connection)
-        replay = await Replay.start(connection, projections, bounds or BOUNDS)
-        on_progress(0.0)
-        while replay.position < (head := await read_head(connection)):
-            while await replay.step(until=head):
-                on_progress(min(replay.position / head, 0.99))
-        await _exchange(connection, projections, replay)
-        await empty_shadow(connection, projections)
-        on_progress(1.0)
-        return replay.position
+        connect_timeout=timeout_s,
+    )
 
 
 async def lock_shadow(connection: AsyncConnection[Any]) -> None:
@@ -99,7 +123,8 @@ class Replay:
         bounds: ReadBounds,
     ) -> None:
         self._connection = connection
-        self._writer = BulkWriter(connection, statements)
+        self._folder = BulkFolder(statements)
+        self._writer = BulkWriter(connection)
         self.after = after
         self._topics = sorted(
             {event_type.TOPIC for projection in after for event_type in projection.takes}
@@ -133,41 +158,80 @@ class Replay:
             if until < _POSITION_MAX:
                 self.position = max(self.position, until)
             return False
-        await self._writer.write(events, self.after)
+        await self._writer.write(self._folder.fold(events, self.after))
         self.position = events[-1].position
         return True
 
+    async def fill(
+        self, reader: AsyncConnection[Any], until: int, on_position: Callable[[int], None]
+    ) -> None:
+        """Everything up to position `until`. One chunk is folded while the one before it is
+        written and the next one is read. reader: a connection of its own."""
+        read = partial(read_log, reader, until=until, bounds=self._bounds, topics=self._topics)
+        writing: asyncio.Task[None] | None = None
+        reading = asyncio.create_task(read(after=self.position))
+        try:
+            while events := await reading:
+                reading = asyncio.create_task(read(after=events[-1].position))
+                folded = await asyncio.to_thread(self._folder.fold, events, self.after)
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(self._writer.write(folded))
+                on_position(events[-1].position)
+            if writing is not None:
+                await writing
+        finally:
+            await cancel_until_done([task for task in (reading, writing) if task is not None])
+        self.position = until
+
 
 async def _exchange(
+    connection: AsyncConnection[Any],
+    projections: Sequence[Projection],
+    replay: Replay,
+    tries: int,
+) -> None:
+    """Raises ReadModelsBusy."""
+    await load_positions(connection, [projection.name for projection in projections])
+    for _ in range(tries):
+        reached = replay.position
+        try:
+            async with connection.transaction():
+                await _exchange_once(connection, projections, replay)
+            return
+        except LockNotAvailable:
+            # What was filled meanwhile was taken back with the transaction.
+            replay.position = reached
+            await asyncio.sleep(_EXCHANGE_PAUSE_S)
+    raise ReadModelsBusy(
+        "long queries or another session keep the read models locked; end them and rebuild again"
+    )
+
+
+async def _exchange_once(
     connection: AsyncConnection[Any], projections: Sequence[Projection], replay: Replay
 ) -> None:
     names = [projection.name for projection in projections]
-    await load_positions(connection, names)
-    async with connection.transaction():
-        cursor = await connection.execute(
-            "SELECT position FROM read.positions WHERE projection = ANY(%s)"
-            " ORDER BY projection FOR UPDATE",
-            (names,),
-        )
-        stored = max(position for (position,) in await cursor.fetchall())
-        while await replay.step(until=stored):
-            pass
-        for table in _tables(projections):
-            old, new = sql.Identifier(READ_SCHEMA, table), sql.Identifier(SHADOW_SCHEMA, table)
-            await connection.execute(sql.SQL("DELETE FROM {}").format(old))
-            await connection.execute(sql.SQL("INSERT INTO {} SELECT * FROM {}").format(old, new))
-        await connection.execute(
-            "UPDATE read.positions SET position = %s, updated_at = clock_timestamp()"
-            " WHERE projection = ANY(%s)",
-            (replay.position, names),
-        )
+    # Whoever asks for a table that is to be exchanged waits behind us, so we do not wait long.
+    await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_WAIT_MS}".encode())
+    cursor = await connection.execute(
+        "SELECT position FROM read.positions WHERE projection = ANY(%s)"
+        " ORDER BY projection FOR UPDATE",
+        (names,),
+    )
+    stored = max(position for (position,) in await cursor.fetchall())
+    while await replay.step(until=stored):
+        pass
+    await connection.execute("SELECT read_shadow.exchange(%s)", (_tables(projections),))
+    await connection.execute(
+        "UPDATE read.positions SET position = %s, updated_at = clock_timestamp()"
+        " WHERE projection = ANY(%s)",
+        (max(replay.position, stored), names),
+    )
 
 
 async def empty_shadow(connection: AsyncConnection[Any], projections: Sequence[Projection]) -> None:
-    tables = sql.SQL(", ").join(
-        sql.Identifier(SHADOW_SCHEMA, table) for table in _tables(projections)
-    )
-    await connection.execute(sql.SQL("TRUNCATE {}").format(tables))
+    await connection.execute("SELECT read_shadow.begin(%s)", (_tables(projections),))
 
 
 def _tables(projections: Sequence[Projection]) -> list[str]:

@@ -143,7 +143,12 @@ class TableFold:
                 keys.setdefault(tuple([row.get(column) for column in columns]), []).append(key)
             self.found[columns] = keys
         for key in self.found[columns].pop(values, ()):
-            self.made.pop(key, None)
+            made = self.made.get(key)
+            # A row that went since may have come again with other values.
+            if made is not None and tuple([made.get(column) for column in columns]) == values:
+                del self.made[key]
+                # As with `delete`, there may be a row from before with other values.
+                self.deleted[key] = None
         self.swept.setdefault(columns, {})[values] = None
 
     def _one_row(self, where: Mapping[str, Any]) -> Key:
@@ -172,12 +177,12 @@ class Chunk:
         }
 
     def add(self, changes: Iterable[RowChange]) -> None:
-        """Raises CannotFold."""
+        """Inserted values become the chunk's own and are changed. Raises CannotFold."""
         for change in changes:
             table = self._tables[change.table]
             kind = type(change)
             if kind is Insert:
-                table.begin(dict(change.values))  # type: ignore[union-attr]
+                table.begin(change.values)  # type: ignore[union-attr, arg-type]
             elif kind is Update:
                 table.set(change.where, change.values)  # type: ignore[union-attr]
             elif kind is Upsert:

@@ -29,7 +29,7 @@ def verify(options: argparse.Namespace) -> int:
         settings = settings_from(options)
         with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
             migrate_schema(settings, endpoints)
-            parts = asyncio.run(_verify(settings, endpoints, _keys(options, settings)))
+            parts = asyncio.run(verify_with(settings, endpoints, _keys(options, settings)))
     except Exception as error:  # noqa: BLE001 - explain() raises what it does not know
         print(f"chatledger: {explain(error)}", file=sys.stderr)
         return EXIT_CANNOT_RUN
@@ -48,7 +48,7 @@ def _keys(options: argparse.Namespace, settings: Settings) -> list[PublicKey]:
     return [SigningKey.from_file(settings.checkpoint_key_file).public]
 
 
-async def _verify(
+async def verify_with(
     settings: Settings, endpoints: Endpoints, keys: Sequence[PublicKey]
 ) -> list[PartReport]:
     from rich.console import Console

@@ -5,10 +5,13 @@ import asyncio
 import sys
 
 from infrastructure.backup.archive import Manifest
+from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
+from infrastructure.settings import Settings
+from interfaces.cli.audit_verify import EXIT_DIFFERS, as_text, verify_with
 from interfaces.cli.book_tables import moment
 from interfaces.cli.options import settings_from
-from interfaces.composition import open_endpoints
+from interfaces.composition import Endpoints, open_endpoints
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -51,7 +54,24 @@ def restore(options: argparse.Namespace) -> int:
         )
         _say("Making the read models")
         asyncio.run(rebuild([], endpoints.service_url, lambda _fraction: None))
-    print(f"restored {_described(manifest)}")
+        print(f"restored {_described(manifest)}")
+        return _verified(settings, endpoints)
+
+
+def _verified(settings: Settings, endpoints: Endpoints) -> int:
+    """Against the signed checkpoints, where this installation has the key to check them."""
+    if not settings.checkpoint_key_file.exists():
+        print(
+            "no key of checkpoints is here; run `chatledger audit verify --public-key FILE` before"
+            " the service is started"
+        )
+        return 0
+    keys = [SigningKey.from_file(settings.checkpoint_key_file).public]
+    parts = asyncio.run(verify_with(settings, endpoints, keys))
+    print(as_text(parts))
+    if any(part.findings.count for part in parts):
+        print("do not start the service on it before you know why", file=sys.stderr)
+        return EXIT_DIFFERS
     return 0
 
 

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from application.books import BookLine, TrialBalance
-from application.posted import Posted, user_accounts
+from application.posted import Posted
 from application.statements import Statement, Totals
+from domain.accounts.postings import user_accounts
 from domain.credits import MICRO_PER_CREDIT
 
 _GAP = "  "

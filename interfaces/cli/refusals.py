@@ -20,7 +20,7 @@ def explain(error: Exception) -> str:
     from infrastructure.onnx.errors import PreparationError
     from infrastructure.postgres.log_scan import NoLedger
     from infrastructure.postgres.migrate import MigrationError
-    from infrastructure.postgres.rebuild import RebuildInProgress
+    from infrastructure.postgres.rebuild import ReadModelsBusy, RebuildInProgress
     from infrastructure.settings import SettingsError
 
     match error:
@@ -28,7 +28,9 @@ def explain(error: Exception) -> str:
             return str(error)
         case SettingsError() | Refusal() | KeyUnusable() | NoLedger() | ExportRefused():
             return str(error)
-        case BackupRefused() | MapperDeserialisationError() | RebuildInProgress():
+        case BackupRefused() | MapperDeserialisationError():
+            return str(error)
+        case RebuildInProgress() | ReadModelsBusy():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"

@@ -1,5 +1,6 @@
 import asyncio
 import random
+from typing import Any
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ from infrastructure.postgres.log_reader import ReadBounds, read_log
 from infrastructure.postgres.projection_writer import PositionsMoved, ProjectionWriter
 from infrastructure.postgres.rebuild import (
     REBUILD_LOCK,
+    ReadModelsBusy,
     RebuildInProgress,
     UnknownProjection,
     rebuild,
@@ -149,6 +151,71 @@ async def test_a_projection_that_does_not_exist_is_named_with_those_that_do(
 ) -> None:
     with pytest.raises(UnknownProjection, match=r"'ledgers'.*balances, transactions"):
         await rebuild(["ledgers"], database.service, Watched())
+
+
+@pytest.mark.parametrize("events_max", [1, 7, 10_000])
+async def test_rows_are_the_same_whatever_is_folded_at_once(
+    events_max: int, event_log: Log, database: DatabaseUrls
+) -> None:
+    event_log.append(RandomHistory(19).commits(120))
+
+    await rebuild([], database.service, Watched(), bounds=ReadBounds(events_max=events_max))
+
+    assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
+
+
+def shape_of_tables(owner_url: str) -> list[tuple[Any, ...]]:
+    """Everything about the read models but their rows."""
+    with psycopg.connect(owner_url) as connection:
+        return connection.execute(
+            "SELECT c.relname, c.relpersistence, c.relowner::regrole::text,"
+            "  (SELECT array_agg(a::text ORDER BY a::text) FROM unnest(c.relacl) AS a),"
+            "  (SELECT array_agg(indexdef ORDER BY indexdef) FROM pg_indexes"
+            "   WHERE schemaname = 'read' AND tablename = c.relname),"
+            "  (SELECT array_agg(conname || pg_get_constraintdef(oid) ORDER BY conname)"
+            "   FROM pg_constraint WHERE conrelid = c.oid)"
+            " FROM pg_class c WHERE c.relnamespace = 'read'::regnamespace AND c.relkind = 'r'"
+            " ORDER BY 1"
+        ).fetchall()
+
+
+async def test_tables_made_anew_are_like_those_that_they_replace(
+    event_log: Log, database: DatabaseUrls
+) -> None:
+    event_log.append(RandomHistory(20).commits(20))
+    before = shape_of_tables(database.owner)
+
+    await rebuild([], database.service, Watched(), bounds=SMALL)
+    await rebuild(["journal"], database.service, Watched(), bounds=SMALL)
+
+    assert shape_of_tables(database.owner) == before
+
+
+async def test_a_rebuild_waits_for_a_query_that_takes_long_and_holds_up_no_other(
+    event_log: Log, database: DatabaseUrls
+) -> None:
+    event_log.append(RandomHistory(21).commits(40))
+    await project(database.service)
+    with psycopg.connect(database.service) as slow:
+        slow.execute("SELECT count(*) FROM read.balances")
+        with pytest.raises(ReadModelsBusy, match="end them and rebuild again"):
+            await rebuild([], database.service, Watched(), bounds=SMALL, exchange_tries=1)
+        assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
+
+        going_on = asyncio.create_task(rebuild([], database.service, Watched(), bounds=SMALL))
+        done, _ = await asyncio.wait([going_on], timeout=1.5)
+        assert not done
+        slow.rollback()
+        assert await going_on == event_log.head
+
+    assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
+
+
+def test_only_read_models_can_be_exchanged(event_log: Log, database: DatabaseUrls) -> None:
+    with psycopg.connect(database.service, autocommit=True) as connection:
+        for name in ("positions", "nothing", "balances; DROP TABLE read.balances"):
+            with pytest.raises(psycopg.errors.InvalidParameterValue, match="no read model"):
+                connection.execute("SELECT read_shadow.exchange(%s)", ([name],))
 
 
 def test_every_read_model_has_a_shadow_of_the_same_shape(
