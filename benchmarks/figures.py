@@ -38,6 +38,8 @@ class Figure:
     goal: Goal | None = None
 
     def measured(self) -> str:
+        if math.isnan(self.value):
+            return "not measured"
         text = f"{number(self.value)} {self.unit}"
         if self.low is not None and self.high is not None:
             text += f" [{number(self.low)}–{number(self.high)}]"
@@ -53,7 +55,8 @@ class Figure:
         return "" if self.goal is None else self.goal.verdict(self.value)
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "verdict": self.verdict()}
+        value = None if math.isnan(self.value) else self.value
+        return {**asdict(self), "value": value, "verdict": self.verdict()}
 
 
 def of_repeats(

@@ -1,15 +1,33 @@
-"""Tokens per second of the real model at batch 1, beside what the memory allows."""
+"""Tokens per second of the real model at batch 1, beside what the memory allows, and beside others.
 
+    python -m benchmarks.inference [--peers [NAME …]] [--quick]
+
+Peers get environments of their own under .venv-peers, made on first use (about 6 GB and, as
+llama.cpp is compiled, half an hour); one that cannot be had is named in the table.
+"""
+
+import argparse
 import asyncio
+import logging
+import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-from application.inference import Completion, GenerationRequest, Role, Sampling, Turn
-from benchmarks.figures import Figure, of_repeats
+from application.inference import (
+    Completion,
+    GenerationRequest,
+    PreparedPrompt,
+    Role,
+    Sampling,
+    Turn,
+)
+from benchmarks.figures import Figure, of_repeats, table
+from benchmarks.inference_peers import GOALS, Speeds, side_by_side, started_peers
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.onnx.loading import usable_cores
 from infrastructure.onnx.names import WEIGHTS_FILE
@@ -98,3 +116,76 @@ async def _answer(engine: OnnxEngine, question: str, tokens: int) -> Completion:
         if isinstance(item, Completion):
             return item
     raise RuntimeError("the engine ended without a completion")
+
+
+class OurEngine:
+    """A `Runner`: the whole engine, as the service uses it. Ends an answer where the model does."""
+
+    title = "our engine, int8"
+
+    def __init__(self, models_dir: Path) -> None:
+        self._runner = asyncio.Runner()
+        self._engine = OnnxEngine(OnnxEngineSettings(models_dir=models_dir))
+
+    def ask(self, prompt: Sequence[int], tokens: int) -> Speeds:
+        done = self._runner.run(self._ask(prompt, tokens))
+        return Speeds(
+            prefill=len(prompt) / done.prefill_ms * 1000,
+            decode=(done.completion_tokens - 1) / max(done.decode_ms, 1e-6) * 1000,
+        )
+
+    def ids_of(self, text: str) -> tuple[int, ...]:
+        """As the engine's own template puts a question."""
+        turns = [Turn(role=Role.USER, content=text)]
+        asked = self._engine.prepare_prompt(_MODEL, turns, completion_tokens_wanted=_TOKENS)
+        return self._runner.run(asked).token_ids
+
+    def close(self) -> None:
+        self._runner.run(self._engine.close())
+        self._runner.close()
+
+    async def _ask(self, prompt: Sequence[int], tokens: int) -> Completion:
+        prepared = PreparedPrompt(
+            model=_MODEL, token_ids=tuple(prompt), turns_dropped=0, max_tokens=tokens
+        )
+        request = GenerationRequest(
+            prompt=prepared, max_tokens=tokens, sampling=Sampling(temperature=0)
+        )
+        async for item in self._engine.stream(request):
+            if isinstance(item, Completion):
+                return item
+        raise RuntimeError("the engine ended without a completion")
+
+
+def beside_peers(models_dir: Path, names: Sequence[str], *, rounds: int) -> list[Figure]:
+    with started_peers(names) as (peers, missing):
+        ours = OurEngine(models_dir)
+        try:
+            # Another beginning each time, so that nothing of the prompt before is kept.
+            begin = ours.ids_of("Hi")[0]
+            long = [(begin, 1000 + number, *ours.ids_of(_LONG)[1:]) for number in range(rounds)]
+            return side_by_side(
+                ours, peers, missing, short=ours.ids_of(_QUESTION), long=long, tokens=_TOKENS
+            )
+        finally:
+            ours.close()
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inference")
+    parser.add_argument("--peers", nargs="*", choices=tuple(GOALS), help="all where none is named")
+    parser.add_argument("--quick", action="store_true", help="three rounds instead of nine")
+    parser.add_argument("--models", type=Path, default=Path("data/bench-models"))
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.ERROR)
+    models_dir = prepared_models(options.models)
+    figures = decode_speed(models_dir)
+    if options.peers is not None:
+        names = options.peers or tuple(GOALS)
+        figures += beside_peers(models_dir, names, rounds=3 if options.quick else _REPEATS)
+    print(table(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -81,19 +81,22 @@ async def measure(
             f" {median([x.processor_us for x in plain]):.0f} µs",
             Goal(bound=1.1),
         ),
-        *await _verified(with_chain, folder, rounds),
+        *await _verified(servers, with_chain, folder, max(1, rounds // 4)),
     ]
 
 
-def _service(servers: EmbeddedServers, url: str, folder: Path) -> CheckpointService:
+def _settings(folder: Path) -> CheckpointSettings:
     """One a second: ten times as often as in the service."""
-    settings = CheckpointSettings(
+    return CheckpointSettings(
         folder=folder / "checkpoints",
         interval_s=1.0,
         connections=ProjectionSettings(stream="bench"),
     )
+
+
+def _service(servers: EmbeddedServers, url: str, folder: Path) -> CheckpointService:
     key = SigningKey.from_file(folder / "key.pem")
-    return CheckpointService(url, servers.nats_url, settings, key, SystemClock())
+    return CheckpointService(url, servers.nats_url, _settings(folder), key, SystemClock())
 
 
 async def _settlements(
@@ -147,7 +150,9 @@ def _processor_s() -> float:
     return seconds
 
 
-async def _verified(urls: DatabaseUrls, folder: Path, rounds: int) -> list[Figure]:
+async def _verified(
+    servers: EmbeddedServers, urls: DatabaseUrls, folder: Path, rounds: int
+) -> list[Figure]:
     """The log's walk alone has a goal; accounts are replayed by the domain's own fold."""
     keys = [SigningKey.from_file(folder / "key.pem").public]
     await rebuild([], urls.service, lambda _done: None)
@@ -157,10 +162,10 @@ async def _verified(urls: DatabaseUrls, folder: Path, rounds: int) -> list[Figur
         began = time.perf_counter()
         parts = await verify(
             urls.service,
-            folder / "checkpoints",
+            servers.nats_url,
+            _settings(folder),
             keys,
-            connect_timeout_s=5,
-            on_progress=lambda _part, _done: None,
+            lambda _part, _done: None,
         )
         seconds = time.perf_counter() - began
         assert not any(part.findings.count for part in parts), parts

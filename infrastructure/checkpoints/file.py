@@ -1,7 +1,7 @@
 """Checkpoints as lines of a file that is only ever added to."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -56,13 +56,18 @@ class CheckpointFile:
         """Every line, or what is wrong with it. Empty where there is no file."""
         try:
             with self.path.open("rb") as file:
-                for number, line in enumerate(file, 1):
-                    try:
-                        yield SignedCheckpoint.from_line(line)
-                    except BadRecord as error:
-                        yield f"line {number} of {self.path}: {error}"
+                yield from read_records(file, str(self.path))
         except FileNotFoundError:
             return
+
+
+def read_records(lines: Iterable[bytes], name: str) -> Iterator[SignedCheckpoint | str]:
+    """Every line, or what is wrong with it. name: of what the lines are from."""
+    for number, line in enumerate(lines, 1):
+        try:
+            yield SignedCheckpoint.from_line(line)
+        except BadRecord as error:
+            yield f"line {number} of {name}: {error}"
 
 
 def _line_end(descriptor: int) -> bytes:

@@ -11,6 +11,7 @@ from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signed_log import LogDisagrees, rows_of
 from infrastructure.checkpoints.signer import number_of, records_after
+from infrastructure.checkpoints.signing_key import PublicKey
 from infrastructure.checkpoints.tree_store import read_log_id
 from infrastructure.nats.condition import Condition, State, keep_running
 from infrastructure.nats.connection import become_leader, database_connection, nats_connection
@@ -23,8 +24,11 @@ class CheckpointPublisher:
     """One at a time works for a database; it holds an advisory lock. With NATS away, checkpoints
     are signed and written to the file all the same, and published later."""
 
-    def __init__(self, service_url: str, nats_url: str, settings: CheckpointSettings) -> None:
+    def __init__(
+        self, service_url: str, nats_url: str, settings: CheckpointSettings, key: PublicKey
+    ) -> None:
         self._service_url = service_url
+        self._key = key
         self._nats_url = nats_url
         self._settings = settings
         self.condition = Condition("checkpoint_publisher")
@@ -58,7 +62,7 @@ class CheckpointPublisher:
                 number = await number_of(rows, last, f"the stream {self._settings.stream}")
                 self.condition.enter(State.WORKING)
                 while not nats.closed.is_set():
-                    async for upto, records in records_after(rows, number):
+                    async for upto, records in records_after(rows, number, self._key):
                         for record in records:
                             await self._publish(nats.jetstream, subject, record)
                         number = upto

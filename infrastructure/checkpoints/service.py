@@ -26,7 +26,7 @@ class CheckpointService:
         clock: Clock,
     ) -> None:
         self._signer = Signer(service_url, settings, key, clock)
-        self._publisher = CheckpointPublisher(service_url, nats_url, settings)
+        self._publisher = CheckpointPublisher(service_url, nats_url, settings, key.public)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property

@@ -113,20 +113,21 @@ class SignedLog:
         Raises LogDisagrees for a link that does not follow the one before it.
         """
         found = await self._rows(READ_LINKS, (self.position, links_max))
-        hashed = 0
+        leaves: list[bytes] = []
         for row in found:
             link = Link(*row)
-            if not link.follows(self.chain) or link.first_index != self.tree.size:
+            if not link.follows(self.chain) or link.first_index != self.tree.size + len(leaves):
                 raise LogDisagrees(
                     f"the chain breaks between positions {self.position} and {link.position}; run"
                     " `chatledger audit verify` to see what was changed"
                 )
-            for leaf in link.leaves():
-                self.tree.add(leaf, self._new_nodes.append, from_level=LEVEL)
-                hashed += 1
-                if hashed % leaves_max == 0:
-                    await asyncio.sleep(0)
+            leaves += link.leaves()
             self.position, self.chain = link.position, link.hash
+        for first in range(0, len(leaves), leaves_max):
+            self.tree.extend(
+                leaves[first : first + leaves_max], self._new_nodes.append, from_level=LEVEL
+            )
+            await asyncio.sleep(0)
         return len(found) == links_max
 
     async def sign(self, now: datetime) -> SignedCheckpoint:

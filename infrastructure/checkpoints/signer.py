@@ -3,9 +3,9 @@ administrator cannot."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
-import structlog
 from psycopg import AsyncConnection
 
 from application.ports import Clock
@@ -13,12 +13,10 @@ from infrastructure.checkpoints.file import CheckpointFile
 from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signed_log import LogDisagrees, SignedLog, rows_of
-from infrastructure.checkpoints.signing_key import SigningKey
+from infrastructure.checkpoints.signing_key import PublicKey, SigningKey
 from infrastructure.checkpoints.tree_store import Rows
 from infrastructure.nats.condition import Condition, State, keep_running
 from infrastructure.nats.connection import become_leader, database_connection
-
-log = structlog.get_logger()
 
 # Any number, as long as every version of the service uses the same.
 SIGNER_LOCK = 7_203_554_005
@@ -58,7 +56,8 @@ class Signer:
                 on_standby=lambda: self.condition.enter(State.STANDBY),
             )
             signed = await SignedLog.resume(database, self._key)
-            mirror = await _Mirror.open(database, CheckpointFile(self._settings.folder, signed.id))
+            file = CheckpointFile(self._settings.folder, signed.id)
+            mirror = await _Mirror.open(database, self._key.public, file)
             self.condition.enter(State.WORKING)
             await self._sign_for_ever(signed, mirror)
 
@@ -82,22 +81,25 @@ class Signer:
 class _Mirror:
     """What stands in the database, in the file."""
 
-    def __init__(self, rows: Rows, file: CheckpointFile, number: int) -> None:
+    def __init__(self, rows: Rows, key: PublicKey, file: CheckpointFile, number: int) -> None:
         self._rows = rows
+        self._key = key
         self._file = file
         self._number = number
 
     @classmethod
-    async def open(cls, database: AsyncConnection[Any], file: CheckpointFile) -> "_Mirror":
+    async def open(
+        cls, database: AsyncConnection[Any], key: PublicKey, file: CheckpointFile
+    ) -> "_Mirror":
         """With all that is missing in the file. Raises LogDisagrees, OSError."""
         rows = rows_of(database)
         number = await number_of(rows, await asyncio.to_thread(file.last), f"the file {file.path}")
-        mirror = cls(rows, file, number)
+        mirror = cls(rows, key, file, number)
         await mirror.catch_up()
         return mirror
 
     async def catch_up(self) -> None:
-        async for number, records in records_after(self._rows, self._number):
+        async for number, records in records_after(self._rows, self._number, self._key):
             await asyncio.to_thread(self._file.add, records)
             self._number = number
 
@@ -122,9 +124,10 @@ async def number_of(rows: Rows, last: SignedCheckpoint | None, where: str) -> in
 
 
 async def records_after(
-    rows: Rows, number: int
+    rows: Rows, number: int, key: PublicKey
 ) -> AsyncIterator[tuple[int, list[SignedCheckpoint]]]:
-    """Pages of records behind that number, each with the number of its last."""
+    """Pages of the key's records behind that number, each with the number of its last. Whatever
+    else stands between them was not written by us."""
     while True:
         found = await rows(
             "SELECT number, record FROM ledger.checkpoints WHERE number > %s"
@@ -136,9 +139,9 @@ async def records_after(
         number = found[-1][0]
         records: list[SignedCheckpoint] = []
         for _, record in found:
-            try:
-                records.append(SignedCheckpoint.from_line(record))
-            except BadRecord as error:
-                log.warning("foreign_checkpoint_ignored", reason=str(error))
+            with suppress(BadRecord):
+                signed = SignedCheckpoint.from_line(record)
+                if signed.is_signed_by(key):
+                    records.append(signed)
         if records:
             yield number, records

@@ -81,6 +81,7 @@ class FolderSource:
             kind.weights,
             lambda done: on_progress(_HASHED_AT + (_CONVERTED_AT - _HASHED_AT) * done, said),
             provider=kind.provider,
+            resume_key=source.sha256,
         )
         (folder / TOKENIZER_FILE).write_bytes((self._folder / TOKENIZER_FILE).read_bytes())
         copy_terms(folder)

@@ -29,8 +29,10 @@ from infrastructure.onnx.config import (
     Provider,
     WeightSource,
 )
-from infrastructure.onnx.graph_writer import CONTRIB, GraphWriter, TensorFile
+from infrastructure.onnx.graph_writer import CONTRIB, GraphWriter
 from infrastructure.onnx.names import GRAPH_FILE, WEIGHTS_FILE
+from infrastructure.onnx.tensor_file import TensorFile
+from infrastructure.onnx.versions import GRAPH_VERSION
 from infrastructure.onnx.weight_nodes import WeightNodes, rounded
 
 __all__ = ["Precision", "write_graph"]
@@ -46,6 +48,7 @@ def write_graph(
     *,
     provider: Provider | None = None,
     candidates: bool | None = None,
+    resume_key: str | None = None,
 ) -> dict[str, str]:
     """Write the graph and its weights into the folder; the weights file's SHA-256 by name.
 
@@ -53,15 +56,16 @@ def write_graph(
     provider: None takes the CPU where it has kernels for the precision.
     candidates: whether the graph narrows the logits to the likeliest tokens, see `candidates`;
         None does so for CUDA, from which whole rows of logits would have to be copied.
+    resume_key: of the source; a run that broke off under the same key is taken up.
     Raises ValueError where the provider has no kernels for the precision.
     """
     kind = GraphFormat.of(precision, provider)
     wanted = kind.provider is Provider.CUDA if candidates is None else candidates
-    with (folder / WEIGHTS_FILE).open("wb") as file:
-        tensors = TensorFile(file)
+    key = resume_key and f"{resume_key} {GRAPH_VERSION} {kind} {wanted}"
+    with TensorFile(folder / WEIGHTS_FILE, resume_key=key) as tensors:
         writer = _GemmaWriter(source, GraphWriter(tensors), kind, candidates=wanted)
         writer.write(on_progress)
-    writer.graph.save(folder / GRAPH_FILE)
+        writer.graph.save(folder / GRAPH_FILE)
     return {WEIGHTS_FILE: tensors.sha256}
 
 
@@ -92,9 +96,11 @@ class _GemmaWriter:
         steps = config.layers + 1
         # The table is most of a small model, so it counts as one layer only on large ones.
         stream = self._embed(lambda part: on_progress(part * 0.6))
+        graph.tensors.checkpoint()
         normed = self._norm(stream, "layers.0.attention_norm")
         for layer in range(config.layers):
             stream, normed = self._layer(layer, stream, normed)
+            graph.tensors.checkpoint()
             on_progress(0.6 + 0.4 * (layer + 1) / steps)
         self._head(normed)
         on_progress(1.0)

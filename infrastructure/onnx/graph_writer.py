@@ -4,25 +4,19 @@ Nothing but the tensor being written is in memory, and tensors that several init
 are stored once.
 """
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from infrastructure.onnx.names import WEIGHTS_FILE
+from infrastructure.onnx.tensor_file import StoredTensor, TensorFile
 
 OPSET = 20
 IR_VERSION = 10
 CONTRIB = "com.microsoft"
-
-# ONNX Runtime maps the file into memory; a page boundary lets it map tensor by tensor.
-_PAGE_BYTES = 4096
-# Smaller tensors stand in the graph itself: a mapping each would cost more than they weigh.
-_INLINE_BYTES_MAX = 16_384
 
 _TYPES: dict[str, int] = {
     "float32": TensorProto.FLOAT,
@@ -32,53 +26,6 @@ _TYPES: dict[str, int] = {
     "int32": TensorProto.INT32,
     "int64": TensorProto.INT64,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class StoredTensor:
-    """Bytes in the weights file, or inline when `data` is there."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    offset: int = 0
-    length: int = 0
-    data: bytes | None = None
-
-
-class TensorFile:
-    """The weights file being written; counts and hashes what goes into it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.size_bytes = 0
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-    def begin(self) -> int:
-        """The offset of the next tensor, after padding to a page."""
-        self.write(bytes(-self.size_bytes % _PAGE_BYTES))
-        return self.size_bytes
-
-    def write(self, data: bytes | memoryview) -> None:
-        self._file.write(data)
-        self._hash.update(data)
-        self.size_bytes += len(data)
-
-    def write_array(self, values: NDArray[Any]) -> None:
-        # Through bytes, because memory views know no bfloat16.
-        self.write(np.ascontiguousarray(values).view(np.uint8).data.cast("B"))
-
-    def store(self, values: NDArray[Any]) -> StoredTensor:
-        values = np.ascontiguousarray(values)
-        dtype, shape = str(values.dtype), values.shape
-        if values.nbytes <= _INLINE_BYTES_MAX:
-            return StoredTensor(dtype=dtype, shape=shape, data=values.tobytes())
-        offset = self.begin()
-        self.write_array(values)
-        return StoredTensor(dtype=dtype, shape=shape, offset=offset, length=values.nbytes)
 
 
 class GraphWriter:
@@ -100,6 +47,10 @@ class GraphWriter:
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         return self.initialiser(name, self.tensors.store(values))
+
+    def made_constant(self, name: str, make: Callable[[], NDArray[Any]]) -> str:
+        """make: called unless an earlier run stored the tensor."""
+        return self.initialiser(name, self.tensors.store_made(make))
 
     def initialiser(
         self, name: str, stored: StoredTensor, shape: tuple[int, ...] | None = None

@@ -1,8 +1,8 @@
 """Preparing a model: from a package's or a folder's weights to a folder the engine can load.
 
 Everything is written into a folder beside the target and renamed at the end, so a model is
-either whole or not there; what an interrupted run left is removed by the next one, which begins
-anew. One preparation at a time per models folder.
+either whole or not there. A run that was interrupted is taken up by the next one of the same source
+and precision, and else removed by it. One preparation at a time per models folder.
 """
 
 import errno
@@ -23,7 +23,8 @@ from infrastructure.onnx.manifest import (
     write_manifest,
 )
 from infrastructure.onnx.model_source import TERMS_FILES, Filled, ModelSource, Progress
-from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE
+from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from infrastructure.onnx.tensor_file import JOURNAL_SUFFIX
 from infrastructure.onnx.versions import GRAPH_VERSION
 
 _LOCK_TIMEOUT_S = 600
@@ -160,23 +161,26 @@ class _Job:
     def _run_locked(self, models_dir: Path, on_progress: Progress) -> Manifest:
         entry = self._entry
         temporary = models_dir / f".{entry.name}.preparing"
-        shutil.rmtree(temporary, ignore_errors=True)
         # Another process may have been quicker while this one waited.
         ready = prepared_manifest(entry.name, models_dir, self._catalogue)
         if ready is not None and self._is_wanted(ready, on_progress):
+            shutil.rmtree(temporary, ignore_errors=True)
             return ready
-        free = shutil.disk_usage(models_dir).free
+        _keep_begun_weights(temporary)
+        free = shutil.disk_usage(models_dir).free + _size(temporary / WEIGHTS_FILE)
         if free < self._disk_bytes:
             raise NotEnoughDisk(models_dir, needed_bytes=self._disk_bytes, free_bytes=free)
-        temporary.mkdir()
+        temporary.mkdir(exist_ok=True)
         try:
             filled = self._source.fill(temporary, self._format, on_progress)
             on_progress(0.95, "Writing everything to disk.")
             manifest = self._manifest(filled, temporary)
             write_manifest(manifest, temporary)
             _put_in_place(temporary, models_dir / entry.name)
-        finally:
+        except Exception:
+            # What a person interrupts or the system kills stays, and the next run takes it up.
             shutil.rmtree(temporary, ignore_errors=True)
+            raise
         return manifest
 
     def _is_wanted(self, ready: Manifest, on_progress: Progress) -> bool:
@@ -210,6 +214,21 @@ def _record(path: Path, known_sha256: str | None) -> FileRecord:
     if known_sha256 is None:
         return record_of(path)
     return FileRecord(size_bytes=path.stat().st_size, sha256=known_sha256)
+
+
+def _keep_begun_weights(temporary: Path) -> None:
+    """Of what an interrupted run left, only weights with a journal are of use to this one."""
+    begun = {WEIGHTS_FILE, WEIGHTS_FILE + JOURNAL_SUFFIX}
+    if not all((temporary / name).is_file() for name in begun):
+        shutil.rmtree(temporary, ignore_errors=True)
+        return
+    for path in temporary.iterdir():
+        if path.name not in begun:
+            path.unlink()
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:

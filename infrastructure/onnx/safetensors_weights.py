@@ -64,10 +64,15 @@ class SafetensorsWeights:
         return self._folder.row_blocks(self._stored_name(name), rows)
 
     def _stored_name(self, name: str) -> str:
-        if name in _TOP:
-            return self._prefix + _TOP[name]
-        _, layer, part = name.split(".")
-        return f"{self._prefix}layers.{layer}.{_LAYER[part]}.weight"
+        return self._prefix + hub_name(name)
+
+
+def hub_name(name: str) -> str:
+    """A `WeightSource`'s name as checkpoints have it, without what stands before it there."""
+    if name in _TOP:
+        return _TOP[name]
+    _, layer, part = name.split(".")
+    return f"layers.{layer}.{_LAYER[part]}.weight"
 
 
 def tensor_shapes(config: GemmaConfig) -> dict[str, tuple[int, ...]]:

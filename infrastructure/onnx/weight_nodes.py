@@ -6,7 +6,8 @@ is stored once and read by the lookup and by the head. In an int4 graph it stays
 by row on the way in, and on the way out its errors would be those of the logits themselves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import ml_dtypes
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from infrastructure.onnx.config import GraphFormat, Precision, WeightSource
 from infrastructure.onnx.errors import PreparationError
-from infrastructure.onnx.graph_writer import CONTRIB, GraphWriter, StoredTensor
+from infrastructure.onnx.graph_writer import CONTRIB, GraphWriter
 from infrastructure.onnx.quantize import BLOCK, BLOCK_INT4, quantize_rows, quantize_rows_int4
+from infrastructure.onnx.tensor_file import StoredTensor
 
 # The embedding table passes in blocks of about so many float32 bytes, whatever its width.
 _TABLE_BYTES_AT_ONCE = 16 * 1024 * 1024
@@ -56,22 +58,24 @@ class WeightNodes:
         self._table_scales: StoredTensor
 
     def linear(self, value: str, name: str) -> str:
-        graph, weights = self._graph, self._source.tensor(name)
-        match self._format.weights:
-            case Precision.INT8:
-                levels, scales = quantize_rows(weights)
-                stored = graph.tensors.store(levels)
-                return self._blocks(value, name, stored, self._store_scales(scales), BLOCK, bits=8)
-            case Precision.INT4:
-                levels, scales = quantize_rows_int4(weights)
-                stored = graph.tensors.store(levels)
-                return self._blocks(
-                    value, name, stored, self._store_scales(scales), BLOCK_INT4, bits=4
-                )
-            case _:
-                numbers = rounded(weights, self._format.activations)
-                table = graph.constant(f"{name}.weight", numbers.T)
-                return graph.node("MatMul", [value, table], [f"{name}.out"])
+        graph, kind = self._graph, self._format
+        if not kind.quantized:
+            table = graph.made_constant(
+                f"{name}.weight",
+                lambda: rounded(self._source.tensor(name), kind.activations).T,
+            )
+            return graph.node("MatMul", [value, table], [f"{name}.out"])
+        bits, block, quantize = 8, BLOCK, quantize_rows
+        if kind.weights is Precision.INT4:
+            bits, block, quantize = 4, BLOCK_INT4, quantize_rows_int4
+
+        @cache
+        def quantized() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+            return quantize(self._source.tensor(name))
+
+        levels = graph.tensors.store_made(lambda: quantized()[0])
+        scales = graph.tensors.store_made(lambda: rounded(quantized()[1], kind.activations))
+        return self._blocks(value, name, levels, scales, block, bits=bits)
 
     def lookup(self, on_progress: Progress) -> str:
         """The rows of input_ids, not scaled yet."""
@@ -130,31 +134,29 @@ class WeightNodes:
             accuracy_level=_ACCURACY_LEVEL,
         )
 
-    def _store_scales(self, scales: NDArray[np.float32]) -> StoredTensor:
-        return self._graph.tensors.store(rounded(scales, self._format.activations))
-
     def _store_table(self, on_progress: Progress) -> None:
         """In blocks of rows: whole, it is 671 MB as float32 on the 270M, 4 GB on 12B."""
-        config = self._source.config
+        config, kind = self._source.config, self._format
         vocab, hidden = config.vocab_size, config.hidden_size
-        tensors, scales, done = self._graph.tensors, [], 0
-        offset = tensors.begin()
-        for rows in self._source.row_blocks(
-            "embedding", max(1, _TABLE_BYTES_AT_ONCE // 4 // hidden)
-        ):
-            if self._format.quantized:
-                levels, row_scales = quantize_rows(rows)
-                tensors.write_array(levels)
-                scales.append(row_scales)
-            else:
-                tensors.write_array(rounded(rows, self._format.activations))
-            done += len(rows)
-            on_progress(done / vocab)
-        self._table = StoredTensor(
-            dtype="uint8" if self._format.quantized else self._format.activations,
-            shape=(vocab, hidden),
-            offset=offset,
-            length=tensors.size_bytes - offset,
-        )
-        if scales:
-            self._table_scales = self._store_scales(np.concatenate(scales))
+        scales: list[NDArray[np.float32]] = []
+
+        def blocks() -> Iterator[NDArray[Any]]:
+            done, rows_at_once = 0, max(1, _TABLE_BYTES_AT_ONCE // 4 // hidden)
+            for rows in self._source.row_blocks("embedding", rows_at_once):
+                if kind.quantized:
+                    levels, row_scales = quantize_rows(rows)
+                    scales.append(row_scales)
+                    yield levels
+                else:
+                    yield rounded(rows, kind.activations)
+                done += len(rows)
+                on_progress(done / vocab)
+
+        tensors = self._graph.tensors
+        dtype = "uint8" if kind.quantized else kind.activations
+        self._table = tensors.store_blocks(dtype, (vocab, hidden), blocks)
+        if kind.quantized:
+            # No checkpoint comes between them, so the scales are kept where the table is.
+            self._table_scales = tensors.store_made(
+                lambda: rounded(np.concatenate(scales), kind.activations)
+            )

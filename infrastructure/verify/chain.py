@@ -1,7 +1,7 @@
 """Walks the log, its chain and the Merkle tree, and holds each checkpoint against them."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from psycopg import Connection
@@ -16,6 +16,8 @@ from infrastructure.verify.events import read_entries
 from infrastructure.verify.report import Difference, Findings, PartReport, Progress
 
 _LINKS_MAX = 500
+# That wait to be hashed together.
+_LEAVES_MAX = 4096
 
 
 class ChainWalk:
@@ -33,7 +35,9 @@ class ChainWalk:
         self.events = 0
         self.position = 0
         self.chain = CHAIN_START
-        self.tree = Frontier()
+        self.size = 0
+        self._tree = Frontier()
+        self._leaves: list[bytes] = []
         self.new_nodes: list[NodeHash] = []
 
     def links(self) -> Iterator[Link]:
@@ -60,17 +64,23 @@ class ChainWalk:
                 f"the chain breaks between positions {self.position} and {link.position}: the hash"
                 f" stored with position {link.position} does not follow from what is before it",
             )
-        elif link.first_index != self.tree.size:
+        elif link.first_index != self.size:
             self._differs(
                 link.position,
                 f"the link at position {link.position} says that it begins with event number"
-                f" {link.first_index + 1}, and it is number {self.tree.size + 1}",
+                f" {link.first_index + 1}, and it is number {self.size + 1}",
             )
         self._compare_events(link)
-        add, keep = self.tree.add, self.new_nodes.append
-        for leaf in link.leaves():
-            add(leaf, keep, from_level=LEVEL)
+        self._leaves += link.leaves()
+        if len(self._leaves) >= _LEAVES_MAX:
+            self.root()
+        self.size += len(link.entries) // ENTRY_BYTES
         self.chain, self.position = link.hash, link.position
+
+    def root(self) -> bytes:
+        self._tree.extend(self._leaves, self.new_nodes.append, from_level=LEVEL)
+        self._leaves = []
+        return self._tree.root()
 
     def _compare_events(self, link: Link) -> None:
         count = len(link.entries) // ENTRY_BYTES
@@ -124,9 +134,10 @@ class CheckpointCheck:
     """Holds checkpoints, oldest first, against the walk."""
 
     def __init__(
-        self, records: Iterable[SignedCheckpoint | str], keys: Iterable[PublicKey]
+        self, name: str, records: Iterable[SignedCheckpoint | str], keys: Iterable[PublicKey]
     ) -> None:
-        """records: or what is written in the place of one."""
+        """name: of the report. records: or what is written in the place of one."""
+        self._name = name
         self._records = iter(records)
         self._keys = {key.id: key for key in keys}
         self._previous = NO_PREVIOUS
@@ -152,6 +163,16 @@ class CheckpointCheck:
             )
             self._next = self._read()
 
+    def report(self, seconds: float) -> PartReport:
+        return PartReport(
+            name=self._name,
+            what="checkpoints",
+            checked=self.checked,
+            seconds=seconds,
+            findings=self.findings,
+            notes=tuple(self.notes),
+        )
+
     def _read(self) -> SignedCheckpoint | None:
         for record in self._records:
             if isinstance(record, str):
@@ -173,7 +194,7 @@ class CheckpointCheck:
         elif signed.previous != self._previous:
             self._differs(signed.position, f"a checkpoint before {where} is missing or was changed")
         if (signed.position, signed.events, signed.chain, signed.root) == (
-            *(walk.position, walk.tree.size, walk.chain, walk.tree.root()),
+            *(walk.position, walk.size, walk.chain, walk.root()),
         ):
             self._agreed = signed.position
         else:
@@ -191,38 +212,33 @@ class CheckpointCheck:
 def verify_chain(
     connection: Connection[Any],
     events: Connection[Any],
-    check: CheckpointCheck,
+    checks: Sequence[CheckpointCheck],
     *,
     until: int,
     on_progress: Progress,
-) -> tuple[PartReport, PartReport]:
-    """events: another connection. until: the last position that is looked at."""
+) -> PartReport:
+    """events: another connection. checks: get what they find. until: the last position that is
+    looked at."""
     began = time.monotonic()
     walk = ChainWalk(connection, events, until=until)
-    nodes = Findings()
     for link in walk.links():
-        check.at(walk)
-        if len(walk.new_nodes) >= _LINKS_MAX:
-            _compare_nodes(connection, walk.new_nodes, nodes)
+        for check in checks:
+            check.at(walk)
+        if walk.new_nodes:
+            _compare_nodes(connection, walk.new_nodes, walk.findings)
             on_progress(link.position / max(until, 1))
-    check.end(walk)
-    _compare_nodes(connection, walk.new_nodes, nodes)
-    for difference in nodes.differences:
-        check.findings.add(difference)
+    for check in checks:
+        check.end(walk)
+    walk.root()
+    _compare_nodes(connection, walk.new_nodes, walk.findings)
     on_progress(1.0)
-    seconds = time.monotonic() - began
-    log = PartReport(
-        name="log", what="events", checked=walk.events, seconds=seconds, findings=walk.findings
+    return PartReport(
+        name="log",
+        what="events",
+        checked=walk.events,
+        seconds=time.monotonic() - began,
+        findings=walk.findings,
     )
-    checkpoints = PartReport(
-        name="checkpoints",
-        what="checkpoints",
-        checked=check.checked,
-        seconds=seconds,
-        findings=check.findings,
-        notes=tuple(check.notes),
-    )
-    return log, checkpoints
 
 
 def _compare_nodes(connection: Connection[Any], nodes: list[NodeHash], findings: Findings) -> None:
@@ -239,7 +255,7 @@ def _compare_nodes(connection: Connection[Any], nodes: list[NodeHash], findings:
         if (level, number, bytes(node_hash)) not in right:
             findings.add(
                 Difference(
-                    where="checkpoints",
+                    where="log",
                     row=f"level {level}, number {number}",
                     text=f"node {number} of level {level} of the stored Merkle tree was changed",
                 )

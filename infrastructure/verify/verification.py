@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import islice
-from pathlib import Path
-from typing import Any
+from tempfile import TemporaryFile
+from typing import IO, Any
 from uuid import UUID
 
 import psycopg
 from psycopg import Connection
 
-from infrastructure.checkpoints.file import CheckpointFile
+from infrastructure.checkpoints.file import CheckpointFile, read_records
 from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
+from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signing_key import PublicKey
 from infrastructure.verify.accounts import verify_accounts
 from infrastructure.verify.chain import CheckpointCheck, verify_chain
+from infrastructure.verify.published import PublishedUnavailable, copy_published
 from infrastructure.verify.read_models import verify_read_models
-from infrastructure.verify.report import Difference, Findings, PartReport
+from infrastructure.verify.report import Difference, Findings, PartReport, Progress
 
 # Told what is looked at, and how much of it is done.
 OnProgress = Callable[[str, float], None]
@@ -27,44 +28,64 @@ _RECORDS_MAX = 1000
 
 async def verify(
     service_url: str,
-    checkpoint_folder: Path,
+    nats_url: str,
+    settings: CheckpointSettings,
     keys: Sequence[PublicKey],
-    *,
-    connect_timeout_s: int,
     on_progress: OnProgress,
 ) -> list[PartReport]:
-    """Beside a running service. Raises psycopg.Error, RebuildInProgress, OSError."""
+    """Beside a running service; with NATS away, without what it has. Raises psycopg.Error,
+    RebuildInProgress, OSError."""
+    timeout_s = settings.connections.connect_timeout_s
 
     def connect() -> Connection[Any]:
         return psycopg.connect(
             service_url,
             autocommit=True,
             application_name="chatledger verify",
-            connect_timeout=connect_timeout_s,
+            connect_timeout=timeout_s,
         )
 
-    with connect() as connection, connect() as events:
+    def progress(part: str) -> Progress:
+        return lambda done: on_progress(part, done)
+
+    with connect() as connection, connect() as events, TemporaryFile() as spool:
         log_id, head = _identity(connection)
-        sources = _Sources(connection, CheckpointFile(checkpoint_folder, log_id), keys)
-        check = CheckpointCheck(sources.records(), keys)
-        log, checkpoints = verify_chain(
-            connection,
-            events,
-            check,
-            until=head,
-            on_progress=lambda done: on_progress("log", done),
+        sources = _Sources(connection, CheckpointFile(settings.folder, log_id), keys)
+        check = CheckpointCheck("checkpoints", sources.records(), keys)
+        published = await _published(nats_url, settings, log_id, spool, keys)
+        log = verify_chain(
+            connection, events, (check, published), until=head, on_progress=progress("log")
         )
         sources.compare(check.findings)
-        checkpoints = replace(checkpoints, notes=(*checkpoints.notes, *sources.notes))
-        accounts = verify_accounts(
-            connection, until=head, on_progress=lambda done: on_progress("accounts", done)
-        )
-    read_models = await verify_read_models(
-        service_url,
-        connect_timeout_s=connect_timeout_s,
-        on_progress=lambda done: on_progress("read models", done),
+        check.notes += sources.notes
+        parts = [log, check.report(log.seconds), published.report(log.seconds)]
+        parts.append(verify_accounts(connection, until=head, on_progress=progress("accounts")))
+    parts += await verify_read_models(
+        service_url, connect_timeout_s=timeout_s, on_progress=progress("read models")
     )
-    return [log, checkpoints, accounts, *read_models]
+    return parts
+
+
+async def _published(
+    nats_url: str,
+    settings: CheckpointSettings,
+    log_id: UUID,
+    spool: IO[bytes],
+    keys: Sequence[PublicKey],
+) -> CheckpointCheck:
+    """spool: where they are kept meanwhile, because there may be more than fit into memory."""
+    try:
+        await copy_published(nats_url, settings, log_id, spool)
+        notes = []
+    except PublishedUnavailable as error:
+        notes = [f"what NATS has was not looked at: {error}"]
+        spool.truncate(0)
+    spool.seek(0)
+    check = CheckpointCheck(
+        "checkpoints in NATS", read_records(spool, f"the stream {settings.stream}"), keys
+    )
+    check.notes += notes
+    return check
 
 
 def _identity(connection: Connection[Any]) -> tuple[UUID, int]:

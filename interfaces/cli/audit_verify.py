@@ -12,7 +12,8 @@ from infrastructure.settings import Settings
 from infrastructure.verify.report import PartReport
 from interfaces.cli.options import settings_from
 from interfaces.cli.refusals import explain
-from interfaces.composition import migrate_schema, open_endpoints
+from interfaces.composition import Endpoints, migrate_schema, open_endpoints
+from interfaces.composition_proofs import checkpoint_settings
 
 EXIT_DIFFERS = 1
 EXIT_CANNOT_RUN = 2
@@ -28,9 +29,7 @@ def verify(options: argparse.Namespace) -> int:
         settings = settings_from(options)
         with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
             migrate_schema(settings, endpoints)
-            parts = asyncio.run(
-                verify_with(settings, endpoints.service_url, _keys(options, settings))
-            )
+            parts = asyncio.run(verify_with(settings, endpoints, _keys(options, settings)))
     except Exception as error:  # noqa: BLE001 - explain() raises what it does not know
         print(f"chatledger: {explain(error)}", file=sys.stderr)
         return EXIT_CANNOT_RUN
@@ -50,7 +49,7 @@ def _keys(options: argparse.Namespace, settings: Settings) -> list[PublicKey]:
 
 
 async def verify_with(
-    settings: Settings, service_url: str, keys: Sequence[PublicKey]
+    settings: Settings, endpoints: Endpoints, keys: Sequence[PublicKey]
 ) -> list[PartReport]:
     from rich.console import Console
     from rich.progress import Progress, TaskID
@@ -66,11 +65,11 @@ async def verify_with(
             bar.update(tasks[part], completed=done)
 
         return await verify_all(
-            service_url,
-            settings.checkpoint_folder,
+            endpoints.service_url,
+            endpoints.nats_url,
+            checkpoint_settings(settings),
             keys,
-            connect_timeout_s=settings.database_timeout_s,
-            on_progress=on_progress,
+            on_progress,
         )
 
 

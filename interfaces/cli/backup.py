@@ -11,7 +11,7 @@ from infrastructure.settings import Settings
 from interfaces.cli.audit_verify import EXIT_DIFFERS, as_text, verify_with
 from interfaces.cli.book_tables import moment
 from interfaces.cli.options import settings_from
-from interfaces.composition import open_endpoints
+from interfaces.composition import Endpoints, open_endpoints
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -55,10 +55,10 @@ def restore(options: argparse.Namespace) -> int:
         _say("Making the read models")
         asyncio.run(rebuild([], endpoints.service_url, lambda _fraction: None))
         print(f"restored {_described(manifest)}")
-        return _verified(settings, endpoints.service_url)
+        return _verified(settings, endpoints)
 
 
-def _verified(settings: Settings, service_url: str) -> int:
+def _verified(settings: Settings, endpoints: Endpoints) -> int:
     """Against the signed checkpoints, where this installation has the key to check them."""
     if not settings.checkpoint_key_file.exists():
         print(
@@ -67,7 +67,7 @@ def _verified(settings: Settings, service_url: str) -> int:
         )
         return 0
     keys = [SigningKey.from_file(settings.checkpoint_key_file).public]
-    parts = asyncio.run(verify_with(settings, service_url, keys))
+    parts = asyncio.run(verify_with(settings, endpoints, keys))
     print(as_text(parts))
     if any(part.findings.count for part in parts):
         print("do not start the service on it before you know why", file=sys.stderr)

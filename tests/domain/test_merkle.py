@@ -76,6 +76,23 @@ def test_a_tree_goes_on_from_the_nodes_at_its_edge(size: int) -> None:
     assert tree.root() == naive_root(leaves(size + 5))
 
 
+@pytest.mark.parametrize("begin", [0, 1, 200, 256])
+@pytest.mark.parametrize("size", [0, 255, 256, 257, 511, 512, 1000])
+def test_many_leaves_at_once_make_the_tree_of_one_after_the_other(begin: int, size: int) -> None:
+    given = leaves(begin + size)
+    slow, fast = Frontier(), Frontier()
+    slow_nodes: list[NodeHash] = []
+    fast_nodes: list[NodeHash] = []
+    for leaf in given:
+        slow.add(leaf, slow_nodes.append, from_level=1)
+    for leaf in given[:begin]:
+        fast.add(leaf, fast_nodes.append, from_level=1)
+    fast.extend(given[begin:], fast_nodes.append, from_level=1)
+
+    assert (fast.size, fast.root()) == (slow.size, slow.root())
+    assert sorted(fast_nodes) == sorted(slow_nodes)
+
+
 @pytest.mark.parametrize("size", [size for size in SIZES if size])
 def test_the_path_of_every_leaf_is_that_of_the_definition_and_leads_to_the_root(size: int) -> None:
     tree, nodes = grown(size)

@@ -1,5 +1,6 @@
 """The checkpoint service as a test runs it."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
 from infrastructure.nats.connection import nats_connection
-from tests.infrastructure.nats.running import QUICK, eventually
+from tests.infrastructure.nats.running import PATIENCE_S, QUICK, eventually
 from tests.support.servers import DatabaseUrls
 
 
@@ -80,6 +81,17 @@ class Signing:
             lambda: any(record.checkpoint.position == position for record in self.file_so_far()),
             f"a checkpoint at position {position}",
         )
+
+    async def assert_published(self) -> None:
+        """Everything that stands in the database."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                try:
+                    if await self.in_nats() == self.in_database():
+                        return
+                except NotFoundError:  # the stream is not made yet
+                    pass
+                await asyncio.sleep(0.02)
 
     def file_so_far(self) -> list[SignedCheckpoint]:
         return [record for record in self.file if isinstance(record, SignedCheckpoint)]

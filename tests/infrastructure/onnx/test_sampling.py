@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from application.inference import InferenceError, Sampling
-from infrastructure.onnx.sampling import Sampler, top_indices
+from infrastructure.onnx.sampling import Sampler, pick_tokens, top_indices
 
 VOCAB = 262_144
 
@@ -80,6 +80,56 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it() -> None:
         sampling = Sampling(temperature=1.0, top_p=top_p, seed=5, repetition_penalty=1.0)
         sampler = Sampler(sampling)
         assert {sampler.pick(logits.copy()) for _ in range(300)} == allowed
+
+
+def test_min_p_leaves_out_what_is_much_less_likely_than_the_best() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
+    for min_p, allowed in ((0.0, {0, 1, 2, 3}), (0.2, {0, 1, 2}), (0.5, {0, 1}), (1.0, {0})):
+        sampling = Sampling(temperature=1.0, min_p=min_p, seed=5, repetition_penalty=1.0)
+        sampler = Sampler(sampling)
+        assert {sampler.pick(logits.copy()) for _ in range(300)} == allowed
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_bias_bans_and_prefers_tokens(temperature: float) -> None:
+    logits = np.array([3.0, 2.0, 1.0, 0.0], np.float32)
+    banned = Sampling(temperature=temperature, seed=1, logit_bias=((0, -100.0), (1, -100.0)))
+    sampler = Sampler(banned)
+    assert {sampler.pick(logits.copy()) for _ in range(200)} <= {2, 3}
+    preferred = Sampler(Sampling(temperature=temperature, seed=1, logit_bias=((3, 100.0),)))
+    assert {preferred.pick(logits.copy()) for _ in range(50)} == {3}
+
+
+def test_a_bias_on_tokens_that_do_not_exist_is_an_inference_error() -> None:
+    for token in (-1, 512):
+        with pytest.raises(InferenceError, match="logit bias"):
+            Sampler(Sampling(logit_bias=((token, 1.0),))).check(512)
+
+
+def test_rows_sampled_together_get_what_each_gets_alone() -> None:
+    asked = [
+        Sampling(),
+        Sampling(temperature=0.8, seed=1),
+        Sampling(temperature=1.2, seed=2, top_k=5, repetition_penalty=1.3),
+        Sampling(temperature=0.8, seed=3, top_p=0.7, min_p=0.05),
+        Sampling(temperature=2.0, seed=4, top_k=0, logit_bias=((7, 9.0),)),
+        Sampling(temperature=0.8, seed=1),
+    ]
+    together, alone = [list(map(Sampler, asked)) for _ in range(2)]
+    for step in range(12):
+        logits = np.stack([_logits(step * 10 + row, 32_768) for row in range(len(asked))])
+        expected = [sampler.pick(row.copy()) for sampler, row in zip(alone, logits, strict=True)]
+        assert pick_tokens(logits, together) == expected
+
+
+def test_a_row_whose_numbers_are_not_finite_gets_no_token_and_the_others_theirs() -> None:
+    logits = np.stack([_logits(1), _logits(2), _logits(3)])
+    logits[1, 5] = np.nan
+    samplers = [Sampler(Sampling(temperature=1.0, seed=row)) for row in range(3)]
+    first, second, third = pick_tokens(logits, samplers)
+    assert second is None
+    assert first is not None
+    assert third is not None
 
 
 def test_draws_follow_the_probabilities() -> None:

@@ -60,10 +60,10 @@ class Books:
     async def verify(self, keys: list[PublicKey] | None = None) -> list[PartReport]:
         return await verify(
             self.urls.service,
-            self.signing.settings.folder,
+            self.signing.nats_url,
+            self.signing.settings,
             [self.signing.key.public] if keys is None else keys,
-            connect_timeout_s=5,
-            on_progress=lambda part, done: self.progress.append((part, done)),
+            lambda part, done: self.progress.append((part, done)),
         )
 
     async def differences(self) -> dict[str, list[Difference]]:

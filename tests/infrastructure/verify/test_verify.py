@@ -2,8 +2,6 @@
 
 import itertools
 
-import pytest
-
 from infrastructure.checkpoints.records import SignedCheckpoint
 from infrastructure.checkpoints.signing_key import SigningKey
 from projections.registry import PROJECTIONS
@@ -41,22 +39,26 @@ async def test_an_event_that_was_changed_is_named(books: Books) -> None:
     assert found.keys() == {"log"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+async def test_every_column_of_an_event_is_hashed(books: Books) -> None:
+    changes = (
         "originator_id = gen_random_uuid()",
         "originator_version = originator_version + 1000",
         "topic = 'account.frozen'",
         "recorded_at = recorded_at + interval '1 microsecond'",
-    ],
-)
-async def test_every_column_of_an_event_is_hashed(books: Books, change: str) -> None:
-    position = books.log.events[7][0]
-    books.tamper(f"UPDATE ledger.ledger_events SET {change} WHERE notification_id = {position}")
+    )
+    positions = [position for position, _ in books.log.events[7:50:10][: len(changes)]]
+    books.tamper(
+        *(
+            f"UPDATE ledger.ledger_events SET {change} WHERE notification_id = {position}"
+            for change, position in zip(changes, positions, strict=True)
+        )
+    )
 
     found = await books.differences()
 
-    assert [d.text for d in found["log"]] == [f"the event at position {position} was changed"]
+    assert [d.text for d in found["log"]] == [
+        f"the event at position {position} was changed" for position in positions
+    ]
 
 
 async def test_an_event_that_was_removed_is_named(books: Books) -> None:
@@ -207,9 +209,37 @@ async def test_without_the_file_the_databases_own_checkpoints_serve_and_that_is_
     assert "are in the database and not in" in note
 
 
+async def test_checkpoints_in_nats_tell_what_was_removed_everywhere_else(books: Books) -> None:
+    kept = books.log.events[120][0]
+    await books.signing.start()
+    await books.signing.assert_published()
+    await books.signing.stop_all()
+    books.tamper(
+        f"DELETE FROM ledger.ledger_events WHERE notification_id > {kept}",
+        f"DELETE FROM ledger.links WHERE position > {kept}",
+        f"DELETE FROM ledger.checkpoints WHERE position > {kept}",
+    )
+    books.signing.file.path.unlink()
+
+    found = await books.differences()
+
+    assert "checkpoints" not in found
+    assert "the end of the log was removed" in found["checkpoints in NATS"][0].text
+
+
+async def test_without_nats_the_rest_is_verified_and_that_is_noted(books: Books) -> None:
+    books.signing.nats_url = "nats://127.0.0.1:1"
+
+    parts = await books.verify()
+
+    assert not any(part.findings.count for part in parts)
+    (note,) = parts[2].notes
+    assert "what NATS has was not looked at" in note
+
+
 async def test_a_changed_node_of_the_tree_is_named(books: Books) -> None:
     books.tamper("UPDATE ledger.tree_nodes SET hash = sha256(hash) WHERE number = 0 AND level = 8")
 
     found = await books.differences()
 
-    assert [d.row for d in found["checkpoints"]] == ["level 8, number 0"]
+    assert [d.row for d in found["log"]] == ["level 8, number 0"]

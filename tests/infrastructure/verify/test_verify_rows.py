@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from infrastructure.postgres.rebuild import RebuildInProgress, rebuild
 from projections.registry import PROJECTIONS
 from tests.infrastructure.verify.books import Books
@@ -12,59 +10,74 @@ from tests.projections.random_history import RandomHistory
 TABLES = [table for projection in PROJECTIONS for table in projection.tables]
 
 
-@pytest.mark.parametrize("table", TABLES)
-async def test_rows_that_were_changed_removed_or_added_are_named(books: Books, table: str) -> None:
-    column = {
-        "balances": "paid_micro",
-        "transactions": "amount_micro",
-        "journal": "amount_micro",
-        "open_holds": "amount_micro",
-        "expiring_grants": "unspent_micro",
-        "conversations": "message_count",
-        "messages": "position",
-        "receipts": "charged_micro",
-        "usage": "charged_micro",
-        "users": "suspended",
-    }[table]
-    change = f"NOT {column}" if table == "users" else f"{column} + 1"
-    first = f"ctid = (SELECT min(ctid) FROM read.{table})"
-    books.tamper(f"UPDATE read.{table} SET {column} = {change} WHERE {first}")
-    changed = await books.differences()
+# A column of each table, and what it is changed to.
+CHANGES = {
+    "balances": "paid_micro = paid_micro + 1",
+    "transactions": "amount_micro = amount_micro + 1",
+    "journal": "amount_micro = amount_micro + 1",
+    "open_holds": "amount_micro = amount_micro + 1",
+    "expiring_grants": "unspent_micro = unspent_micro + 1",
+    "conversations": "message_count = message_count + 1",
+    "messages": "position = position + 1",
+    "receipts": "charged_micro = charged_micro + 1",
+    "usage": "charged_micro = charged_micro + 1",
+    "users": "suspended = NOT suspended",
+}
+# What makes a copied row another one.
+OTHER_KEYS = {
+    "balances": "user_id = gen_random_uuid()",
+    "transactions": "position = 0",
+    "journal": "line = 99",
+    "open_holds": "hold_id = gen_random_uuid()",
+    "expiring_grants": "grant_id = gen_random_uuid()",
+    "conversations": "conversation_id = gen_random_uuid()",
+    "messages": "message_id = gen_random_uuid()",
+    "receipts": "message_id = gen_random_uuid()",
+    "usage": "model = 'other'",
+    "users": "user_id = gen_random_uuid()",
+}
 
-    assert changed.keys() == {f"read.{table}"}
-    assert f"{column} is" in changed[f"read.{table}"][0].text
 
+def first_row(table: str) -> str:
+    return f"ctid = (SELECT min(ctid) FROM read.{table})"
+
+
+async def named(books: Books, text: str) -> None:
+    """One row of every table differs, and is told so; afterwards everything is well again."""
+    found = await books.differences()
+
+    assert found.keys() == {f"read.{table}" for table in TABLES}
+    for part, differences in found.items():
+        assert len(differences) == 1, differences
+        assert text in differences[0].text, differences
+        assert f" of {part} " in differences[0].text
+        assert differences[0].row
     await rebuild([], books.urls.service, lambda _: None)
-    books.tamper(f"DELETE FROM read.{table} WHERE {first}")
-    removed = await books.differences()
-    assert removed.keys() == {f"read.{table}"}
-    assert "is missing" in removed[f"read.{table}"][0].text
-
-    await rebuild([], books.urls.service, lambda _: None)
-    books.tamper(*_copied(table))
-    added = await books.differences()
-    assert added.keys() == {f"read.{table}"}
-    assert "comes from no event" in added[f"read.{table}"][0].text
 
 
-def _copied(table: str) -> list[str]:
-    """A row with another key."""
-    key = {
-        "balances": "user_id = gen_random_uuid()",
-        "transactions": "position = 0",
-        "journal": "line = 99",
-        "open_holds": "hold_id = gen_random_uuid()",
-        "expiring_grants": "grant_id = gen_random_uuid()",
-        "conversations": "conversation_id = gen_random_uuid()",
-        "messages": "message_id = gen_random_uuid()",
-        "receipts": "message_id = gen_random_uuid()",
-        "usage": "model = 'other'",
-        "users": "user_id = gen_random_uuid()",
-    }[table]
+async def test_rows_that_were_changed_removed_or_added_are_named(books: Books) -> None:
+    books.tamper(
+        *(f"UPDATE read.{table} SET {CHANGES[table]} WHERE {first_row(table)}" for table in TABLES)
+    )
+    found = await books.differences()
+    for table in TABLES:
+        column = CHANGES[table].partition(" ")[0]
+        assert f"{column} is" in found[f"read.{table}"][0].text
+    await named(books, "was changed")
+
+    books.tamper(*(f"DELETE FROM read.{table} WHERE {first_row(table)}" for table in TABLES))
+    await named(books, "is missing")
+
+    books.tamper(*(statement for table in TABLES for statement in copied(table)))
+    await named(books, "comes from no event")
+    assert await books.differences() == {}
+
+
+def copied(table: str) -> list[str]:
     return [
-        f"CREATE TEMP TABLE copied AS SELECT * FROM read.{table} LIMIT 1",
-        f"UPDATE copied SET {key}",
-        f"INSERT INTO read.{table} SELECT * FROM copied",
+        f"CREATE TEMP TABLE copied_{table} AS SELECT * FROM read.{table} LIMIT 1",
+        f"UPDATE copied_{table} SET {OTHER_KEYS[table]}",
+        f"INSERT INTO read.{table} SELECT * FROM copied_{table}",
     ]
 
 

@@ -41,6 +41,7 @@ async def test_everything_that_may_be_asked_reaches_the_engine(api: Api, person:
 
     request = api.engine.requests[-1]
     assert request.max_tokens == 3
+    assert request.owner == person.user_id
     sampling = request.sampling
     assert (sampling.temperature, sampling.top_p, sampling.seed) == (0.3, 0.8, 2**63 - 1)
 
