@@ -34,7 +34,7 @@ async def test_a_consumer_that_was_stopped_for_fifty_thousand_events_has_every_r
     await service.start()
     try:
         async with asyncio.timeout(CAUGHT_UP_WITHIN_S):
-            while await position(filled.service) < EVENTS:  # noqa: ASYNC110 - others write it
+            while await position(filled.service) < EVENTS:  # noqa: ASYNC110 - polled
                 await asyncio.sleep(0.2)
     finally:
         await service.stop()
