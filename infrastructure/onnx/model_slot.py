@@ -19,6 +19,7 @@ from infrastructure.onnx.engine_settings import OnnxEngineSettings
 from infrastructure.onnx.loading import ReadyModel, load_model
 from infrastructure.onnx.manifest import Manifest
 from infrastructure.onnx.prepare import prepared_manifest
+from infrastructure.onnx.threads import LOADING
 from infrastructure.onnx.turnstile import Turnstile
 
 
@@ -100,7 +101,7 @@ class ModelSlot:
         self._loading = future
         # A daemon: loading can't be stopped, and nobody should have to wait for it at the end.
         threading.Thread(
-            target=self._load, args=(future, room_for), name="model-loading", daemon=True
+            target=self._load, args=(future, room_for), name=LOADING, daemon=True
         ).start()
         return future
 

@@ -10,11 +10,11 @@ from application.inference import EngineBusy, GenerationTimedOut, InferenceError
 from infrastructure.onnx.batch import Batch
 from infrastructure.onnx.fair_queue import FairQueue
 from infrastructure.onnx.jobs import Job, Outbox
+from infrastructure.onnx.threads import ANSWERING
 from infrastructure.onnx.turnstile import Turnstile
 
 _log = logging.getLogger(__name__)
 
-THREAD_NAME = "inference"
 _RETRY_AFTER_S_MAX = 60
 # Weight of the newest answer in the average that retry_after is computed from.
 _AVERAGE_WEIGHT = 0.2
@@ -38,7 +38,7 @@ class ModelWorker:
         self._waiting: FairQueue[Job] = FairQueue()
         self._changed = threading.Condition()
         # A daemon: a step of the model can't be interrupted, the process may end.
-        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
+        self._thread = threading.Thread(target=self._work, name=ANSWERING, daemon=True)
         self._drops: list[Future[int]] = []
         self._running = 0
         self._closed = False

@@ -118,9 +118,9 @@ def _log_to_standard_error() -> None:
 def _leave_native_code(status: int) -> None:
     """A model that is being loaded cannot be interrupted, and its thread would bring the
     interpreter down with SIGABRT while that ends; everything else is closed by now."""
-    from infrastructure.onnx.worker import THREAD_NAME
+    from infrastructure.onnx.threads import NATIVE
 
-    if any(thread.name == THREAD_NAME for thread in threading.enumerate()):
+    if any(thread.name in NATIVE for thread in threading.enumerate()):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -1,6 +1,7 @@
 """A person or a service manager who ends the service while it answers, and a client who leaves."""
 
 import asyncio
+import random
 import time
 from decimal import Decimal
 from uuid import UUID
@@ -8,7 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from tests.faults.checks import all_is_well, no_hold_is_left, under_load
+from tests.faults.checks import all_is_well, model_is_loaded, no_hold_is_left, under_load
 from tests.faults.load import Load
 from tests.faults.processes import processes_of
 from tests.faults.told import server_events
@@ -19,6 +20,7 @@ STOPPED_WITHIN_S = 25
 STARTED_WITHIN_S = 40
 SETTLED_WITHIN_S = 10
 TOKENS_MAX = 250
+STOPS_WHILE_LOADING = 4
 PRICE = Decimal(2)
 
 
@@ -63,6 +65,18 @@ async def test_a_stop_in_the_middle_of_answers_settles_them_and_leaves_nothing_r
         assert ledger.answers[message_id].finish_reason == "cancelled"
         assert ledger.answers[message_id].text.startswith(text.strip())
     assert service.stop() == 0
+
+
+async def test_a_stop_while_the_model_is_loaded_ends_as_cleanly(
+    service: RunningService, seed: int
+) -> None:
+    delays = random.Random(seed)
+    for _ in range(STOPS_WHILE_LOADING):
+        await asyncio.to_thread(service.start)
+        print("loaded already" if model_is_loaded(service) else "loading")
+        await asyncio.sleep(delays.uniform(0, 0.5))
+        assert await asyncio.to_thread(service.stop) == 0, service.log()
+    assert "terminate called" not in service.log()
 
 
 async def test_a_client_who_leaves_pays_once_for_what_was_generated_until_then(
