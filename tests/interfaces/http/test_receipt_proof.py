@@ -19,7 +19,8 @@ from domain.identifiers import account_id
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
 from infrastructure.postgres.recorder import open_application
-from interfaces.cli.main import main
+from interfaces.cli.audit_receipt import verify_receipt
+from interfaces.cli.main import parser
 from tests.support.api import Api, Person
 from tests.support.books import stored_events
 from tests.support.scripted_engine import script
@@ -58,6 +59,12 @@ async def receipt(api: Api) -> dict[str, Any]:
     return await covered(person, (await person.say())["message_id"])
 
 
+def command(receipt: str, public_key: str) -> int:
+    """Without `main`, which sets up the logs of the whole process."""
+    arguments = ["audit", "verify-receipt", receipt, "--public-key", public_key]
+    return verify_receipt(parser().parse_args(arguments))
+
+
 class Verified:
     def __init__(self, status: int, output: str, errors: str) -> None:
         self.status = status
@@ -71,7 +78,7 @@ def verify(
     path = tmp_path / "receipt.json"
     path.write_text(receipt if isinstance(receipt, str) else json.dumps(receipt))
     capsys.readouterr()
-    status = main(["audit", "verify-receipt", str(path), "--public-key", str(public_key)])
+    status = command(str(path), str(public_key))
     printed = capsys.readouterr()
     return Verified(status, printed.out, printed.err)
 
@@ -229,9 +236,9 @@ async def test_a_file_that_is_not_there_is_told_so(
     public_key: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = str(tmp_path / "none.json")
-    assert main(["audit", "verify-receipt", missing, "--public-key", str(public_key)]) == 2
+    assert command(missing, str(public_key)) == 2
     assert "cannot be read: No such file" in capsys.readouterr().err
-    assert main(["audit", "verify-receipt", missing, "--public-key", missing]) == 2
+    assert command(missing, missing) == 2
     assert "the public key" in capsys.readouterr().err
 
 
