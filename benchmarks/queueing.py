@@ -26,8 +26,8 @@ class CommitLine:
     """fixed_s: of a transaction whatever is in it: round trip, lock, flush. command_s: more for
     each command. batch_max: commands of one transaction."""
 
-    fixed_s: float = 0.0011
-    command_s: float = 0.00006
+    fixed_s: float = 0.001
+    command_s: float = 0.000168
     batch_max: int = 512
 
     @property
@@ -40,8 +40,8 @@ class AnswerLine:
     """step_s: of a batch of one. growth: how much longer a step takes for each further row.
     tokens_mean: of an answer, geometrically distributed."""
 
-    step_s: float = 0.0135
-    growth: float = 0.2
+    step_s: float = 0.0172
+    growth: float = 0.29
     rows_max: int = 8
     tokens_mean: float = 100
 
