@@ -79,7 +79,7 @@ def main() -> None:
     """`python -m benchmarks.ledger`: the ledger against what it stands on."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--commands", type=int, default=4000, help="in a round, as many as may wait")
+    parser.add_argument("--commands", type=int, default=4000, help="in a round")
     parser.add_argument("--log-sizes", type=int, default=3, choices=(1, 2, 3))
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
