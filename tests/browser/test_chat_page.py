@@ -33,13 +33,11 @@ def test_a_newcomer_registers_and_pays_for_an_answer(
         expect(page.locator("#cl-model input")).to_have_value("Gemma 3 270M — 2 credits a message")
         visitor.take_picture("2-empty")
 
-        visitor.record_credits()
         visitor.send("What is the capital of France?")
         answer = visitor.wait_for_answers(1)
         expect(answer.locator(".cl-facts")).to_have_text(
             re.compile(r"^2 credits · \d+ tokens? · [\d.]+ s · receipt$")
         )
-        assert "2 held" in visitor.credits_seen()
         expect(visitor.credits).to_have_text(re.compile(r"^\s*98 credits available\s*$"))
         visitor.take_picture("3-answered")
         words = answer.locator(".cl-body").inner_text()

@@ -59,6 +59,8 @@ def test_stop_closes_the_stream_and_shows_what_was_kept(browser: Browser) -> Non
         visitor.send("A story, please.")
         live = visitor.page.locator("#cl-live .cl-assistant")
         expect(live).to_contain_text("Once upon")
+        expect(visitor.credits).to_contain_text("96.000001 credits")
+        expect(visitor.credits).to_contain_text("2 held")
         visitor.prompt.fill("typed meanwhile")
         visitor.prompt.press("Enter")
         visitor.take_picture("1-under-way")
@@ -66,6 +68,7 @@ def test_stop_closes_the_stream_and_shows_what_was_kept(browser: Browser) -> Non
         answer = visitor.wait_for_answers(1)
         expect(answer).to_contain_text("Once upon")
         expect(answer.locator(".cl-facts")).to_contain_text("stopped · 2 credits")
+        expect(visitor.credits).not_to_contain_text("held")
         expect(visitor.prompt).to_have_value("typed meanwhile")
         assert api.stream_closed
         assert len(api.keys) == 1, "Enter sends nothing while an answer is under way"

@@ -1,6 +1,5 @@
 """What a person does at the page, and what their browser notices meanwhile."""
 
-import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -94,21 +93,6 @@ class Visitor:
     @property
     def notice(self) -> Locator:
         return self.page.locator("#cl-notice .cl-notice")
-
-    def record_credits(self) -> None:
-        """Keep every text that the credits in the header show from now on."""
-        self.page.evaluate(
-            """() => {
-                const place = document.querySelector('#cl-credits');
-                window.creditsSeen = [];
-                new MutationObserver(() => window.creditsSeen.push(place.innerText))
-                    .observe(place, {childList: true, subtree: true, characterData: true});
-            }"""
-        )
-
-    def credits_seen(self) -> str:
-        seen = self.page.evaluate("() => window.creditsSeen")
-        return re.sub(r"\s+", " ", " | ".join(seen))
 
     def is_wider_than_its_window(self) -> bool:
         return bool(

@@ -48,6 +48,7 @@ class TinyApi:
         self.keys: list[str] = []
         self.positions: list[str] = []
         self.stream_closed = False
+        self.is_answering = False
         self.items: list[dict[str, Any]] = []
         self.app = Starlette(
             routes=[
@@ -111,8 +112,9 @@ class TinyApi:
         return JSONResponse({"items": [MODEL]})
 
     async def _balance(self, request: Request) -> Response:
+        held = 2 if self.is_answering else 0
         return self._refused(request) or Response(
-            '{"available": 98.000001, "held": 0}',
+            f'{{"available": {98 - held}.000001, "held": {held}}}',
             media_type="application/json",
             headers={"Ledger-Position": "1"},
         )
@@ -142,6 +144,7 @@ class TinyApi:
         self.items.append(item("user", text, "pending"))
         said = ""
         try:
+            self.is_answering = True
             started = {"message_id": ANSWER, "conversation_id": CONVERSATION, "held": 2}
             yield event("started", started, 41)
             for piece in self.pieces:
@@ -154,6 +157,7 @@ class TinyApi:
             self.stream_closed = True
             raise
         finally:
+            self.is_answering = False
             self.items[-1]["status"] = "answered"
             answer = item("assistant", said, "answered")
             answer["finish_reason"] = "cancelled" if self.stream_closed else "stop"
