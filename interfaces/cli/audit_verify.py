@@ -22,8 +22,8 @@ EXIT_CANNOT_RUN = 2
 def verify(options: argparse.Namespace) -> int:
     """0 when everything agrees, 1 when something differs, 2 when it cannot be told.
 
-    Works beside a running service when DATABASE_URL is set; the embedded servers belong to one
-    process at a time, and are then started for this command alone.
+    Beside a running service too; without one, the embedded servers are started for this command
+    alone.
     """
     try:
         settings = settings_from(options)

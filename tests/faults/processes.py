@@ -1,7 +1,6 @@
 """The children of a running service: finding them, killing them, seeing them gone."""
 
 import asyncio
-import json
 import os
 import signal
 from collections.abc import Callable
@@ -9,8 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from infrastructure.embedded.cluster import DATABASE, SERVICE
-from infrastructure.embedded.data_folder import DataFolder
+from infrastructure.embedded.joining import JoinedServers, join_servers
 from tests.support.service import RunningService
 
 POSTGRES = "postgres"
@@ -54,18 +52,17 @@ def processes_of(service: RunningService) -> list[psutil.Process]:
 
 
 def database_url(service: RunningService) -> str:
-    data = DataFolder(service.data_dir, min_free_bytes=0)
-    secrets, are_new = data.secrets()
-    assert not are_new
-    port = data.ports()["postgres"]
-    return f"postgresql://{SERVICE}:{secrets.postgres_service}@127.0.0.1:{port}/{DATABASE}"
+    return _joined(service).service_database_url
 
 
 def nats_url(service: RunningService) -> str:
-    data = DataFolder(service.data_dir, min_free_bytes=0)
-    users = json.loads(data.nats_config.read_text())["authorization"]["users"]
-    port = data.ports()["nats"]
-    return f"nats://{users[0]['user']}:{users[0]['password']}@127.0.0.1:{port}"
+    return _joined(service).nats_url
+
+
+def _joined(service: RunningService) -> JoinedServers:
+    joined = join_servers(service.data_dir)
+    assert joined is not None
+    return joined
 
 
 async def until(done: Callable[[], bool], timeout_s: float, what: str) -> None:
