@@ -108,7 +108,13 @@ def _load(
         **names,
     )
     session, provider = opened_session(
-        partial(open_session, folder, threads=limits.threads, provider=chosen, spin=settings.spin),
+        partial(
+            open_session,
+            folder,
+            threads=limits.threads,
+            provider=chosen,
+            spin_us=settings.spin_us,
+        ),
         chosen,
         **names,
     )
