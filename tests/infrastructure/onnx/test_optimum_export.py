@@ -5,8 +5,9 @@ folder that is handed over and gives back what optimum once made of the same wei
 """
 
 import os
+import shutil
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,16 +41,43 @@ shutil.copy({str(checked_file())!r}, pathlib.Path(target) / "model.onnx")
 """
 
 
+@dataclass(frozen=True)
+class Interrupted:
+    """How the first attempt at an environment ended, which the second one took up."""
+
+    refusal: str
+    had_python: bool
+    was_ready: bool
+
+
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> OwnEnvironment:
-    """A real environment without packages, but with a program of optimum's name in it."""
+def begun(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[OwnEnvironment, Interrupted]:
+    """A real environment without packages, made at the second attempt: the first wanted a package
+    and had no index."""
     folder = tmp_path_factory.mktemp("environments")
-    pins = folder / "none.txt"
-    pins.write_text("# nothing\n")
+    pins = folder / "pins.txt"
+    pins.write_text("no-such-package-of-ours==1\n")
     made = OwnEnvironment(folder=folder / "optimum", pins=pins, with_torch=False)
-    made.make()
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("PIP_")]:
+            patch.delenv(name)
+        patch.setenv("PIP_CONFIG_FILE", os.devnull)
+        patch.setenv("PIP_NO_INDEX", "1")
+        with pytest.raises(EnvironmentMissing) as caught:
+            made.make()
+        first = Interrupted(str(caught.value), made.python.exists(), made.ready)
+        pins.write_text("# nothing any more\n")
+        made.make()
     _exporter(made, EXPORTER)
-    return made
+    return made, first
+
+
+@pytest.fixture
+def environment(begun: tuple[OwnEnvironment, Interrupted]) -> OwnEnvironment:
+    """With a program of optimum's name in it."""
+    return begun[0]
 
 
 def _exporter(environment: OwnEnvironment, program: str) -> None:
@@ -122,21 +150,14 @@ def test_other_architectures_are_refused_before_any_environment_is_made(tmp_path
 
 
 def test_without_an_index_the_refusal_says_so_and_the_next_run_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    begun: tuple[OwnEnvironment, Interrupted],
 ) -> None:
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    pins = tmp_path / "pins.txt"
-    pins.write_text("no-such-package-of-ours==1\n")
-    environment = OwnEnvironment(folder=tmp_path / "own", pins=pins, with_torch=False)
-    with pytest.raises(EnvironmentMissing, match=r"cannot be fetched: connect.*PIP_INDEX_URL"):
-        environment.make()
-    assert environment.python.exists()
-    assert not environment.ready
-    pins.write_text("# nothing any more\n")
-    environment.make()
+    environment, first = begun
+    assert "cannot be fetched: connect this machine to a package index" in first.refusal
+    assert "PIP_INDEX_URL" in first.refusal
+    assert str(environment.log) in first.refusal
+    assert first.had_python
+    assert not first.was_ready
     assert environment.ready
 
 
@@ -158,20 +179,19 @@ def test_a_python_without_packages_and_a_full_disk_are_refused_before_anything_i
 def test_an_environment_of_other_pins_is_made_anew(
     environment: OwnEnvironment, tmp_path: Path
 ) -> None:
-    left = environment.folder / "left-over"
+    shutil.copytree(environment.folder, tmp_path / "own", symlinks=True)
+    same = replace(environment, folder=tmp_path / "own")
+    left = same.folder / "left-over"
     left.touch()
-    assert environment.make() == environment.python
+    assert same.make() == same.python
     assert left.exists()
     pins = tmp_path / "pins.txt"
     pins.write_text("# other versions\n")
-    other = replace(environment, pins=pins)
+    other = replace(same, pins=pins)
     assert not other.ready
     other.make()
     assert other.ready
     assert not left.exists()
-    assert environment.log.read_text()
-    environment.make()
-    _exporter(environment, EXPORTER)
 
 
 def test_what_is_handed_over_reads_as_what_it_was_made_of(tmp_path: Path) -> None:
