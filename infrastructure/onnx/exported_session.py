@@ -29,19 +29,23 @@ class ExportedSession(BatchSession):
         self.rows_together = False
         places = range(2 * config.layers)
         self._pasts = [_cache_name("past_key_values", place) for place in places]
-        self._outputs = [_LOGITS, *(_cache_name("present", place) for place in places)]
-        taken = {value.name for value in session.get_inputs()}
-        given = {value.name for value in session.get_outputs()}
-        self._takes_positions = _POSITIONS in taken
-        wrong = taken - {_POSITIONS} ^ {_IDS, _MASK, *self._pasts} | given ^ {*self._outputs}
-        if wrong:
+        self._presents = [_cache_name("present", place) for place in places]
+        found = {value.name for value in (*session.get_inputs(), *session.get_outputs())}
+        self._takes_positions = _POSITIONS in found
+        known = {_IDS, _MASK, _LOGITS, *self._pasts, *self._presents}
+        if wrong := (found - {_POSITIONS}) ^ known:
             raise UnknownGraph(f"missing or unknown: {', '.join(sorted(wrong)[:5])}")
 
     def check_rows(self, _token: int, _length: int) -> bool:
         return True
 
     def _run(
-        self, first_row: int, ids: NDArray[np.int64], totals: Sequence[int]
+        self,
+        first_row: int,
+        ids: NDArray[np.int64],
+        totals: Sequence[int],
+        *,
+        logits: bool = True,
     ) -> NDArray[np.float32]:
         rows, count = ids.shape
         assert rows == 1, "rows are never run together"
@@ -53,12 +57,14 @@ class ExportedSession(BatchSession):
             given[_POSITIONS] = np.arange(first, total, dtype=np.int64)[None]
         for name, values in zip(self._pasts, cache, strict=True):
             given[name] = np.ascontiguousarray(values[None, :, :first])
-        every, *presents = self._session.run(self._outputs, given)
-        for values, present in zip(cache, presents, strict=True):
+        outputs = [*self._presents, *([_LOGITS] if logits else [])]
+        found = self._session.run(outputs, given)
+        for values, present in zip(cache, found[: len(cache)], strict=True):
             values[:, first:total] = present[0, :, first:]
-        logits = self._logits[first_row : first_row + 1]
-        logits[:] = every[:, -1]
-        return logits
+        wanted = self._logits[first_row : first_row + logits]
+        if logits:
+            wanted[:] = found[-1][:, -1]
+        return wanted
 
 
 def _cache_name(kind: str, place: int) -> str:
