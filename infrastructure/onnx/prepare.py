@@ -31,7 +31,7 @@ from infrastructure.onnx.model_source import (
 )
 from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from infrastructure.onnx.tensor_file import JOURNAL_SUFFIX
-from infrastructure.onnx.versions import GRAPH_VERSION
+from infrastructure.onnx.versions import graph_version
 
 _LOCK_TIMEOUT_S = 600
 
@@ -110,9 +110,10 @@ def prepared_manifest(
         check_sizes(manifest, folder)
     except ModelFileDamaged:
         return None
-    wanted = {(entry.name, GRAPH_VERSION, entry.template_version) for entry in catalogue}
-    made = (name, manifest.graph_version, manifest.template_version)
-    return manifest if made in wanted else None
+    if manifest.graph_version != graph_version(manifest.via):
+        return None
+    known = {(entry.name, entry.template_version) for entry in catalogue}
+    return manifest if (name, manifest.template_version) in known else None
 
 
 def wanted(
@@ -217,7 +218,7 @@ class _Job:
             name=self._entry.name,
             title=self._entry.title,
             precision=self._format.weights.value,
-            graph_version=GRAPH_VERSION,
+            graph_version=graph_version(self._source.via),
             template_version=self._entry.template_version,
             providers=(self._format.provider.value,),
             bos_id=filled.bos_id,

@@ -17,7 +17,9 @@ from infrastructure.onnx.engine import OnnxEngine
 from infrastructure.onnx.exported_session import ExportedSession
 from infrastructure.onnx.manifest import Manifest, read_manifest, record_of, write_manifest
 from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE
+from infrastructure.onnx.prepare import prepared_manifest
 from infrastructure.onnx.session import BatchSession, SessionLimits, open_session
+from infrastructure.onnx.versions import EXPORT_VERSION
 from tests.infrastructure.onnx.asking import MODEL, answer_to, request_for, settings_for
 from tests.infrastructure.onnx.tiny import TinyWeights, prepare_tiny
 from tests.parity.export_fixture import CONFIG, checked_file
@@ -38,7 +40,7 @@ def prepare_exported(models_dir: Path, *, graph: Path | None = None) -> Manifest
     if graph is not None:
         shutil.copy(graph, folder / GRAPH_FILE)
     files = {name: record_of(folder / name) for name in (GRAPH_FILE, TOKENIZER_FILE)}
-    manifest = replace(own, via=VIA, files=files)
+    manifest = replace(own, via=VIA, graph_version=EXPORT_VERSION, files=files)
     write_manifest(manifest, folder)
     return manifest
 
@@ -130,3 +132,10 @@ def test_a_manifest_of_our_own_writer_keeps_the_hash_that_answers_cite(tmp_path:
     there = replace(own, via=VIA)
     assert b'"via":"optimum-onnx 0.1.0"' in there.canonical()
     assert there.hash != own.hash
+
+
+def test_exports_have_a_version_of_their_own(tmp_path: Path) -> None:
+    manifest = prepare_exported(tmp_path, graph=checked_file())
+    assert prepared_manifest(MODEL, tmp_path) == manifest
+    write_manifest(replace(manifest, graph_version=EXPORT_VERSION + 1), tmp_path / MODEL)
+    assert prepared_manifest(MODEL, tmp_path) is None
