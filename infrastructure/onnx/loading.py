@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from application.inference import ModelUnavailable, Role, Turn
 from infrastructure.onnx.batch import Batch
@@ -16,11 +17,12 @@ from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import Provider
 from infrastructure.onnx.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.onnx.errors import ModelFileDamaged
+from infrastructure.onnx.exported_session import ExportedSession, UnknownGraph
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.jobs import Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
 from infrastructure.onnx.manifest import Manifest, check_hashes, read_manifest
-from infrastructure.onnx.names import TOKENIZER_FILE
+from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE
 from infrastructure.onnx.providers import (
     chosen_provider,
     opened_session,
@@ -121,7 +123,7 @@ def _load(
     refuse_what_is_not_served(chosen, **names)
     model = LoadedModel(
         name=entry.name,
-        session=BatchSession(session, manifest.config, limits),
+        session=_batch_session(manifest, folder, session, limits),
         tokenizer=tokenizer,
         stops=template.stops,
         manifest_hash=manifest.hash,
@@ -143,6 +145,19 @@ def _load(
     )
 
 
+def _batch_session(
+    manifest: Manifest, folder: Path, session: Any, limits: SessionLimits
+) -> BatchSession:
+    """Raises ModelFileDamaged where the graph is not what the manifest says."""
+    if manifest.via is None:
+        return BatchSession(session, manifest.config, limits)
+    try:
+        return ExportedSession(session, manifest.config, limits)
+    except UnknownGraph as error:
+        what = f"its inputs are not those of {manifest.via} ({error})"
+        raise ModelFileDamaged(folder / GRAPH_FILE, what) from error
+
+
 def _warm_up(
     model: LoadedModel, kept: KeptPrefixes, template: PromptTemplate, turnstile: Turnstile
 ) -> None:
@@ -159,8 +174,8 @@ def _warm_up(
             quickest_s = min(quickest_s, took_s)
         kept.keep("", ids, last, session.slab, 0)
     with turnstile:
-        session.check_rows(ids[-1], len(ids))
-    if not session.rows_together:
+        free_of_company = session.check_rows(ids[-1], len(ids))
+    if not free_of_company:
         _log.warning(
             "%s decodes its rows one by one: here they would depend on each other", model.name
         )
