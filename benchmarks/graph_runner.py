@@ -144,7 +144,7 @@ class _Binding:
         self._total = _Slot(owner, np.zeros((), np.int32), on_host=True)
         slots = {
             "input_ids": self._ids,
-            "last_positions": _Slot(owner, np.full((rows, 1), tokens - 1, np.int64)),
+            "logits_at": _Slot(owner, np.array([(row, tokens - 1) for row in range(rows)])),
             "seqlens_k": self._seqlens,
             "total_sequence_length": self._total,
             **{name: _Slot(owner, array) for name, array in owner._choice.items()},

@@ -2,17 +2,17 @@
 
 Inputs, with B rows, S new tokens a row and T places in the key/value buffers:
     input_ids             int64[B, S]
-    last_positions        int64[B, 1]   index in S whose logits are wanted
+    logits_at             int64[R, 2]   row and place of each new token that wants its logits
     seqlens_k             int32[B]      tokens in the buffer after this step, minus one
     total_sequence_length int32[]       the largest seqlens_k plus one
     past.<i>.key, .value  [B, kv_heads, T, head_dim] in the format's activations
 Outputs:
-    logits                float32[B, vocab]
+    logits                float32[R, vocab]
     present.<i>.key, .value   bound to the same buffers as past, written in place
 
 Attention rotates queries and keys itself (half-split, not interleaved), with the local base and
-a window on sliding layers. Only each row's last position passes the last layer's feed-forward
-part and the head. Source of the operators: docs/ContribOperators.md of ONNX Runtime.
+a window on sliding layers. Only the tokens that want their logits pass the last layer's
+feed-forward part and the head; R is 0 for those chunks of a prompt that do not end it. Source of the operators: docs/ContribOperators.md of ONNX Runtime.
 """
 
 from collections.abc import Callable
@@ -75,7 +75,7 @@ class _GemmaWriter:
     def write(self, on_progress: Progress) -> None:
         config, graph = self.config, self.graph
         graph.input("input_ids", "int64", ["B", "S"])
-        graph.input("last_positions", "int64", ["B", 1])
+        graph.input("logits_at", "int64", ["R", 2])
         graph.input("seqlens_k", "int32", ["B"])
         graph.input("total_sequence_length", "int32", [])
         for name, base, factor in (
@@ -117,12 +117,8 @@ class _GemmaWriter:
         last = layer == config.layers - 1
         mixed = self._attention(layer, normed)
         if last:
-            mixed = graph.node(
-                "GatherND", [mixed, "last_positions"], [f"{at}.last_mixed"], batch_dims=1
-            )
-            stream = graph.node(
-                "GatherND", [stream, "last_positions"], [f"{at}.last_stream"], batch_dims=1
-            )
+            mixed = self._wanted(mixed, f"{at}.wanted_mixed")
+            stream = self._wanted(stream, f"{at}.wanted_stream")
         out = self._to_stream(self.weights.linear(mixed, f"{at}.o"))
         out = self._norm(out, f"{at}.attention_post_norm")
         stream, normed = self._add_and_norm(stream, out, f"{at}.ffn_norm")
@@ -130,6 +126,10 @@ class _GemmaWriter:
         out = self._norm(out, f"{at}.ffn_post_norm")
         following = "final_norm" if last else f"layers.{layer + 1}.attention_norm"
         return self._add_and_norm(stream, out, following)
+
+    def _wanted(self, value: str, name: str) -> str:
+        """[B, S, width] to the [R, width] of the tokens that want their logits."""
+        return self.graph.node("GatherND", [value, "logits_at"], [name])
 
     def _attention(self, layer: int, normed: str) -> str:
         config, graph, at = self.config, self.graph, f"layers.{layer}"
@@ -210,7 +210,7 @@ class _GemmaWriter:
 
     def _head(self, normed: str) -> None:
         graph = self.graph
-        graph.output("logits", "float32", ["B", self.config.vocab_size])
+        graph.output("logits", "float32", ["R", self.config.vocab_size])
         normed = self._from_stream(normed)
         if self.format.activations == "float32":
             self.weights.head(normed, "logits")

@@ -78,16 +78,18 @@ class BatchSession:
         self.slab = KvSlab(config, rows=limits.rows_max, tokens=limits.context_tokens)
         # Overwritten by each step.
         self._logits = np.zeros((limits.rows_max, config.vocab_size), np.float32)
-        self._bindings: dict[tuple[int, int, int], _Binding] = {}
+        self._bindings: dict[tuple[int, int, int, bool], _Binding] = {}
 
     @property
     def limits(self) -> SessionLimits:
         return self._limits
 
     def prefill(self, row: int, ids: Sequence[int], first: int, last: int) -> NDArray[np.float32]:
-        """Append tokens first to last of a prompt whose first tokens stand in the row; the
-        logits after them, float32[1, vocab], which callers may change in place."""
-        return self._run(row, np.array([ids[first:last]], np.int64), [last])
+        """Append tokens first to last of a prompt whose first tokens stand in the row. Where
+        they end the prompt, the logits after them, float32[1, vocab], which callers may change
+        in place; float32[0, vocab] otherwise."""
+        chunk = np.array([ids[first:last]], np.int64)
+        return self._run(row, chunk, [last], logits=last == len(ids))
 
     def decode(self, token_ids: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
         """Append one token to each of the first rows; the logits after them, float32[rows,
@@ -119,18 +121,23 @@ class BatchSession:
         return self._run(row, np.array([[token_id]], np.int64), [length + 1])
 
     def _run(
-        self, first_row: int, ids: NDArray[np.int64], totals: Sequence[int]
+        self,
+        first_row: int,
+        ids: NDArray[np.int64],
+        totals: Sequence[int],
+        *,
+        logits: bool = True,
     ) -> NDArray[np.float32]:
         rows, tokens = ids.shape
         assert max(totals) <= self.slab.values.shape[3], "prompts are cut to the window before"
-        key = (first_row, rows, tokens)
+        key = (first_row, rows, tokens, logits)
         binding = self._bindings.get(key)
         if binding is None:
             if len(self._bindings) >= _BINDINGS_MAX:
                 self._bindings.clear()
-            logits = self._logits[first_row : first_row + rows]
             caches = self.slab.values[:, first_row : first_row + rows]
-            binding = self._bindings[key] = _Binding(self._session, caches, logits, tokens)
+            out = self._logits[first_row : first_row + rows if logits else first_row]
+            binding = self._bindings[key] = _Binding(self._session, caches, out, tokens)
         binding.set(ids, totals)
         self._session.run_with_iobinding(binding.io)
         return binding.logits
@@ -173,13 +180,14 @@ class GemmaSession:
 class _Binding:
     """Inputs of a fixed shape bound once; their memory is then written in place.
 
-    caches: float32[2 * layers, rows, kv_heads, T, head_dim]; logits: float32[rows, vocab].
+    caches: float32[2 * layers, rows, kv_heads, T, head_dim]; logits: float32[rows, vocab], or
+    float32[0, vocab] where none are wanted.
     """
 
     def __init__(
         self, session: Any, caches: NDArray[Any], logits: NDArray[np.float32], tokens: int
     ) -> None:
-        rows = len(logits)
+        rows = caches.shape[1]
         self.io = session.io_binding()
         self.logits = logits
         self._ids = np.zeros((rows, tokens), np.int64)
@@ -187,7 +195,8 @@ class _Binding:
         self._total = np.zeros((), np.int32)
         inputs: dict[str, NDArray[Any]] = {
             "input_ids": self._ids,
-            "last_positions": np.full((rows, 1), tokens - 1, np.int64),
+            "logits_at": np.array([(row, tokens - 1) for row in range(len(logits))], np.int64)
+            .reshape(-1, 2),
             "seqlens_k": self._seqlens,
             "total_sequence_length": self._total,
         }

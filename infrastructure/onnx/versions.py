@@ -1,7 +1,7 @@
 """Versions that decide whether a prepared model is made anew."""
 
 # Raised whenever the graph's inputs, outputs or numbers change.
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 
 # Raised with every change of a prompt template, which shapes every answer: the transcript for
 # base models, turns for instruction-tuned ones.
