@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from application.inference import Sampling
 from infrastructure.onnx.candidates import CANDIDATES, candidates_graph
 from infrastructure.onnx.device import Device, Region
+from infrastructure.onnx.needs import SAMPLING_COPIES
 from infrastructure.onnx.sampling import Sampler, draw_groups, draw_tokens, taken, top_indices
-
-# Float32 arrays as large as the logits that the graph holds at once, with room to spare.
-SAMPLING_COPIES = 6
 
 
 class DeviceSampler:
@@ -26,7 +24,7 @@ class DeviceSampler:
     def __init__(self, device: Device, *, vocab_size: int, rows_max: int) -> None:
         self._device = device
         self._vocab_size = vocab_size
-        arena_bytes = SAMPLING_COPIES * 4 * rows_max * vocab_size
+        arena_bytes = (SAMPLING_COPIES - 1) * 4 * rows_max * vocab_size
         self._session = device.session(candidates_graph(vocab_size), arena_bytes=arena_bytes)
 
     def pick(self, logits: Region, samplers: Sequence[Sampler]) -> list[int | None]:

@@ -157,12 +157,12 @@ class DeviceSession:
             options=onnxruntime.RunOptions(),
             ids=device.slot(np.zeros((rows, tokens), np.int64)),
             seqlens=device.slot(np.zeros(rows, np.int32)),
-            last=device.slot(np.full((rows, 1), tokens - 1, np.int64)),
+            wanted=device.slot(np.array([(row, tokens - 1) for row in range(rows)], np.int64)),
             total=np.zeros((), np.int32),
         )
         io.bind_ortvalue_input("input_ids", binding.ids.value)
         io.bind_ortvalue_input("seqlens_k", binding.seqlens.value)
-        io.bind_ortvalue_input("last_positions", binding.last.value)
+        io.bind_ortvalue_input("logits_at", binding.wanted.value)
         # Attention reads it on the host.
         io.bind_cpu_input("total_sequence_length", binding.total)
         for place, region in enumerate(self.slab.caches(first_row, rows)):
@@ -185,7 +185,7 @@ class _Binding:
     options: Any
     ids: Any
     seqlens: Any
-    last: Any
+    wanted: Any
     total: NDArray[np.int32]
 
 

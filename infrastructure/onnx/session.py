@@ -102,9 +102,7 @@ class BatchSession:
             self._run(row, ids[row : row + 1], totals[row : row + 1])
         return self._logits[: len(ids)]
 
-    def pick(
-        self, logits: NDArray[np.float32], samplers: Sequence[Sampler]
-    ) -> list[int | None]:
+    def pick(self, logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> list[int | None]:
         return pick_tokens(logits, samplers)
 
     def check_rows(self, token: int, length: int) -> None:
@@ -195,8 +193,9 @@ class _Binding:
         self._total = np.zeros((), np.int32)
         inputs: dict[str, NDArray[Any]] = {
             "input_ids": self._ids,
-            "logits_at": np.array([(row, tokens - 1) for row in range(len(logits))], np.int64)
-            .reshape(-1, 2),
+            "logits_at": np.array(
+                [(row, tokens - 1) for row in range(len(logits))], np.int64
+            ).reshape(-1, 2),
             "seqlens_k": self._seqlens,
             "total_sequence_length": self._total,
         }
