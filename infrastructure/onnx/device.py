@@ -28,7 +28,7 @@ _ONNX_TYPES = {
     "tensor(bfloat16)": TensorProto.BFLOAT16,
     "tensor(int64)": TensorProto.INT64,
 }
-_BYTES = {
+_BYTES: dict[int, int] = {
     TensorProto.FLOAT: 4,
     TensorProto.FLOAT16: 2,
     TensorProto.BFLOAT16: 2,
@@ -103,7 +103,7 @@ class Device:
             options,
             providers=names,
             provider_options=[
-                _cuda_options(arena_bytes, cuda_graph=cuda_graph)
+                cuda_options(arena_bytes, cuda_graph=cuda_graph)
                 if self.provider is Provider.CUDA
                 else {},
                 *({} for _ in names[1:]),
@@ -163,10 +163,10 @@ def element_of(session: Any, name: str) -> int:
 
 
 def element_bytes(element: int) -> int:
-    return _BYTES[element]
+    return int(_BYTES[element])
 
 
-def _cuda_options(arena_bytes: int, *, cuda_graph: bool) -> dict[str, str]:
+def cuda_options(arena_bytes: int, *, cuda_graph: bool) -> dict[str, str]:
     return {
         "device_id": "0",
         "gpu_mem_limit": str(arena_bytes + _ARENA_SLACK_BYTES),

@@ -61,10 +61,14 @@ class DeviceSession:
         )
         self.slab = DeviceSlab(slab, device, kept_bytes_max=of_device.kept_bytes_max)
         self._sampler = DeviceSampler(device, vocab_size=self.vocab_size, rows_max=rows)
-        # Numbers of rows that a decoding step may have.
         self._sizes = _doubling(rows)
         self.rows_together = True
         self._bindings: dict[tuple[int, int, int], _Binding] = {}
+
+    @property
+    def step_sizes(self) -> tuple[int, ...]:
+        """Numbers of rows that a decoding step may have."""
+        return tuple(self._sizes)
 
     @property
     def limits(self) -> SessionLimits:

@@ -43,21 +43,32 @@ class DeviceSlab:
     lengths: tokens that stand in each row; what lies beyond is old and never read.
     """
 
-    def __init__(self, region: Region, device: Device, *, kept_bytes_max: int) -> None:
+    def __init__(
+        self,
+        region: Region,
+        device: Device,
+        *,
+        kept_bytes_max: int,
+        moved_bytes_max: int = MOVED_BYTES_MAX,
+    ) -> None:
         self._device = device
         self._region = region
         self._layers, self._rows, self._heads, self._tokens, width = region.shape
         self._token_words = width * element_bytes(region.element) // 8
         self.lengths = [0] * self._rows
-        token_bytes = self._layers * self._heads * self._token_words * 8
-        self._tokens_at_once = max(1, MOVED_BYTES_MAX // token_bytes // TOKENS_STEP) * TOKENS_STEP
-        copied = max(MOVED_BYTES_MAX, token_bytes * TOKENS_STEP)
+        at_once = max(1, moved_bytes_max // self.bytes_per_token // TOKENS_STEP)
+        self._tokens_at_once = at_once * TOKENS_STEP
+        copied = self.bytes_per_token * self._tokens_at_once
         self._read = device.session(read_graph(), arena_bytes=kept_bytes_max + 2 * copied)
         self._write = device.session(write_graph(), arena_bytes=copied)
 
     @property
     def rows(self) -> int:
         return self._rows
+
+    @property
+    def bytes_per_token(self) -> int:
+        return self._layers * self._heads * self._token_words * 8
 
     @property
     def tokens(self) -> int:

@@ -58,9 +58,10 @@ class ModelMemory:
         have to go are answering.
         """
         needs = memory_needs(manifest, self._settings)
-        stores = (self._host, self._device) if needs.device else (self._host,)
+        stores = [self._host, self._device] if needs.device else [self._host]
         with self._one_at_a_time:
-            for store in (look() for look in stores):
+            for look in stores:
+                store = look()
                 if store.of(needs) > store.budget:
                     raise ModelTooLarge(
                         title,
@@ -71,16 +72,19 @@ class ModelMemory:
                         of=store.name,
                     )
             for look in stores:
-                while (free := self._free(look())) < look().of(needs):
-                    if not self._evict(look().of):
-                        raise NoRoomNow(
-                            title,
-                            needed_bytes=look().of(needs),
-                            free_bytes=free,
-                            remedy="try again when other models or programs need less",
-                            of=look().name,
-                        )
+                self._make_room(title, needs, look)
             yield
+
+    def _make_room(self, title: str, needs: MemoryNeeds, look: Callable[[], _Store]) -> None:
+        while (free := self._free(store := look())) < store.of(needs):
+            if not self._evict(store.of):
+                raise NoRoomNow(
+                    title,
+                    needed_bytes=store.of(needs),
+                    free_bytes=free,
+                    remedy="try again when other models or programs need less",
+                    of=store.name,
+                )
 
     def release(self) -> MemoryReleased:
         """See `InferenceEngine.release_memory`."""

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from application.inference import (
@@ -15,7 +14,6 @@ from application.inference import (
 )
 from infrastructure.onnx.config import Precision
 from infrastructure.onnx.generation import LoadedModel
-from infrastructure.onnx.names import GRAPH_FILE
 from tests.infrastructure.onnx.crowd import answers_in_a_crowd, varied_requests
 from tests.infrastructure.onnx.sociable import make_sociable
 from tests.infrastructure.onnx.stepping import Asked, Stepper, answer_alone, request_of
