@@ -29,8 +29,8 @@ from application.inference import (
 from benchmarks.figures import Figure, of_repeats, table
 from benchmarks.inference_peers import GOALS, Speeds, side_by_side, started_peers
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.onnx.needs import usable_cores
 from infrastructure.onnx.names import WEIGHTS_FILE
+from infrastructure.onnx.needs import usable_cores
 from infrastructure.onnx.prepare import prepare_model
 
 _MODEL = "gemma3-270m"

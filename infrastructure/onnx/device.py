@@ -17,12 +17,11 @@ from onnx import TensorProto
 
 from infrastructure.onnx.config import Provider
 from infrastructure.onnx.device_graphs import zeros_graph
-from infrastructure.onnx.providers import provider_names
+from infrastructure.onnx.providers import LOG_ERRORS_ONLY, provider_names
 
-_LOG_ERRORS_ONLY = 3
 # Beside what is asked for: an arena rounds every request up.
 _ARENA_SLACK_BYTES = 1 << 20
-_ONNX_TYPES = {
+_ONNX_TYPES: dict[str, int] = {
     "tensor(float)": TensorProto.FLOAT,
     "tensor(float16)": TensorProto.FLOAT16,
     "tensor(bfloat16)": TensorProto.BFLOAT16,
@@ -94,7 +93,7 @@ class Device:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = _LOG_ERRORS_ONLY
+        options.log_severity_level = LOG_ERRORS_ONLY
         options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         names = provider_names(self.provider)
@@ -163,7 +162,7 @@ def element_of(session: Any, name: str) -> int:
 
 
 def element_bytes(element: int) -> int:
-    return int(_BYTES[element])
+    return _BYTES[element]
 
 
 def cuda_options(arena_bytes: int, *, cuda_graph: bool) -> dict[str, str]:

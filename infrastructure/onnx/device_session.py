@@ -24,8 +24,8 @@ from infrastructure.onnx.device_slab import DeviceSlab, slab_shape
 from infrastructure.onnx.sampling import Sampler
 from infrastructure.onnx.session import SessionLimits
 
-# Bindings kept for another step of the same shape.
-_BINDINGS_MAX = 256
+# Bindings kept for another chunk of a prompt of the same shape.
+_BINDINGS_MAX = 64
 _NEVER_CAPTURED = "-1"
 
 
@@ -60,10 +60,14 @@ class DeviceSession:
             [(shape, element), ((rows, config.vocab_size), TensorProto.FLOAT)]
         )
         self.slab = DeviceSlab(slab, device, kept_bytes_max=of_device.kept_bytes_max)
+        # Of a row, as attention is told: its rotary tables end where positions do.
+        self._longest = min(self.slab.tokens, config.positions_max)
         self._sampler = DeviceSampler(device, vocab_size=self.vocab_size, rows_max=rows)
         self._sizes = _doubling(rows)
         self.rows_together = True
-        self._bindings: dict[tuple[int, int, int], _Binding] = {}
+        self._chunks: dict[tuple[int, int], _Binding] = {}
+        # Never dropped: a captured step reads its inputs where they were.
+        self._steps: dict[tuple[int, int], _Binding] = {}
 
     @property
     def step_sizes(self) -> tuple[int, ...]:
@@ -75,9 +79,15 @@ class DeviceSession:
         return self._limits
 
     def prefill(self, row: int, ids: Sequence[int], first: int, last: int) -> Region:
-        found = self._run(row, np.array([ids[first:last]], np.int64), [first], total=last)
+        tokens = last - first
+        binding = self._chunks.get((row, tokens))
+        if binding is None:
+            if len(self._chunks) >= _BINDINGS_MAX:
+                self._chunks.clear()
+            binding = self._chunks[row, tokens] = self._bound(row, 1, tokens, captured=False)
+        self._run(binding, np.array([ids[first:last]], np.int64), np.array([first]), total=last)
         self.slab.lengths[row] = last
-        return found
+        return self._logits.rows(row, 1)
 
     def decode(self, token_ids: Sequence[int], lengths: Sequence[int]) -> Region:
         if self.rows_together:
@@ -126,33 +136,25 @@ class DeviceSession:
         ids[mine, 0] = token_ids
         before = np.array(self.slab.lengths[start : start + size])
         before[mine] = lengths
+        binding = self._steps.get((start, size))
+        if binding is None:
+            binding = self._bound(start, size, 1, captured=self._cuda_graphs and start == 0)
+            self._steps[start, size] = binding
         # The longest there can be, not the longest there is: that would be another row's.
-        self._run(start, ids, before, total=self.slab.tokens)
+        self._run(binding, ids, before, total=self._longest)
         self.slab.lengths[first : first + count] = [length + 1 for length in lengths]
 
     def _run(
-        self,
-        first_row: int,
-        ids: NDArray[np.int64],
-        before: Sequence[int] | NDArray[Any],
-        *,
-        total: int,
-    ) -> Region:
-        rows, tokens = ids.shape
-        assert max(before) + tokens <= self.slab.tokens, "prompts are cut to the window before"
-        key = (first_row, rows, tokens)
-        binding = self._bindings.get(key)
-        if binding is None:
-            if len(self._bindings) >= _BINDINGS_MAX:
-                self._bindings.clear()
-            binding = self._bindings[key] = self._bound(*key)
+        self, binding: "_Binding", ids: NDArray[np.int64], before: NDArray[np.int64], *, total: int
+    ) -> None:
+        tokens = ids.shape[1]
+        assert before.max() + tokens <= self._longest, "prompts are cut to the window before"
         binding.ids.set(ids)
-        binding.seqlens.set(np.array(before, np.int32) + np.int32(tokens - 1))
+        binding.seqlens.set((before + tokens - 1).astype(np.int32))
         binding.total[...] = total
         self._session.run_with_iobinding(binding.io, binding.options)
-        return self._logits.rows(first_row, rows)
 
-    def _bound(self, first_row: int, rows: int, tokens: int) -> "_Binding":
+    def _bound(self, first_row: int, rows: int, tokens: int, *, captured: bool) -> "_Binding":
         import onnxruntime
 
         device, io = self._device, self._session.io_binding()
@@ -175,7 +177,6 @@ class DeviceSession:
             device.bind_output(io, f"present.{name}", region)
         device.bind_output(io, "logits", self._logits.rows(first_row, rows))
         if self._cuda_graphs:
-            captured = tokens == 1 and first_row == 0
             graph = str(rows) if captured else _NEVER_CAPTURED
             binding.options.add_run_config_entry("gpu_graph_id", graph)
         return binding

@@ -17,6 +17,8 @@ from infrastructure.onnx.config import Provider
 
 _log = logging.getLogger(__name__)
 
+LOG_ERRORS_ONLY = 3
+
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 _NAMES = {CPU_PROVIDER: "CPU", CUDA_PROVIDER: "CUDA"}
 
@@ -88,6 +90,8 @@ def preload_cuda() -> None:
     """Load CUDA's libraries out of NVIDIA's packages, once."""
     import onnxruntime
 
+    # Or each session on CUDA says that there is no plug-in for it, and that copies are copies.
+    onnxruntime.set_default_logger_severity(LOG_ERRORS_ONLY)
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is None:
         return

@@ -82,9 +82,7 @@ async def test_what_can_never_fit_the_device_is_refused_before_loading_with_the_
     models_dir: Path,
 ) -> None:
     needed = _needs(models_dir).device
-    engine = OnnxEngine(
-        replace(_settings(models_dir), gpu_bytes_max=needed - 1_000_000), CATALOGUE
-    )
+    engine = OnnxEngine(replace(_settings(models_dir), gpu_bytes_max=needed - 1_000_000), CATALOGUE)
     with pytest.raises(ModelTooLarge) as caught:
         await engine.preload("second")
     assert caught.value.needed_bytes == needed
@@ -101,7 +99,7 @@ async def test_a_model_that_is_answering_keeps_the_device_and_the_next_is_refuse
     request = await request_for(engine, max_tokens=LONG)
     async with aclosing(engine.stream(request)) as stream:
         assert isinstance(await anext(stream), Delta)
-        with pytest.raises(ModelTooLarge, match="GPU's memory, .* try again"):
+        with pytest.raises(ModelTooLarge, match=r"GPU's memory, .* try again"):
             await engine.preload("second")
         assert isinstance(await anext(stream), Delta)
     await engine.close()
