@@ -146,6 +146,7 @@ def build_engine(settings: Settings) -> OnnxEngine:
                 settings.is_production and settings.inference_provider is Provider.CUDA
             ),
             threads=settings.inference_threads or None,
+            spin_us=settings.inference_spin_us,
             context_tokens_max=settings.context_tokens_max,
             rows_max=settings.inference_rows_max,
             queue_max=settings.inference_queue_max,

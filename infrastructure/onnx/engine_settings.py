@@ -27,7 +27,7 @@ class OnnxEngineSettings:
     cuda_graphs: capture decoding steps on CUDA once and replay them.
     on_device: keep rows and logits where the model runs, see `device_session`; None does so on
         CUDA alone. On the CPU it changes no answer; tests and measurements ask for it.
-    spin: let threads wait in a busy loop; see `session.open_session`.
+    spin_us: how long threads wait in a busy loop; see `session.open_session`.
     verify_files: compare every file's hash when a model is loaded (0.2 s for 300 MB).
     """
 
@@ -46,7 +46,7 @@ class OnnxEngineSettings:
     gpu_bytes_max: int = 0
     cuda_graphs: bool = False
     on_device: bool | None = None
-    spin: bool = False
+    spin_us: int = 50
     verify_files: bool = True
     close_timeout_s: float = 10.0
 
@@ -55,9 +55,12 @@ class OnnxEngineSettings:
             raise ValueError(f"provider is {self.provider!r}; it must be auto, cpu or cuda")
         if min(self.context_tokens_max, self.queue_max, self.rows_max) < 1:
             raise ValueError("context_tokens_max, queue_max and rows_max must be at least 1")
-        budgets = (self.kept_bytes_max, self.memory_bytes_max, self.gpu_bytes_max)
-        if min(self.prefill_chunk_tokens, *budgets) < 0:
-            raise ValueError(
-                "prefill_chunk_tokens, kept_bytes_max, memory_bytes_max and gpu_bytes_max must not"
-                " be negative"
-            )
+        for name in (
+            "prefill_chunk_tokens",
+            "kept_bytes_max",
+            "memory_bytes_max",
+            "gpu_bytes_max",
+            "spin_us",
+        ):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative")

@@ -134,7 +134,13 @@ def _on_host(
     """A session that keeps rows in the host's memory, and where it runs."""
     limits = session_limits(manifest, settings)
     session, provider = opened_session(
-        partial(open_session, folder, threads=limits.threads, provider=chosen, spin=settings.spin),
+        partial(
+            open_session,
+            folder,
+            threads=limits.threads,
+            provider=chosen,
+            spin_us=settings.spin_us,
+        ),
         chosen,
         **names,
     )
