@@ -31,8 +31,8 @@ from benchmarks.figures import Figure, Goal, of_repeats, table
 from benchmarks.inference_peers import GOALS, Speeds, side_by_side, started_peers
 from benchmarks.serving import endless_sampling
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.onnx.loading import usable_cores
 from infrastructure.onnx.names import WEIGHTS_FILE
+from infrastructure.onnx.needs import usable_cores
 from infrastructure.onnx.prepare import prepare_model
 
 _MODEL = "gemma3-270m"

@@ -43,6 +43,13 @@ class InferenceSettings(BaseSettings):
     inference_memory_mb: Annotated[int, Field(ge=0)] = Field(
         0, description="Memory of all loaded models; 0: three quarters of the machine's"
     )
+    inference_gpu_memory_mb: Annotated[int, Field(ge=0)] = Field(
+        0, description="The GPU's memory for all loaded models; 0: nine tenths of the GPU's"
+    )
+    inference_cuda_graphs: bool = Field(
+        False,
+        description="Capture decoding steps on CUDA once and replay them; not tried on a GPU yet",
+    )
 
     response_cache_bytes_max: Annotated[int, Field(ge=0)] = Field(
         16_000_000,

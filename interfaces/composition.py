@@ -154,6 +154,8 @@ def build_engine(settings: Settings) -> OnnxEngine:
             kv_bytes_max=settings.inference_kv_mb * 1024**2,
             kept_bytes_max=settings.inference_kept_mb * 1024**2,
             memory_bytes_max=settings.inference_memory_mb * 1024**2,
+            gpu_bytes_max=settings.inference_gpu_memory_mb * 1024**2,
+            cuda_graphs=settings.inference_cuda_graphs,
             generation_timeout_s=settings.generation_timeout_s,
         )
     )

@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.candidates import add_candidates
 from infrastructure.onnx.config import (
     GemmaConfig,
     GraphFormat,
@@ -48,37 +47,30 @@ def write_graph(
     on_progress: Progress,
     *,
     provider: Provider | None = None,
-    candidates: bool | None = None,
     resume_key: str | None = None,
 ) -> dict[str, str]:
     """Write the graph and its weights into the folder; the weights file's SHA-256 by name.
 
     on_progress gets the fraction of the weights written.
     provider: None takes the CPU where it has kernels for the precision.
-    candidates: whether the graph narrows the logits to the likeliest tokens, see `candidates`;
-        None does so for CUDA, from which whole rows of logits would have to be copied.
     resume_key: of the source; a run that broke off under the same key is taken up.
     Raises ValueError where the provider has no kernels for the precision.
     """
     kind = GraphFormat.of(precision, provider)
-    wanted = kind.provider is Provider.CUDA if candidates is None else candidates
-    key = resume_key and f"{resume_key} {GRAPH_VERSION} {kind} {wanted}"
+    key = resume_key and f"{resume_key} {GRAPH_VERSION} {kind}"
     with TensorFile(folder / WEIGHTS_FILE, resume_key=key) as tensors:
-        writer = _GemmaWriter(source, GraphWriter(tensors), kind, candidates=wanted)
+        writer = _GemmaWriter(source, GraphWriter(tensors), kind)
         writer.write(on_progress)
         writer.graph.save(folder / GRAPH_FILE)
     return {WEIGHTS_FILE: tensors.sha256}
 
 
 class _GemmaWriter:
-    def __init__(
-        self, source: WeightSource, graph: GraphWriter, kind: GraphFormat, *, candidates: bool
-    ) -> None:
+    def __init__(self, source: WeightSource, graph: GraphWriter, kind: GraphFormat) -> None:
         self.source = source
         self.config: GemmaConfig = source.config
         self.graph = graph
         self.format = kind
-        self.candidates = candidates
         self.weights = WeightNodes(source, graph, kind)
 
     def write(self, on_progress: Progress) -> None:
@@ -240,8 +232,6 @@ class _GemmaWriter:
         else:
             half = self.weights.head(normed, "logits.half")
             graph.cast(half, "float32", "logits")
-        if self.candidates:
-            add_candidates(graph)
 
 
 def rotary_tables(

@@ -19,6 +19,7 @@ from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.kv_slab import KvSlab
 from infrastructure.onnx.names import GRAPH_FILE
 from infrastructure.onnx.providers import provider_names, shown
+from infrastructure.onnx.sampling import Sampler, pick_tokens
 
 _LOG_ERRORS_ONLY = 3
 # Bindings kept for another step of the same shape; making one takes half a millisecond.
@@ -103,6 +104,9 @@ class BatchSession:
         for row in range(len(ids)):
             self._run(row, ids[row : row + 1], totals[row : row + 1])
         return self._logits[: len(ids)]
+
+    def pick(self, logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> list[int | None]:
+        return pick_tokens(logits, samplers)
 
     def check_rows(self, token: int, length: int) -> bool:
         """Find out whether row 0, which holds so many tokens, gets the same bits after one more
