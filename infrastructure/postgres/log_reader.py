@@ -2,6 +2,7 @@
 stay bytes until somebody wants the event."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,13 +17,15 @@ COMMIT_CHANNEL = "ledger_events"
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One row of the log. position: its notification_id."""
+    """One row of the log. position: its notification_id. recorded_at: by the database's clock,
+    where somebody wanted to know."""
 
     position: int
     topic: str
     originator_id: UUID
     originator_version: int
     state: bytes
+    recorded_at: datetime | None = None
 
     def decode(self) -> Event:
         """Raises MapperDeserialisationError, naming stream and version."""
