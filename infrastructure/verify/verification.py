@@ -14,6 +14,7 @@ from infrastructure.checkpoints.file import CheckpointFile, read_records
 from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signing_key import PublicKey
+from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.verify.accounts import verify_accounts
 from infrastructure.verify.chain import CheckpointCheck, verify_chain
 from infrastructure.verify.published import PublishedUnavailable, copy_published
@@ -61,7 +62,9 @@ async def verify(
         parts = [log, check.report(log.seconds), published.report(log.seconds)]
         parts.append(verify_accounts(connection, until=head, on_progress=progress("accounts")))
     parts += await verify_read_models(
-        service_url, connect_timeout_s=timeout_s, on_progress=progress("read models")
+        service_url,
+        bounds=ReplayBounds(connect_timeout_s=timeout_s),
+        on_progress=progress("read models"),
     )
     return parts
 
