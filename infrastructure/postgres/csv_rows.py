@@ -10,18 +10,17 @@ from infrastructure.postgres.row_fold import Values
 COPY_FORMAT = "(FORMAT csv, QUOTE '\"', ESCAPE '\\', NULL 'null')"
 _encoder = msgspec.json.Encoder()
 # The escapes of JSON that CSV does not know: all but those of the quote and the backslash.
-_ESCAPE = re.compile(rb'\\(?:["\\/bfnrt]|u[0-9a-f]{4})')
-_OTHER_ESCAPE = re.compile(rb'\\[^"\\]')
 _PLAIN = {
-    rb"\/": b"/",
+    rb"\n": b"\n",
+    rb"\t": b"\t",
+    rb"\r": b"\r",
     rb"\b": b"\b",
     rb"\f": b"\f",
-    rb"\n": b"\n",
-    rb"\r": b"\r",
-    rb"\t": b"\t",
+    rb"\/": b"/",
     # PostgreSQL's text holds no NUL.
     rb"\u0000": "\N{REPLACEMENT CHARACTER}".encode(),
 }
+_NUMBERED = re.compile(rb"\\u([0-9a-f]{4})")
 
 
 def csv_rows(rows: Sequence[Values], json_columns: Sequence[str]) -> bytes:
@@ -34,12 +33,17 @@ def csv_rows(rows: Sequence[Values], json_columns: Sequence[str]) -> bytes:
     # No text holds a line end as such, so this cannot be in the middle of one.
     lines = _encoder.encode_lines([list(row.values()) for row in rows]).replace(b"]\n[", b"\n")
     body = lines[1:-2] + b"\n"
-    return _ESCAPE.sub(_unescaped, body) if _OTHER_ESCAPE.search(body) else body
+    if b"\\" not in body:
+        return body
+    # From left to right two backslashes are one escape, so none is cut in two.
+    return b"\\\\".join(map(_plain, body.split(b"\\\\")))
 
 
-def _unescaped(match: re.Match[bytes]) -> bytes:
-    found = match.group()
-    if found in (b'\\"', b"\\\\"):
-        return found
-    plain = _PLAIN.get(found)
-    return plain if plain is not None else chr(int(found[2:], 16)).encode()
+def _plain(text: bytes) -> bytes:
+    """text: without an escaped backslash."""
+    for escape, plain in _PLAIN.items():
+        if escape in text:
+            text = text.replace(escape, plain)
+    if rb"\u" in text:
+        text = _NUMBERED.sub(lambda found: chr(int(found[1], 16)).encode(), text)
+    return text

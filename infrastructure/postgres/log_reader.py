@@ -96,6 +96,25 @@ async def read_log(
         return [LoggedEvent(*row) for row in await cursor.fetchall()]
 
 
+# Positions may have gaps of any size, so only the log knows where so many events end.
+STRETCH_END = """
+SELECT notification_id FROM ledger.ledger_events
+WHERE notification_id > %(after)s AND notification_id <= %(until)s
+ORDER BY notification_id OFFSET %(events)s - 1 LIMIT 1
+"""
+
+
+async def find_stretch_end(
+    connection: AsyncConnection[Any], *, after: int, until: int, events: int
+) -> int:
+    """The position of the so-manieth event behind `after`, or `until` where there are fewer."""
+    cursor = await connection.execute(
+        STRETCH_END, {"after": after, "until": until, "events": events}
+    )
+    row = await cursor.fetchone()
+    return until if row is None else int(row[0])
+
+
 async def read_head(connection: AsyncConnection[Any]) -> int:
     """The position of the log's last event; 0 where there is none."""
     cursor = await connection.execute(

@@ -7,6 +7,7 @@ read the old rows until it commits, and the projector waits for the lock and goe
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -67,15 +68,20 @@ async def rebuild(
         await lock_shadow(connection)
         replay = await Replay.start(connection, service_url, projections, bounds)
         on_progress(0.0)
-        while replay.position < (head := await read_head(connection)):
-            # What comes after the rows are filled takes the rest.
-            await replay.fill(head, lambda position: on_progress(0.8 * position / head))
+        with bounds.pool(await read_head(connection)) as pool:
+            while replay.position < (head := await read_head(connection)):
+                await replay.fill(pool, head, partial(_tell, on_progress, head))
         async with await _connect(service_url, bounds.connect_timeout_s) as other:
             await _complete([connection, other], tables_of(projections))
         on_progress(0.95)
         await _exchange(connection, projections, replay, exchange_tries)
         on_progress(1.0)
         return replay.position
+
+
+def _tell(on_progress: Callable[[float], None], head: int, position: int) -> None:
+    # What comes after the rows are filled takes the rest.
+    on_progress(0.8 * position / head)
 
 
 async def _complete(connections: Sequence[AsyncConnection[Any]], tables: list[str]) -> None:

@@ -3,23 +3,25 @@
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from psycopg import AsyncConnection
 
-from infrastructure.postgres.bulk_fold import Folded, FoldPlan
+from infrastructure.postgres.bulk_fold import Folded, Folder, FoldPlan
 from infrastructure.postgres.bulk_writer import BulkWriter, NotWritten
-from infrastructure.postgres.fold_pool import FoldPool, fold_pool
-from infrastructure.postgres.log_reader import ReadBounds, read_log
+from infrastructure.postgres.log_reader import ReadBounds, find_stretch_end, read_log
 from infrastructure.postgres.pipeline import StatementPipeline
 from infrastructure.postgres.projection_writer import (
     WRITER_SESSION,
     Statements,
     row_statements,
 )
+from infrastructure.worker_pool import Crew, WorkerPool, worker_pool
 from projections.registry import Projection
 
 SHADOW_SCHEMA = "read_shadow"
@@ -37,6 +39,9 @@ class ReplayBounds:
     bytes_max: int = 16 * 2**20
     processes: int = os.cpu_count() or 1
     connect_timeout_s: int = 5
+
+    def pool(self, events: int) -> AbstractContextManager[WorkerPool]:
+        return worker_pool(events=events, processes=self.processes)
 
 
 class Replay:
@@ -78,7 +83,7 @@ class Replay:
         statements = await Statements.load(connection, SHADOW_SCHEMA)
         return cls(connection, service_url, statements, dict.fromkeys(projections, 0), bounds)
 
-    async def fill(self, until: int, on_position: Callable[[int], None]) -> None:
+    async def fill(self, pool: WorkerPool, until: int, on_position: Callable[[int], None]) -> None:
         """Everything up to position `until`. Stretches are folded while earlier ones are written.
         Raises MapperDeserialisationError, psycopg.Error."""
         plan = FoldPlan(
@@ -88,16 +93,24 @@ class Replay:
             bounds=ReadBounds(events_max=self._bounds.events_max, bytes_max=self._bounds.bytes_max),
             connect_timeout_s=self._bounds.connect_timeout_s,
         )
-        events = until - self.position
-        async with fold_pool(plan, events=events, processes=self._bounds.processes) as pool:
-            stretches = _Stretches(pool, self.position, until, self._bounds.events_max)
-            while (folded := await stretches.next()) is not None:
-                try:
-                    await self._writer.write(folded)
-                    self.position = folded.until
-                except NotWritten:
-                    await self.follow(folded.until)
-                on_position(self.position)
+        # A crew keeps what it has begun with, so each plan has its own.
+        crew = pool.crew(f"fold after {self.position}", partial(Folder, plan))
+        stretches = _Stretches(crew, self._find_end(until), self.position, until)
+        while (folded := await stretches.next()) is not None:
+            try:
+                await self._writer.write(folded)
+                self.position = folded.until
+            except NotWritten:
+                await self.follow(folded.until)
+            on_position(self.position)
+
+    def _find_end(self, until: int) -> Callable[[int], Awaitable[int]]:
+        def find_end(after: int) -> Awaitable[int]:
+            return find_stretch_end(
+                self._connection, after=after, until=until, events=self._bounds.events_max
+            )
+
+        return find_end
 
     async def follow(self, until: int) -> None:
         """As the live projector would, a statement for each form of change. For what comes last,
@@ -123,19 +136,25 @@ class Replay:
 
 
 class _Stretches:
-    """What the pool has folded, in the order of the log."""
+    """What the crew has folded, in the order of the log."""
 
-    def __init__(self, pool: FoldPool, after: int, until: int, events_max: int) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        crew: Crew[Folder],
+        find_end: Callable[[int], Awaitable[int]],
+        after: int,
+        until: int,
+    ) -> None:
+        self._crew = crew
+        self._find_end = find_end
         self._after = after
         self._until = until
-        self._events_max = events_max
         self._waiting: deque[tuple[int, Future[Folded]]] = deque()
 
     async def next(self) -> Folded | None:
-        while len(self._waiting) < self._pool.ahead and self._after < self._until:
-            end = min(self._after + self._events_max, self._until)
-            self._waiting.append((end, self._pool.fold(self._after, end)))
+        while len(self._waiting) < self._crew.ahead and self._after < self._until:
+            end = await self._find_end(self._after)
+            self._waiting.append((end, self._fold(self._after, end)))
             self._after = end
         if not self._waiting:
             return None
@@ -143,8 +162,11 @@ class _Stretches:
         folded = await asyncio.wrap_future(folding)
         if folded.until < end:
             # There were too many bytes in it.
-            self._waiting.appendleft((end, self._pool.fold(folded.until, end)))
+            self._waiting.appendleft((end, self._fold(folded.until, end)))
         return folded
+
+    def _fold(self, after: int, until: int) -> Future[Folded]:
+        return self._crew.submit(Folder.fold, after, until)
 
 
 async def empty_shadow(connection: AsyncConnection[Any], projections: Sequence[Projection]) -> None:

@@ -16,6 +16,7 @@ from infrastructure.postgres.projection_writer import READ_SCHEMA, Statements
 from infrastructure.postgres.rebuild import lock_shadow
 from infrastructure.postgres.replay import SHADOW_SCHEMA, Replay, ReplayBounds, empty_shadow
 from infrastructure.verify.report import Difference, Findings, PartReport, Progress
+from infrastructure.worker_pool import WorkerPool
 from projections.registry import PROJECTIONS
 
 # Told of one table.
@@ -31,7 +32,7 @@ WHERE a IS DISTINCT FROM b ORDER BY {names} LIMIT %s
 
 
 async def verify_read_models(
-    service_url: str, *, bounds: ReplayBounds, on_progress: Progress
+    pool: WorkerPool, service_url: str, *, bounds: ReplayBounds, on_progress: Progress
 ) -> list[PartReport]:
     """One report for each table. Raises RebuildInProgress, psycopg.Error."""
     async with await AsyncConnection.connect(
@@ -44,7 +45,7 @@ async def verify_read_models(
         replay = await Replay.start(connection, service_url, PROJECTIONS, bounds)
         positions = await _positions(connection)
         try:
-            await _replay(replay, min(positions.values()), on_progress)
+            await _replay(pool, replay, min(positions.values()), on_progress)
             # From here on as of one moment, so that rows and positions belong together.
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             async with connection.transaction():
@@ -55,7 +56,7 @@ async def verify_read_models(
                         for projection in PROJECTIONS
                         if positions[projection.name] >= target
                     }
-                    await _replay(replay, target, on_progress)
+                    await _replay(pool, replay, target, on_progress)
                 return await _compare_all(connection, positions)
         except (MapperDeserialisationError, psycopg.IntegrityError, psycopg.DataError) as error:
             return [_cannot_be_made(replay.position, error)]
@@ -71,9 +72,9 @@ async def _positions(connection: AsyncConnection[Any]) -> dict[str, int]:
     return {projection.name: stored.get(projection.name, 0) for projection in PROJECTIONS}
 
 
-async def _replay(replay: Replay, until: int, on_progress: Progress) -> None:
+async def _replay(pool: WorkerPool, replay: Replay, until: int, on_progress: Progress) -> None:
     if replay.position < until:
-        await replay.fill(until, lambda position: on_progress(0.9 * position / until))
+        await replay.fill(pool, until, lambda position: on_progress(0.9 * position / until))
 
 
 async def _compare_all(

@@ -41,9 +41,11 @@ async def test_a_consumer_that_was_stopped_for_fifty_thousand_events_has_every_r
         await service.stop()
     print(f"{EVENTS / (time.monotonic() - began):,.0f} events/s")
 
-    reports = await verify_read_models(
-        filled.service, bounds=ReplayBounds(), on_progress=lambda *_: None
-    )
+    bounds = ReplayBounds()
+    with bounds.pool(EVENTS) as pool:
+        reports = await verify_read_models(
+            pool, filled.service, bounds=bounds, on_progress=lambda *_: None
+        )
     assert len(reports) > 5
     assert [report.name for report in reports if report.findings.count] == []
 
