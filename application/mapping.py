@@ -88,9 +88,17 @@ class EventCodec:
         fields["originator_version"] = originator_version
         return event
 
-    def _upcast(self, topic: str, state: bytes) -> Any:
+    def is_current(self, topic: str, state: bytes) -> bool:
+        """Whether the state's fields are surely those of its class, without an upcaster's work."""
+        return topic in self._decoders and _VERSION_MARK not in state
+
+    def upcast(self, topic: str, state: bytes) -> dict[str, Any]:
+        """The stored fields as the class's present version has them, without the stream's.
+
+        Raises whatever a state that is not ours can make it raise.
+        """
         event_type = self._types[topic]
-        fields = _decoder.decode(state)
+        fields: dict[str, Any] = _decoder.decode(state)
         stored_version = fields.pop("class_version", 1)
         class_version = _class_version(event_type)
         if stored_version > class_version:
@@ -100,9 +108,11 @@ class EventCodec:
             )
         for version in range(stored_version, class_version):
             getattr(event_type, f"upcast_v{version}_v{version + 1}")(fields)
-        fields["originator_id"] = _NO_STREAM
-        fields["originator_version"] = 1
-        return msgspec.convert(fields, event_type)
+        return fields
+
+    def _upcast(self, topic: str, state: bytes) -> Any:
+        fields = self.upcast(topic, state) | {"originator_id": _NO_STREAM, "originator_version": 1}
+        return msgspec.convert(fields, self._types[topic])
 
 
 def _class_version(event_type: type[Any]) -> int:
