@@ -4,7 +4,6 @@ Only the user's account is an aggregate; the other accounts exist in the journal
 stream is shared by all users.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from domain.accounts.events import (
     HoldReleased,
     MoneyEvent,
 )
+from domain.records import record
 
 ISSUANCE_PAID = "issuance:paid"
 ISSUANCE_PROMOTIONAL = "issuance:promotional"
@@ -28,7 +28,7 @@ REVENUE_USAGE = "revenue:usage"
 ADJUSTMENTS = "adjustments"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Posting:
     """amount_micro, above zero, moves from source to destination: the direction is in the names
     and never in a sign."""

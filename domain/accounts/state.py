@@ -1,6 +1,5 @@
 """The fold of a credit account: buckets of free credits, and open holds."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -22,10 +21,10 @@ from domain.accounts.events import (
     HoldReleased,
     Share,
 )
-from domain.records import changed
+from domain.records import changed, record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Bucket:
     """Free credits of one origin; what is held is not in here. opened_version orders buckets by
     age."""
@@ -43,7 +42,7 @@ class Bucket:
         return 0 if self.has_expired(now) else self.free_micro
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Hold:
     hold_id: UUID
     amount_micro: int
@@ -53,7 +52,7 @@ class Hold:
     conversation_id: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class AccountState:
     """Empty buckets and closed holds are dropped, so the state stays as small as what is open."""
 

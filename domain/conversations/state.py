@@ -1,6 +1,5 @@
 """The fold of a conversation: what the next prompt needs to know of the earlier ones."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from domain.conversations.events import (
@@ -12,13 +11,13 @@ from domain.conversations.events import (
     ResponseFailed,
     ResponseGenerated,
 )
-from domain.records import changed
+from domain.records import changed, record
 
 # A model's window ends long before this; the log keeps everything.
 EXCHANGES_REMEMBERED_MAX = 256
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Exchange:
     """response_text is None while the answer is under way."""
 
@@ -30,7 +29,7 @@ class Exchange:
     response_text: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ConversationState:
     """answered: finished exchanges in the order in which they were answered; open: under way.
     A failed exchange is dropped: its prompt is not part of the context."""
