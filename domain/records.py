@@ -11,6 +11,9 @@ from typing import Any, TypeVar, dataclass_transform
 
 R = TypeVar("R")
 
+_new = object.__new__
+_set = object.__setattr__
+
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def record(cls: type[R]) -> type[R]:
@@ -23,11 +26,11 @@ def record(cls: type[R]) -> type[R]:
 
 def changed(record: R, **fields: object) -> R:
     """`dataclasses.replace` for records that check nothing when they are made."""
-    copy = object.__new__(type(record))
-    attributes = copy.__dict__
-    attributes.update(record.__dict__)
-    attributes.update(fields)
-    assert len(attributes) == len(record.__dict__), "only fields that are there are changed"
+    before = record.__dict__
+    attributes = before | fields
+    assert len(attributes) == len(before), "only fields that are there are changed"
+    copy = _new(record.__class__)
+    _set(copy, "__dict__", attributes)
     return copy
 
 

@@ -36,11 +36,11 @@ def decide(
         opened = e.AccountOpened(**header(command.account_id, 1, now), user_id=command.user_id)
         return (opened,)
     assert state is not None, "the account is opened before anything else happens to it"
-    expired = tuple(expire_grants(state, now))
+    expired = expire_grants(state, now)
     state = fold_checked(state, expired)
     decided = _decide(command, state, now)
     # What a settled hold or a refund gave back to a grant whose time has passed.
-    returned = tuple(expire_grants(fold_checked(state, decided), now))
+    returned = expire_grants(fold_checked(state, decided), now)
     return (*expired, *decided, *returned)
 
 
