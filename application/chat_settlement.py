@@ -14,6 +14,7 @@ from application.stages import Stages
 from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
 from domain.accounts.commands import CaptureHold, ReleaseHold
 from domain.accounts.decider import decide as decide_account
+from domain.accounts.decider import decide_folded
 from domain.claims.idempotency import IdempotencyKey, abandon
 from domain.conversations.commands import RecordFailure, RecordResponse
 from domain.conversations.decider import decide as decide_conversation
@@ -101,7 +102,9 @@ class Settlement:
             completion_tokens=generated.completion_tokens,
         )
         account = load_account(transaction, started.user_id)
-        transaction.add(ACCOUNT, *decide_account(capture, account, now))
+        debits, account = decide_folded(capture, account, now)
+        transaction.add_folded(ACCOUNT, debits, account)
+        finish_reason = generated.finish_reason.value
         latency_ms = self._stages.elapsed_ms
         record = RecordResponse(
             user_id=started.user_id,
@@ -109,7 +112,7 @@ class Settlement:
             text=generated.text,
             model=started.model,
             manifest_hash=generated.manifest_hash or self._manifest_hash,
-            finish_reason=generated.finish_reason.value,
+            finish_reason=finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=generated.completion_tokens,
             turns_dropped=self._prompt.turns_dropped,
@@ -121,13 +124,13 @@ class Settlement:
         )
         conversation = transaction.load(CONVERSATION, started.conversation_id)
         transaction.add(CONVERSATION, *decide_conversation(record, conversation, now))
-        balance = load_account(transaction, started.user_id).balance
+        balance = account.balance
         answer = Answer(
             message_id=started.message_id,
             conversation_id=started.conversation_id,
             model=started.model,
             response=generated.text,
-            finish_reason=generated.finish_reason.value,
+            finish_reason=finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=generated.completion_tokens,
             cost_micro=capture.amount_micro,

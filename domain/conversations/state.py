@@ -43,7 +43,10 @@ class ConversationState:
     deleted: bool = False
 
     def open_exchange(self, response_id: UUID) -> Exchange | None:
-        return next((x for x in self.open if x.response_id == response_id), None)
+        for exchange in self.open:
+            if exchange.response_id == response_id:
+                return exchange
+        return None
 
 
 def evolve(state: ConversationState | None, event: ConversationEvent) -> ConversationState:
@@ -56,10 +59,11 @@ def evolve(state: ConversationState | None, event: ConversationEvent) -> Convers
             title=event.title,
         )
     assert state is not None, "a conversation's first event is ConversationStarted"
-    return changed(_apply(state, event), version=event.originator_version)
+    return changed(state, version=event.originator_version, **_changes(state, event))
 
 
-def _apply(state: ConversationState, event: ConversationEvent) -> ConversationState:
+def _changes(state: ConversationState, event: ConversationEvent) -> dict[str, object]:
+    """The fields that the event changes, beside the version."""
     match event:
         case PromptSubmitted():
             exchange = Exchange(
@@ -70,23 +74,26 @@ def _apply(state: ConversationState, event: ConversationEvent) -> ConversationSt
                 prompt_text=event.text,
                 response_text=None,
             )
-            return changed(state, open=(*state.open, exchange))
+            return {"open": (*state.open, exchange)}
         case ResponseGenerated():
-            exchange_or_none = state.open_exchange(event.response_id)
-            state = _close(state, event.response_id)
-            if exchange_or_none is None:
-                return state
-            answered = (*state.answered, changed(exchange_or_none, response_text=event.text))
-            return changed(state, answered=answered[-EXCHANGES_REMEMBERED_MAX:])
+            answered_or_none = state.open_exchange(event.response_id)
+            if answered_or_none is None:
+                return {}
+            answered = (*state.answered, changed(answered_or_none, response_text=event.text))
+            return {
+                "answered": answered[-EXCHANGES_REMEMBERED_MAX:],
+                "open": _without(state.open, answered_or_none),
+            }
         case ResponseFailed():
-            return _close(state, event.response_id)
+            failed_or_none = state.open_exchange(event.response_id)
+            return {} if failed_or_none is None else {"open": _without(state.open, failed_or_none)}
         case ConversationRenamed():
-            return changed(state, title=event.title)
+            return {"title": event.title}
         case ConversationDeleted():
-            return changed(state, deleted=True, answered=())
+            return {"deleted": True, "answered": ()}
         case ConversationStarted():
-            return state
+            return {}
 
 
-def _close(state: ConversationState, response_id: UUID) -> ConversationState:
-    return changed(state, open=tuple(x for x in state.open if x.response_id != response_id))
+def _without(exchanges: tuple[Exchange, ...], closed: Exchange) -> tuple[Exchange, ...]:
+    return tuple([exchange for exchange in exchanges if exchange is not closed])
