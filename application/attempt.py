@@ -53,7 +53,7 @@ class Attempt:
         """Raises StateMissing."""
         entry = self._cache.find(kind, stream_id)
         fresh = self._call.fresh
-        state: StreamState | None
+        state: Any
         if entry is not None:
             state = entry.state
             if entry.commit is not None:
@@ -68,7 +68,8 @@ class Attempt:
         else:
             raise StateMissing(kind, stream_id)
         self.seen.append((kind, stream_id, 0 if state is None else state.version))
-        return cast("S | None", state)
+        found: S | None = state
+        return found
 
     def outdated(self) -> list[Stream]:
         """What it saw and cannot be decided on again without reading."""

@@ -19,7 +19,6 @@ from domain.claims.idempotency import IdempotencyKey, abandon
 from domain.conversations.commands import RecordFailure, RecordResponse
 from domain.conversations.decider import decide as decide_conversation
 from domain.errors import HoldNotOpen
-from domain.identifiers import account_id
 from domain.pricing.price import Price
 from domain.records import changed
 
@@ -54,7 +53,6 @@ class Settlement:
         self._cached_price = cached_price
         self._key = key
         self._retry_s = retry.total_seconds()
-        self._streams = (account_id(started.user_id), started.conversation_id)
 
     async def deliver(self, generated: Generated) -> Answer:
         """All or nothing. Raises GenerationFailed("expired") when the sweeper was first, and
@@ -64,9 +62,7 @@ class Settlement:
             return self._deliver(transaction, generated)
 
         try:
-            committed = await self._ledger.transact(
-                work, streams=self._streams, patience_s=self._retry_s
-            )
+            committed = await self._ledger.transact(work, patience_s=self._retry_s)
         except HoldNotOpen:
             raise GenerationFailed("expired") from None
         return _with_position(committed)
@@ -78,7 +74,7 @@ class Settlement:
             self._give_up(transaction, reason)
 
         try:
-            await self._ledger.transact(work, streams=self._streams, patience_s=self._retry_s)
+            await self._ledger.transact(work, patience_s=self._retry_s)
         except HoldNotOpen:
             return
         except LedgerUnavailable:

@@ -103,7 +103,7 @@ class _Command(Commit):
         )
 
     def written_ids(self) -> list[UUID]:
-        return [touched.state.id for touched in self.changed if touched.state is not None]
+        return [touched.state.id for touched in self.changed]
 
     def on_settled(self) -> None:
         self._ledger.on_settled(self)
@@ -212,7 +212,6 @@ class Ledger:
         if error is None:
             for touched in command.changed:
                 state = touched.state
-                assert state is not None
                 self._cache.stored(command, state)
                 into_interval = state.version % touched.kind.snapshot_interval
                 if into_interval < touched.added:
@@ -228,20 +227,20 @@ class Ledger:
         self._recorder.submit(command)
         if not command.is_settled:
             for touched in command.changed:
-                assert touched.state is not None
                 self._cache.submitted(command, touched.kind, touched.state)
 
     async def _finished(self, command: "_Command", call: Call) -> bool:
         """Whether it is stored. Cancelling the caller does not stop what is on its way."""
-        while True:
+        while not command.is_settled:
             try:
-                stored = await command.settled()
+                await command.waiter()
             except asyncio.CancelledError as error:
                 call.cancelled = error
-            else:
-                if stored and call.cancelled is not None:
-                    raise call.cancelled
-                return stored
+        if command.error is not None:
+            return False
+        if call.cancelled is not None:
+            raise call.cancelled
+        return True
 
     async def _stands(self, attempt: Attempt, call: Call) -> bool:
         """Whether what was decided without writing was decided on what is stored."""

@@ -1,7 +1,7 @@
 """One attempt of one unit of work, which command handlers are written against."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 from uuid import UUID
 
 from application.streams import S, StreamKind, StreamState
@@ -19,7 +19,8 @@ class Touched:
 
     def __init__(self, kind: StreamKind[Any], state: StreamState | None) -> None:
         self.kind = kind
-        self.state = state
+        # Of the kind's own type, or None where there is nothing yet.
+        self.state: Any = state
         self.added = 0
 
 
@@ -36,7 +37,8 @@ class Transaction:
 
     def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
         """The state before this transaction, moved on by what it has added."""
-        return cast("S | None", self._touch(kind, stream_id).state)
+        state: S | None = self._touch(kind, stream_id).state
+        return state
 
     def add(self, kind: StreamKind[Any], *events: Event) -> None:
         for event in events:

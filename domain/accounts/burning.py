@@ -60,8 +60,11 @@ def first_shares(shares: tuple[Share, ...], amount_micro: int) -> Iterator[Share
 
 def expire_grants(state: AccountState, now: datetime) -> tuple[GrantExpired, ...]:
     """One event for every bucket with something left whose time has passed."""
-    expired = [bucket for bucket in state.buckets if bucket.has_expired(now)]
-    return tuple(_expirations(state, expired, now)) if expired else ()
+    for bucket in state.buckets:
+        if bucket.expires_at is not None and bucket.expires_at <= now:
+            expired = [bucket for bucket in state.buckets if bucket.has_expired(now)]
+            return tuple(_expirations(state, expired, now))
+    return ()
 
 
 def _expirations(

@@ -45,26 +45,29 @@ def decide_folded(
     checks have made anyway."""
     assert state is not None, "the account is opened before anything else happens to it"
     expired = expire_grants(state, now)
-    state = fold_checked(state, expired)
+    if expired:
+        state = fold_checked(state, expired)
     decided = _decide(command, state, now)
     # What a settled hold or a refund gave back to a grant whose time has passed.
     state = fold_checked(state, decided)
     returned = expire_grants(state, now)
-    return (*expired, *decided, *returned), fold_checked(state, returned)
+    if returned:
+        state = fold_checked(state, returned)
+    return (*expired, *decided, *returned), state
 
 
 def _decide(
     command: c.AccountCommand, state: AccountState, now: datetime
 ) -> tuple[e.AccountEvent, ...]:
     match command:
-        case c.PurchaseCredits():
-            return _purchase(command, state, now)
-        case c.GrantCredits():
-            return (_grant(command, state, now, purchase_id=None),)
         case c.HoldCredits():
             return _hold(command, state, now)
         case c.CaptureHold():
             return _capture(command, state, now)
+        case c.PurchaseCredits():
+            return _purchase(command, state, now)
+        case c.GrantCredits():
+            return (_grant(command, state, now, purchase_id=None),)
         case c.ReleaseHold():
             return _release(_open_hold(state, command.hold_id), state, now, command.reason)
         case c.ExpireHold():
