@@ -59,7 +59,12 @@ class DeviceSession:
         slab, self._logits = device.zeros(
             [(shape, element), ((rows, config.vocab_size), TensorProto.FLOAT)]
         )
-        self.slab = DeviceSlab(slab, device, kept_bytes_max=of_device.kept_bytes_max)
+        self.slab = DeviceSlab(
+            slab,
+            device,
+            kept_bytes_max=of_device.kept_bytes_max,
+            chunk_tokens=limits.chunk_tokens,
+        )
         # Of a row, as attention is told: its rotary tables end where positions do.
         self._longest = min(self.slab.tokens, config.positions_max)
         self._sampler = DeviceSampler(device, vocab_size=self.vocab_size, rows_max=rows)

@@ -42,7 +42,7 @@ async def test_production_refuses_a_model_that_would_not_run_on_cuda_as_asked(
 ) -> None:
     prepare_tiny(tmp_path)
     engine = build_engine(_settings(tmp_path, "production"))
-    with pytest.raises(ModelUnavailable, match="asks for CUDA: run `.* --provider cuda`"):
+    with pytest.raises(ModelUnavailable, match=r"asks for CUDA: run `.* --provider cuda`"):
         await engine.preload(MODEL)
     assert card_of(engine).state is ModelState.FAILED
     assert card_of(engine).runs_on is None
