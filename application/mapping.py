@@ -52,7 +52,7 @@ class EventCodec:
         self._types: dict[str, type[Any]] = {each.TOPIC: each for each in event_types}
         assert len(self._types) == len(event_types), "names are unique"
         # As `get_topic` has them, which takes a lock for each.
-        self._topics: dict[type[Any], str] = {each: each.TOPIC for each in event_types}
+        self._names = {each: (each.TOPIC, _class_version(each)) for each in event_types}
         # Of those that never changed, and are therefore read without looking at their version.
         self._decoders = {
             each.TOPIC: msgspec.json.Decoder(each).decode
@@ -62,8 +62,10 @@ class EventCodec:
         for each in event_types:
             register_topic(each.TOPIC, each)
 
-    def topic(self, event_type: type[Any]) -> str:
-        return self._topics.get(event_type) or get_topic(event_type)
+    def name(self, event_type: type[Any]) -> tuple[str, int]:
+        """Topic and class version."""
+        known = self._names.get(event_type)
+        return known or (get_topic(event_type), _class_version(event_type))
 
     def decode(
         self, *, topic: str, originator_id: UUID | str, originator_version: int, state: bytes
@@ -88,9 +90,17 @@ class EventCodec:
         fields["originator_version"] = originator_version
         return event
 
-    def _upcast(self, topic: str, state: bytes) -> Any:
+    def is_current(self, topic: str, state: bytes) -> bool:
+        """Whether the state's fields are surely those of its class, without an upcaster's work."""
+        return topic in self._decoders and _VERSION_MARK not in state
+
+    def upcast(self, topic: str, state: bytes) -> dict[str, Any]:
+        """The stored fields as the class's present version has them, without the stream's.
+
+        Raises whatever a state that is not ours can make it raise.
+        """
         event_type = self._types[topic]
-        fields = _decoder.decode(state)
+        fields: dict[str, Any] = _decoder.decode(state)
         stored_version = fields.pop("class_version", 1)
         class_version = _class_version(event_type)
         if stored_version > class_version:
@@ -100,9 +110,11 @@ class EventCodec:
             )
         for version in range(stored_version, class_version):
             getattr(event_type, f"upcast_v{version}_v{version + 1}")(fields)
-        fields["originator_id"] = _NO_STREAM
-        fields["originator_version"] = 1
-        return msgspec.convert(fields, event_type)
+        return fields
+
+    def _upcast(self, topic: str, state: bytes) -> Any:
+        fields = self.upcast(topic, state) | {"originator_id": _NO_STREAM, "originator_version": 1}
+        return msgspec.convert(fields, self._types[topic])
 
 
 def _class_version(event_type: type[Any]) -> int:
@@ -129,11 +141,9 @@ class EventMapper(Mapper[UUID]):
         state = dict(vars(domain_event))
         originator_id = state.pop("originator_id")
         originator_version = state.pop("originator_version")
-        event_type = type(domain_event)
-        class_version = _class_version(event_type)
+        topic, class_version = self._codec.name(type(domain_event))
         if class_version > 1:
             state["class_version"] = class_version
-        topic = self._codec.topic(event_type)
         return StoredEvent(originator_id, originator_version, topic, _encoder.encode(state))
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:

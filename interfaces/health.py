@@ -5,7 +5,7 @@ from collections.abc import Callable
 from application.inference import InferenceEngine, ModelState
 from application.read_models import ReadModels
 from infrastructure.checkpoints.service import CheckpointService
-from infrastructure.nats.condition import State
+from infrastructure.condition import State
 from infrastructure.nats.service import PartStatus, ProjectionService
 from interfaces.http.services import Component
 

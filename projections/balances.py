@@ -7,48 +7,49 @@ from domain.accounts.events import (
     AccountUnfrozen,
     MoneyEvent,
 )
-from domain.events import Event
-from projections.row_changes import RowChanges, Update, Upsert
+from projections.row_changes import Handlers, RowChanges, Update, Upsert, Value
 
 TABLE = "balances"
-EVENTS: tuple[type[Event], ...] = (AccountOpened, *MONEY_EVENTS, AccountFrozen, AccountUnfrozen)
 
 
-def project(event: Event, position: int) -> RowChanges:
-    match event:
-        case AccountOpened():
-            yield Upsert(
-                TABLE,
-                {"user_id": event.user_id},
-                {
-                    "account_id": event.originator_id,
-                    "paid_micro": 0,
-                    "promotional_micro": 0,
-                    "held_micro": 0,
-                    "frozen": False,
-                    "as_of": event.timestamp,
-                    "position": position,
-                },
-            )
-        case MoneyEvent():
-            yield Update(
-                TABLE,
-                {"user_id": event.user_id},
-                {
-                    "paid_micro": event.balance.paid_micro,
-                    "promotional_micro": event.balance.promotional_micro,
-                    "held_micro": event.balance.held_micro,
-                    "as_of": event.timestamp,
-                    "position": position,
-                },
-            )
-        case AccountFrozen() | AccountUnfrozen():
-            yield Update(
-                TABLE,
-                {"user_id": event.user_id},
-                {
-                    "frozen": isinstance(event, AccountFrozen),
-                    "as_of": event.timestamp,
-                    "position": position,
-                },
-            )
+def _opened(event: AccountOpened, position: int) -> RowChanges:
+    values: dict[str, Value] = {
+        "account_id": event.originator_id,
+        "paid_micro": 0,
+        "promotional_micro": 0,
+        "held_micro": 0,
+        "frozen": False,
+        "as_of": event.timestamp,
+        "position": position,
+    }
+    return (Upsert(TABLE, {"user_id": event.user_id}, values),)
+
+
+def _moved(event: MoneyEvent, position: int) -> RowChanges:
+    balance = event.balance
+    values: dict[str, Value] = {
+        "paid_micro": balance.paid_micro,
+        "promotional_micro": balance.promotional_micro,
+        "held_micro": balance.held_micro,
+        "as_of": event.timestamp,
+        "position": position,
+    }
+    return (Update(TABLE, {"user_id": event.user_id}, values),)
+
+
+def _frozen(event: AccountFrozen, position: int) -> RowChanges:
+    values: dict[str, Value] = {"frozen": True, "as_of": event.timestamp, "position": position}
+    return (Update(TABLE, {"user_id": event.user_id}, values),)
+
+
+def _unfrozen(event: AccountUnfrozen, position: int) -> RowChanges:
+    values: dict[str, Value] = {"frozen": False, "as_of": event.timestamp, "position": position}
+    return (Update(TABLE, {"user_id": event.user_id}, values),)
+
+
+HANDLERS: Handlers = {
+    AccountOpened: _opened,
+    **dict.fromkeys(MONEY_EVENTS, _moved),
+    AccountFrozen: _frozen,
+    AccountUnfrozen: _unfrozen,
+}

@@ -13,56 +13,35 @@ from domain.conversations.events import (
     ResponseFailed,
     ResponseGenerated,
 )
-from domain.events import Event
-from projections.row_changes import Delete, Increment, RowChanges, Update, Upsert, Value
+from projections.row_changes import (
+    Delete,
+    Handlers,
+    Increment,
+    RowChange,
+    RowChanges,
+    Update,
+    Upsert,
+    Value,
+)
 
 CONVERSATIONS = "conversations"
 MESSAGES = "messages"
-EVENTS: tuple[type[Event], ...] = (
-    ConversationStarted,
-    PromptSubmitted,
-    ResponseGenerated,
-    ResponseFailed,
-    ConversationRenamed,
-    ConversationDeleted,
-)
 
 
-def project(event: Event, position: int) -> RowChanges:
-    match event:
-        case ConversationStarted():
-            yield Upsert(
-                CONVERSATIONS,
-                {"conversation_id": event.originator_id},
-                {
-                    "user_id": event.user_id,
-                    "title": event.title,
-                    "model": event.model,
-                    "message_count": 0,
-                    "created_at": event.timestamp,
-                    "updated_at": event.timestamp,
-                    "updated_position": position,
-                },
-            )
-        case PromptSubmitted():
-            yield from _prompt(event, position)
-            yield from _moved(event, position)
-        case ResponseGenerated():
-            yield from _answer(event, position)
-            yield from _moved(event, position)
-        case ResponseFailed():
-            yield Update(MESSAGES, {"message_id": event.prompt_id}, {"status": "failed"})
-            yield Delete(MESSAGES, {"message_id": event.response_id})
-        case ConversationRenamed():
-            yield Update(
-                CONVERSATIONS, {"conversation_id": event.originator_id}, {"title": event.title}
-            )
-        case ConversationDeleted():
-            yield Delete(CONVERSATIONS, {"conversation_id": event.originator_id})
-            yield Delete(MESSAGES, {"conversation_id": event.originator_id})
+def _started(event: ConversationStarted, position: int) -> RowChanges:
+    values: dict[str, Value] = {
+        "user_id": event.user_id,
+        "title": event.title,
+        "model": event.model,
+        "message_count": 0,
+        "created_at": event.timestamp,
+        "updated_at": event.timestamp,
+        "updated_position": position,
+    }
+    return (Upsert(CONVERSATIONS, {"conversation_id": event.originator_id}, values),)
 
 
-def _prompt(event: PromptSubmitted, position: int) -> RowChanges:
+def _prompted(event: PromptSubmitted, position: int) -> RowChanges:
     both: dict[str, Value] = {
         "conversation_id": event.originator_id,
         "user_id": event.user_id,
@@ -73,35 +52,70 @@ def _prompt(event: PromptSubmitted, position: int) -> RowChanges:
     }
     prompt: dict[str, Value] = {"reply_to": None, "role": "user", "content": event.text}
     answer: dict[str, Value] = {"reply_to": event.prompt_id, "role": "assistant", "content": ""}
-    yield Upsert(MESSAGES, {"message_id": event.prompt_id}, both | prompt)
-    yield Upsert(MESSAGES, {"message_id": event.response_id}, both | answer)
-
-
-def _answer(event: ResponseGenerated, position: int) -> RowChanges:
-    yield Update(MESSAGES, {"message_id": event.prompt_id}, {"status": "answered"})
-    yield Update(
-        MESSAGES,
-        {"message_id": event.response_id},
-        {
-            "content": event.text,
-            "model": event.model,
-            "status": "answered",
-            "finish_reason": event.finish_reason,
-            "cost_micro": event.cost_micro,
-            "prompt_tokens": event.prompt_tokens,
-            "completion_tokens": event.completion_tokens,
-            "latency_ms": event.latency_ms,
-            "created_at": event.timestamp,
-            "position": position,
-        },
+    return (
+        Upsert(MESSAGES, {"message_id": event.prompt_id}, both | prompt),
+        Upsert(MESSAGES, {"message_id": event.response_id}, both | answer),
+        *_moved(event, position),
     )
 
 
-def _moved(event: PromptSubmitted | ResponseGenerated, position: int) -> RowChanges:
+def _answered(event: ResponseGenerated, position: int) -> RowChanges:
+    values: dict[str, Value] = {
+        "content": event.text,
+        "model": event.model,
+        "status": "answered",
+        "finish_reason": event.finish_reason,
+        "cost_micro": event.cost_micro,
+        "prompt_tokens": event.prompt_tokens,
+        "completion_tokens": event.completion_tokens,
+        "latency_ms": event.latency_ms,
+        "created_at": event.timestamp,
+        "position": position,
+    }
+    return (
+        Update(MESSAGES, {"message_id": event.prompt_id}, {"status": "answered"}),
+        Update(MESSAGES, {"message_id": event.response_id}, values),
+        *_moved(event, position),
+    )
+
+
+def _moved(
+    event: PromptSubmitted | ResponseGenerated, position: int
+) -> tuple[RowChange, RowChange]:
     where = {"conversation_id": event.originator_id}
-    yield Increment(CONVERSATIONS, where, {"message_count": 1})
-    yield Update(
-        CONVERSATIONS,
-        where,
-        {"model": event.model, "updated_at": event.timestamp, "updated_position": position},
+    values: dict[str, Value] = {
+        "model": event.model,
+        "updated_at": event.timestamp,
+        "updated_position": position,
+    }
+    return (
+        Increment(CONVERSATIONS, where, {"message_count": 1}),
+        Update(CONVERSATIONS, where, values),
     )
+
+
+def _failed(event: ResponseFailed, _position: int) -> RowChanges:
+    return (
+        Update(MESSAGES, {"message_id": event.prompt_id}, {"status": "failed"}),
+        Delete(MESSAGES, {"message_id": event.response_id}),
+    )
+
+
+def _renamed(event: ConversationRenamed, _position: int) -> RowChanges:
+    where = {"conversation_id": event.originator_id}
+    return (Update(CONVERSATIONS, where, {"title": event.title}),)
+
+
+def _deleted(event: ConversationDeleted, _position: int) -> RowChanges:
+    where = {"conversation_id": event.originator_id}
+    return (Delete(CONVERSATIONS, where), Delete(MESSAGES, where))
+
+
+HANDLERS: Handlers = {
+    ConversationStarted: _started,
+    PromptSubmitted: _prompted,
+    ResponseGenerated: _answered,
+    ResponseFailed: _failed,
+    ConversationRenamed: _renamed,
+    ConversationDeleted: _deleted,
+}

@@ -8,33 +8,39 @@ and `issuance:promotional` carry the other side: what was ever given out, less w
 back.
 """
 
-from domain.accounts.events import MONEY_EVENTS, MoneyEvent
-from domain.accounts.postings import postings
-from domain.events import Event
-from projections.row_changes import Insert, RowChanges
+from collections.abc import Callable
+from typing import Any
+
+from domain.accounts.events import MoneyEvent
+from domain.accounts.postings import MOVES, Moves
+from projections.row_changes import Handlers, Insert, RowChange, RowChanges, Value
 
 TABLE = "journal"
-EVENTS: tuple[type[Event], ...] = MONEY_EVENTS
 
 
-def project(event: Event, position: int) -> RowChanges:
-    if not isinstance(event, MoneyEvent):
-        return
-    line = 0
-    # The union of account events is closed; MoneyEvent is the part of it that has postings.
-    for posting in postings(event):  # type: ignore[arg-type]
-        sides = (("debit", posting.source), ("credit", posting.destination))
-        for direction, account in sides:
-            line += 1
-            yield Insert(
-                TABLE,
-                {
+def _lines_of(topic: str, moves: Callable[[Any], Moves]) -> Callable[[MoneyEvent, int], RowChanges]:
+    def lines(event: MoneyEvent, position: int) -> RowChanges:
+        time = event.timestamp
+        made: list[RowChange] = []
+        for source, destination, amount_micro in moves(event):
+            if not amount_micro:
+                continue
+            for direction, account in (("debit", source), ("credit", destination)):
+                line: dict[str, Value] = {
                     "position": position,
-                    "line": line,
+                    "line": len(made) + 1,
                     "account": account,
                     "direction": direction,
-                    "amount_micro": posting.amount_micro,
-                    "event": event.TOPIC,
-                    "created_at": event.timestamp,
-                },
-            )
+                    "amount_micro": amount_micro,
+                    "event": topic,
+                    "created_at": time,
+                }
+                made.append(Insert(TABLE, line))
+        return made
+
+    return lines
+
+
+HANDLERS: Handlers = {
+    event_type: _lines_of(event_type.TOPIC, moves) for event_type, moves in MOVES.items()
+}

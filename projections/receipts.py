@@ -3,56 +3,14 @@ back, by which price, for which weights, and the events that prove it."""
 
 from domain.accounts.events import CreditsDebited, CreditsHeld, DebitRefunded, HoldReleased
 from domain.conversations.events import ResponseGenerated
-from domain.events import Event
 from domain.pricing.price import Price
-from projections.row_changes import Increment, Row, RowChanges, Update, Upsert, Value
+from projections.row_changes import Handlers, Increment, RowChanges, Update, Upsert, Value
 
 TABLE = "receipts"
-EVENTS: tuple[type[Event], ...] = (
-    CreditsHeld,
-    CreditsDebited,
-    HoldReleased,
-    DebitRefunded,
-    ResponseGenerated,
-)
 
 
-def project(event: Event, position: int) -> RowChanges:
-    match event:
-        case CreditsHeld():
-            yield Upsert(TABLE, {"message_id": event.message_id}, _held(event, position))
-        case CreditsDebited():
-            yield Update(TABLE, {"message_id": event.message_id}, _charged(event, position))
-        case HoldReleased():
-            yield Update(
-                TABLE,
-                {"message_id": event.message_id},
-                {
-                    "status": "released",
-                    "reason": event.reason,
-                    "released_micro": event.amount_micro,
-                    "settled_at": event.timestamp,
-                    "settlement_position": position,
-                },
-            )
-        case DebitRefunded():
-            where = {"message_id": event.message_id}
-            yield Update(TABLE, where, {"status": "refunded", "reason": event.reason})
-            yield Increment(TABLE, where, {"refunded_micro": event.amount_micro})
-        case ResponseGenerated():
-            yield Update(
-                TABLE,
-                {"message_id": event.response_id},
-                {
-                    "manifest_hash": event.manifest_hash,
-                    "finish_reason": event.finish_reason,
-                    "response_position": position,
-                },
-            )
-
-
-def _held(event: CreditsHeld, position: int) -> Row:
-    return {
+def _held(event: CreditsHeld, position: int) -> RowChanges:
+    values: dict[str, Value] = {
         "user_id": event.user_id,
         "conversation_id": event.conversation_id,
         "hold_id": event.hold_id,
@@ -64,10 +22,11 @@ def _held(event: CreditsHeld, position: int) -> Row:
         "held_at": event.timestamp,
         "hold_position": position,
     }
+    return (Upsert(TABLE, {"message_id": event.message_id}, values),)
 
 
-def _charged(event: CreditsDebited, position: int) -> Row:
-    return {
+def _charged(event: CreditsDebited, position: int) -> RowChanges:
+    values: dict[str, Value] = {
         "status": "charged",
         "model": event.model,
         "price": _price(event.price),
@@ -78,7 +37,51 @@ def _charged(event: CreditsDebited, position: int) -> Row:
         "settled_at": event.timestamp,
         "settlement_position": position,
     }
+    return (Update(TABLE, {"message_id": event.message_id}, values),)
+
+
+def _released(event: HoldReleased, position: int) -> RowChanges:
+    values: dict[str, Value] = {
+        "status": "released",
+        "reason": event.reason,
+        "released_micro": event.amount_micro,
+        "settled_at": event.timestamp,
+        "settlement_position": position,
+    }
+    return (Update(TABLE, {"message_id": event.message_id}, values),)
+
+
+def _refunded(event: DebitRefunded, _position: int) -> RowChanges:
+    where = {"message_id": event.message_id}
+    return (
+        Update(TABLE, where, {"status": "refunded", "reason": event.reason}),
+        Increment(TABLE, where, {"refunded_micro": event.amount_micro}),
+    )
+
+
+def _answered(event: ResponseGenerated, position: int) -> RowChanges:
+    values: dict[str, Value] = {
+        "manifest_hash": event.manifest_hash,
+        "finish_reason": event.finish_reason,
+        "response_position": position,
+    }
+    return (Update(TABLE, {"message_id": event.response_id}, values),)
 
 
 def _price(price: Price) -> Value:
-    return {**vars(price), "kind": price.kind.value}
+    return {
+        "kind": price.kind.value,
+        "version": price.version,
+        "message_micro": price.message_micro,
+        "prompt_micro_per_1000": price.prompt_micro_per_1000,
+        "completion_micro_per_1000": price.completion_micro_per_1000,
+    }
+
+
+HANDLERS: Handlers = {
+    CreditsHeld: _held,
+    CreditsDebited: _charged,
+    HoldReleased: _released,
+    DebitRefunded: _refunded,
+    ResponseGenerated: _answered,
+}

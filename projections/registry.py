@@ -1,6 +1,5 @@
 """All projections. Each owns its tables alone, so any of them can be rebuilt by itself."""
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from domain.events import Event
@@ -14,45 +13,34 @@ from projections import (
     usage,
     users,
 )
-from projections.row_changes import RowChange
+from projections.row_changes import Handlers, RowChanges
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Projection:
-    """project: a pure function from an event and its position to the changes of `tables`. takes:
-    the events that change anything; for others it need not be asked."""
+    """handlers: pure functions from an event and its position to the changes of `tables`; events
+    that have none change nothing."""
 
     name: str
-    takes: tuple[type[Event], ...]
     tables: tuple[str, ...]
-    project: Callable[[Event, int], Iterable[RowChange]]
+    handlers: Handlers
+
+    def project(self, event: Event, position: int) -> RowChanges:
+        handler = self.handlers.get(type(event))
+        return () if handler is None else handler(event, position)
 
 
 PROJECTIONS: tuple[Projection, ...] = (
-    Projection(
-        name="balances", takes=balances.EVENTS, tables=(balances.TABLE,), project=balances.project
-    ),
-    Projection(
-        name="transactions",
-        takes=transactions.EVENTS,
-        tables=(transactions.TABLE,),
-        project=transactions.project,
-    ),
-    Projection(
-        name="journal", takes=journal.EVENTS, tables=(journal.TABLE,), project=journal.project
-    ),
-    Projection(
-        name="holds", takes=holds.EVENTS, tables=(holds.HOLDS, holds.GRANTS), project=holds.project
-    ),
+    Projection(name="balances", tables=(balances.TABLE,), handlers=balances.HANDLERS),
+    Projection(name="transactions", tables=(transactions.TABLE,), handlers=transactions.HANDLERS),
+    Projection(name="journal", tables=(journal.TABLE,), handlers=journal.HANDLERS),
+    Projection(name="holds", tables=(holds.HOLDS, holds.GRANTS), handlers=holds.HANDLERS),
     Projection(
         name="conversations",
-        takes=conversations.EVENTS,
         tables=(conversations.CONVERSATIONS, conversations.MESSAGES),
-        project=conversations.project,
+        handlers=conversations.HANDLERS,
     ),
-    Projection(
-        name="receipts", takes=receipts.EVENTS, tables=(receipts.TABLE,), project=receipts.project
-    ),
-    Projection(name="usage", takes=usage.EVENTS, tables=(usage.TABLE,), project=usage.project),
-    Projection(name="users", takes=users.EVENTS, tables=(users.TABLE,), project=users.project),
+    Projection(name="receipts", tables=(receipts.TABLE,), handlers=receipts.HANDLERS),
+    Projection(name="usage", tables=(usage.TABLE,), handlers=usage.HANDLERS),
+    Projection(name="users", tables=(users.TABLE,), handlers=users.HANDLERS),
 )

@@ -4,12 +4,14 @@ A writer may put changes of different rows together, but changes of one row take
 order in which they were made.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
+
+from domain.events import Event
 
 # A mapping is stored as JSON.
 Value = UUID | str | int | bool | date | datetime | Mapping[str, Any] | None
@@ -64,3 +66,6 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
 
 RowChange = Insert | Upsert | Update | Increment | Accumulate | Delete
 RowChanges = Iterable[RowChange]
+# What each event changes, given the event and its position. A rebuild gives events whose ids are
+# texts, so a handler reads fields, hands ids on as they are, and asks for no event's class.
+Handlers = Mapping[type[Event], Callable[[Any, int], RowChanges]]

@@ -4,11 +4,9 @@ Holds and releases move credits within the account and are no transactions; a de
 where the answer was free.
 """
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from domain.accounts.events import (
-    MONEY_EVENTS,
     CreditsAdjusted,
     CreditsDebited,
     CreditsGranted,
@@ -18,95 +16,103 @@ from domain.accounts.events import (
     GrantExpired,
     MoneyEvent,
 )
-from domain.events import Event
-from projections.row_changes import Insert, RowChanges
+from projections.row_changes import Handlers, Insert, RowChanges, Value
 
 TABLE = "transactions"
-EVENTS: tuple[type[Event], ...] = MONEY_EVENTS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Transaction:
+def _row(
+    event: MoneyEvent,
+    position: int,
+    *,
+    of: UUID,
+    kind: str,
+    amount_micro: int,
+    description: str,
+    message_id: UUID | None = None,
+) -> RowChanges:
     """amount_micro: below zero when credits went away."""
+    values: dict[str, Value] = {
+        "position": position,
+        "transaction_id": of,
+        "user_id": event.user_id,
+        "type": kind,
+        "amount_micro": amount_micro,
+        "balance_after_micro": event.balance.total_micro,
+        "message_id": message_id,
+        "description": description,
+        "created_at": event.timestamp,
+    }
+    return (Insert(TABLE, values),)
 
-    id: UUID
-    type: str
-    amount_micro: int
-    description: str
-    message_id: UUID | None = None
 
-
-def project(event: Event, position: int) -> RowChanges:
-    if not isinstance(event, MoneyEvent):
-        return
-    transaction = _transaction(event)
-    if transaction is None:
-        return
-    yield Insert(
-        TABLE,
-        {
-            "position": position,
-            "transaction_id": transaction.id,
-            "user_id": event.user_id,
-            "type": transaction.type,
-            "amount_micro": transaction.amount_micro,
-            "balance_after_micro": event.balance.total_micro,
-            "message_id": transaction.message_id,
-            "description": transaction.description,
-            "created_at": event.timestamp,
-        },
+def _purchased(event: CreditsPurchased, position: int) -> RowChanges:
+    return _row(
+        event,
+        position,
+        of=event.purchase_id,
+        kind="purchase",
+        amount_micro=event.amount_micro,
+        description=_purchase_description(event),
     )
 
 
-def _transaction(event: MoneyEvent) -> _Transaction | None:
-    match event:
-        case CreditsPurchased():
-            return _Transaction(
-                id=event.purchase_id,
-                type="purchase",
-                amount_micro=event.amount_micro,
-                description=_purchase_description(event),
-            )
-        case CreditsGranted():
-            return _Transaction(
-                id=event.grant_id,
-                type="grant" if event.purchase_id is None else "bonus",
-                amount_micro=event.amount_micro,
-                description=_grant_description(event.reason),
-            )
-        case CreditsDebited():
-            return _Transaction(
-                id=event.hold_id,
-                type="debit",
-                amount_micro=-event.amount_micro,
-                description=f"Answer by {event.model}",
-                message_id=event.message_id,
-            )
-        case DebitRefunded():
-            return _Transaction(
-                id=event.refund_id,
-                type="refund",
-                amount_micro=event.amount_micro,
-                description=f"Refund: {event.reason}",
-                message_id=event.message_id,
-            )
-        case CreditsAdjusted():
-            credit = event.direction is Direction.CREDIT
-            return _Transaction(
-                id=event.adjustment_id,
-                type="adjustment",
-                amount_micro=event.amount_micro if credit else -event.amount_micro,
-                description=f"Adjustment: {event.reason}",
-            )
-        case GrantExpired():
-            return _Transaction(
-                id=event.grant_id,
-                type="expiry",
-                amount_micro=-event.amount_micro,
-                description="Granted credits expired",
-            )
-        case _:
-            return None
+def _granted(event: CreditsGranted, position: int) -> RowChanges:
+    return _row(
+        event,
+        position,
+        of=event.grant_id,
+        kind="grant" if event.purchase_id is None else "bonus",
+        amount_micro=event.amount_micro,
+        description=_grant_description(event.reason),
+    )
+
+
+def _debited(event: CreditsDebited, position: int) -> RowChanges:
+    return _row(
+        event,
+        position,
+        of=event.hold_id,
+        kind="debit",
+        amount_micro=-event.amount_micro,
+        description=f"Answer by {event.model}",
+        message_id=event.message_id,
+    )
+
+
+def _refunded(event: DebitRefunded, position: int) -> RowChanges:
+    return _row(
+        event,
+        position,
+        of=event.refund_id,
+        kind="refund",
+        amount_micro=event.amount_micro,
+        description=f"Refund: {event.reason}",
+        message_id=event.message_id,
+    )
+
+
+def _adjusted(event: CreditsAdjusted, position: int) -> RowChanges:
+    credit = event.direction is Direction.CREDIT
+    return _row(
+        event,
+        position,
+        of=event.adjustment_id,
+        kind="adjustment",
+        amount_micro=event.amount_micro if credit else -event.amount_micro,
+        description=f"Adjustment: {event.reason}",
+    )
+
+
+def _expired(event: GrantExpired, position: int) -> RowChanges:
+    return _row(
+        event,
+        position,
+        of=event.grant_id,
+        kind="expiry",
+        amount_micro=-event.amount_micro,
+        description="Granted credits expired",
+    )
 
 
 def _purchase_description(event: CreditsPurchased) -> str:
@@ -125,3 +131,13 @@ def _grant_description(reason: str) -> str:
             return "Bonus credits"
         case _:
             return reason
+
+
+HANDLERS: Handlers = {
+    CreditsPurchased: _purchased,
+    CreditsGranted: _granted,
+    CreditsDebited: _debited,
+    DebitRefunded: _refunded,
+    CreditsAdjusted: _adjusted,
+    GrantExpired: _expired,
+}

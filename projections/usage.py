@@ -3,26 +3,24 @@
 from datetime import UTC
 
 from domain.accounts.events import CreditsDebited
-from domain.events import Event
-from projections.row_changes import Accumulate, RowChanges
+from projections.row_changes import Accumulate, Handlers, RowChanges, Value
 
 TABLE = "usage"
-EVENTS: tuple[type[Event], ...] = (CreditsDebited,)
 
 
-def project(event: Event, position: int) -> RowChanges:  # noqa: ARG001 - the form of a projection
-    if isinstance(event, CreditsDebited):
-        yield Accumulate(
-            TABLE,
-            {
-                "day": event.timestamp.astimezone(UTC).date(),
-                "user_id": event.user_id,
-                "model": event.model,
-            },
-            {
-                "answers": 1,
-                "prompt_tokens": event.prompt_tokens,
-                "completion_tokens": event.completion_tokens,
-                "charged_micro": event.amount_micro,
-            },
-        )
+def _debited(event: CreditsDebited, _position: int) -> RowChanges:
+    key: dict[str, Value] = {
+        "day": event.timestamp.astimezone(UTC).date(),
+        "user_id": event.user_id,
+        "model": event.model,
+    }
+    by = {
+        "answers": 1,
+        "prompt_tokens": event.prompt_tokens,
+        "completion_tokens": event.completion_tokens,
+        "charged_micro": event.amount_micro,
+    }
+    return (Accumulate(TABLE, key, by),)
+
+
+HANDLERS: Handlers = {CreditsDebited: _debited}

@@ -1,6 +1,5 @@
 """Who is registered, and what they may do. No password hash is ever here."""
 
-from domain.events import Event
 from domain.users.events import (
     RoleAssigned,
     UserRegistered,
@@ -8,29 +7,38 @@ from domain.users.events import (
     UserRole,
     UserSuspended,
 )
-from projections.row_changes import RowChanges, Update, Upsert
+from projections.row_changes import Handlers, RowChanges, Update, Upsert, Value
 
 TABLE = "users"
-EVENTS: tuple[type[Event], ...] = (UserRegistered, RoleAssigned, UserSuspended, UserReinstated)
 
 
-def project(event: Event, position: int) -> RowChanges:  # noqa: ARG001 - the form of a projection
-    match event:
-        case UserRegistered():
-            yield Upsert(
-                TABLE,
-                {"user_id": event.originator_id},
-                {
-                    "username": event.username,
-                    "email": event.email,
-                    "email_verified": False,
-                    "role": UserRole.USER.value,
-                    "suspended": False,
-                    "created_at": event.timestamp,
-                },
-            )
-        case RoleAssigned():
-            yield Update(TABLE, {"user_id": event.originator_id}, {"role": event.role.value})
-        case UserSuspended() | UserReinstated():
-            suspended = isinstance(event, UserSuspended)
-            yield Update(TABLE, {"user_id": event.originator_id}, {"suspended": suspended})
+def _registered(event: UserRegistered, _position: int) -> RowChanges:
+    values: dict[str, Value] = {
+        "username": event.username,
+        "email": event.email,
+        "email_verified": False,
+        "role": UserRole.USER.value,
+        "suspended": False,
+        "created_at": event.timestamp,
+    }
+    return (Upsert(TABLE, {"user_id": event.originator_id}, values),)
+
+
+def _assigned(event: RoleAssigned, _position: int) -> RowChanges:
+    return (Update(TABLE, {"user_id": event.originator_id}, {"role": event.role.value}),)
+
+
+def _suspended(event: UserSuspended, _position: int) -> RowChanges:
+    return (Update(TABLE, {"user_id": event.originator_id}, {"suspended": True}),)
+
+
+def _reinstated(event: UserReinstated, _position: int) -> RowChanges:
+    return (Update(TABLE, {"user_id": event.originator_id}, {"suspended": False}),)
+
+
+HANDLERS: Handlers = {
+    UserRegistered: _registered,
+    RoleAssigned: _assigned,
+    UserSuspended: _suspended,
+    UserReinstated: _reinstated,
+}

@@ -4,8 +4,9 @@ Only the user's account is an aggregate; the other accounts exist in the journal
 stream is shared by all users.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from domain.accounts.events import (
@@ -21,6 +22,7 @@ from domain.accounts.events import (
     HoldReleased,
     MoneyEvent,
 )
+from domain.records import record
 
 ISSUANCE_PAID = "issuance:paid"
 ISSUANCE_PROMOTIONAL = "issuance:promotional"
@@ -28,7 +30,7 @@ REVENUE_USAGE = "revenue:usage"
 ADJUSTMENTS = "adjustments"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Posting:
     """amount_micro, above zero, moves from source to destination: the direction is in the names
     and never in a sign."""
@@ -45,35 +47,74 @@ def user_accounts(user_id: UUID) -> tuple[str, str]:
     return f"user:{user_id}:available", f"user:{user_id}:held"
 
 
+# Source, destination and amount, which may be zero.
+Moves = tuple[tuple[str, str, int], ...]
+
+
+def _purchased(event: CreditsPurchased) -> Moves:
+    available, _ = user_accounts(event.user_id)
+    return ((ISSUANCE_PAID, available, event.amount_micro),)
+
+
+def _granted(event: CreditsGranted) -> Moves:
+    available, _ = user_accounts(event.user_id)
+    return ((ISSUANCE_PROMOTIONAL, available, event.amount_micro),)
+
+
+def _held(event: CreditsHeld) -> Moves:
+    available, held = user_accounts(event.user_id)
+    return ((available, held, event.amount_micro),)
+
+
+def _debited(event: CreditsDebited) -> Moves:
+    available, held = user_accounts(event.user_id)
+    return (
+        (held, REVENUE_USAGE, event.amount_micro),
+        (held, available, event.released_micro),
+    )
+
+
+def _released(event: HoldReleased) -> Moves:
+    available, held = user_accounts(event.user_id)
+    return ((held, available, event.amount_micro),)
+
+
+def _refunded(event: DebitRefunded) -> Moves:
+    available, _ = user_accounts(event.user_id)
+    return ((REVENUE_USAGE, available, event.amount_micro),)
+
+
+def _adjusted(event: CreditsAdjusted) -> Moves:
+    available, _ = user_accounts(event.user_id)
+    if event.direction is Direction.CREDIT:
+        return ((ADJUSTMENTS, available, event.amount_micro),)
+    return ((available, ADJUSTMENTS, event.amount_micro),)
+
+
+def _expired(event: GrantExpired) -> Moves:
+    available, _ = user_accounts(event.user_id)
+    return ((available, ISSUANCE_PROMOTIONAL, event.amount_micro),)
+
+
+# What each event moves.
+MOVES: Mapping[type[MoneyEvent], Callable[[Any], Moves]] = {
+    CreditsPurchased: _purchased,
+    CreditsGranted: _granted,
+    CreditsHeld: _held,
+    CreditsDebited: _debited,
+    HoldReleased: _released,
+    DebitRefunded: _refunded,
+    CreditsAdjusted: _adjusted,
+    GrantExpired: _expired,
+}
+
+
 def postings(event: AccountEvent) -> tuple[Posting, ...]:
     """One or two postings; none for events that move nothing."""
     if not isinstance(event, MoneyEvent):
         return ()
-    available, held = user_accounts(event.user_id)
-    match event:
-        case CreditsPurchased():
-            moves = [(ISSUANCE_PAID, available, event.amount_micro)]
-        case CreditsGranted():
-            moves = [(ISSUANCE_PROMOTIONAL, available, event.amount_micro)]
-        case CreditsHeld():
-            moves = [(available, held, event.amount_micro)]
-        case CreditsDebited():
-            moves = [
-                (held, REVENUE_USAGE, event.amount_micro),
-                (held, available, event.released_micro),
-            ]
-        case HoldReleased():
-            moves = [(held, available, event.amount_micro)]
-        case DebitRefunded():
-            moves = [(REVENUE_USAGE, available, event.amount_micro)]
-        case CreditsAdjusted(direction=Direction.CREDIT):
-            moves = [(ADJUSTMENTS, available, event.amount_micro)]
-        case CreditsAdjusted():
-            moves = [(available, ADJUSTMENTS, event.amount_micro)]
-        case GrantExpired():
-            moves = [(available, ISSUANCE_PROMOTIONAL, event.amount_micro)]
     return tuple(
         Posting(source=source, destination=destination, amount_micro=amount)
-        for source, destination, amount in moves
+        for source, destination, amount in MOVES[type(event)](event)
         if amount
     )

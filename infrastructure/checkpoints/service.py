@@ -9,7 +9,7 @@ from infrastructure.checkpoints.publisher import CheckpointPublisher
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signer import Signer
 from infrastructure.checkpoints.signing_key import SigningKey
-from infrastructure.nats.condition import Condition
+from infrastructure.condition import Condition
 from infrastructure.tasks import cancel_until_done
 
 

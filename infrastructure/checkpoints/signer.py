@@ -15,8 +15,8 @@ from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signed_log import LogDisagrees, SignedLog, rows_of
 from infrastructure.checkpoints.signing_key import PublicKey, SigningKey
 from infrastructure.checkpoints.tree_store import Rows
-from infrastructure.nats.condition import Condition, State, keep_running
-from infrastructure.nats.connection import become_leader, database_connection
+from infrastructure.condition import Condition, State
+from infrastructure.leading import Leader
 
 # Any number, as long as every version of the service uses the same.
 SIGNER_LOCK = 7_203_554_005
@@ -29,37 +29,28 @@ class Signer:
     def __init__(
         self, service_url: str, settings: CheckpointSettings, key: SigningKey, clock: Clock
     ) -> None:
-        self._service_url = service_url
         self._settings = settings
         self._key = key
         self._clock = clock
         self.condition = Condition("checkpoints")
+        self._leader = Leader(
+            service_url,
+            name="chatledger checkpoints",
+            lock=SIGNER_LOCK,
+            settings=settings.connections,
+            condition=self.condition,
+        )
 
     async def run(self) -> None:
         """Until cancelled."""
-        await keep_running(
-            self._session,
-            self.condition,
-            backoff_s_min=self._settings.connections.backoff_s_min,
-            backoff_s_max=self._settings.connections.backoff_s_max,
-        )
+        await self._leader.run(self._lead)
 
-    async def _session(self) -> None:
-        connections = self._settings.connections
-        async with await database_connection(
-            self._service_url, name="chatledger checkpoints", settings=connections
-        ) as database:
-            await become_leader(
-                database,
-                SIGNER_LOCK,
-                connections,
-                on_standby=lambda: self.condition.enter(State.STANDBY),
-            )
-            signed = await SignedLog.resume(database, self._key)
-            file = CheckpointFile(self._settings.folder, signed.id)
-            mirror = await _Mirror.open(database, self._key.public, file)
-            self.condition.enter(State.WORKING)
-            await self._sign_for_ever(signed, mirror)
+    async def _lead(self, database: AsyncConnection[Any]) -> None:
+        signed = await SignedLog.resume(database, self._key)
+        file = CheckpointFile(self._settings.folder, signed.id)
+        mirror = await _Mirror.open(database, self._key.public, file)
+        self.condition.enter(State.WORKING)
+        await self._sign_for_ever(signed, mirror)
 
     async def _sign_for_ever(self, signed: SignedLog, mirror: "_Mirror") -> None:
         settings = self._settings

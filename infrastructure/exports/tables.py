@@ -11,7 +11,8 @@ from application.disclosure import disclosed
 from application.posted import ALL_TIME, Period, posted
 from domain.accounts.events import MONEY_EVENTS
 from domain.events import Event
-from infrastructure.postgres.log_scan import LogScan, StoredRow
+from infrastructure.postgres.log_reader import LoggedEvent
+from infrastructure.postgres.log_scan import LogScan
 
 
 class Kind(Enum):
@@ -49,7 +50,7 @@ def money_topics() -> frozenset[str]:
     return frozenset(event_type.TOPIC for event_type in MONEY_EVENTS)
 
 
-def selected(rows: Iterator[StoredRow], period: Period) -> Iterator[tuple[StoredRow, Event]]:
+def selected(rows: Iterator[LoggedEvent], period: Period) -> Iterator[tuple[LoggedEvent, Event]]:
     for row in rows:
         event = row.decode()
         if period.covers(event.timestamp):

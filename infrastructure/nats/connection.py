@@ -1,24 +1,20 @@
-"""Connections that relay and projector work on. None of them mends itself: whoever uses one
-starts again from a known position when it breaks."""
+"""Connections to NATS. None of them mends itself: whoever uses one starts again from a known
+position when it breaks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError
-from psycopg import AsyncConnection
 
 from infrastructure.nats.settings import ProjectionSettings
 
 # A message's headers and JetStream's own framing.
 _HEADER_BYTES = 4096
-# Many forms of statements, each with a few types of arrays.
-_PREPARED_MAX = 400
 
 
 @dataclass(frozen=True)
@@ -84,44 +80,6 @@ async def ensure_stream(jetstream: JetStreamContext, settings: ProjectionSetting
         await jetstream.add_stream(config)
     except BadRequestError:  # it is there with other bounds
         await jetstream.update_stream(config)
-
-
-async def database_connection(
-    service_url: str, *, name: str, settings: ProjectionSettings
-) -> AsyncConnection[Any]:
-    """In autocommit. Raises psycopg.OperationalError."""
-    connection = await AsyncConnection.connect(
-        service_url,
-        autocommit=True,
-        application_name=name,
-        connect_timeout=settings.connect_timeout_s,
-        keepalives_idle=10,
-        keepalives_interval=5,
-        keepalives_count=3,
-        prepare_threshold=1,
-    )
-    connection.prepared_max = _PREPARED_MAX
-    return connection
-
-
-async def become_leader(
-    connection: AsyncConnection[Any],
-    lock: int,
-    settings: ProjectionSettings,
-    *,
-    on_standby: Callable[[], None],
-) -> None:
-    """Returns as the only one with this lock, which lasts as long as the connection."""
-    # A leader that vanished from the network is noticed, so that another can take over.
-    await connection.execute("SET tcp_keepalives_idle = 10")
-    await connection.execute("SET tcp_keepalives_interval = 5")
-    await connection.execute("SET tcp_keepalives_count = 3")
-    while True:
-        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (lock,))
-        if await cursor.fetchone() == (True,):
-            return
-        on_standby()
-        await asyncio.sleep(settings.leader_retry_s)
 
 
 async def _ignore(error: Exception) -> None:

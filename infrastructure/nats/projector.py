@@ -8,8 +8,8 @@ import psycopg
 from eventsourcing.persistence import MapperDeserialisationError
 from psycopg import AsyncConnection
 
-from infrastructure.nats.condition import Condition, State, keep_running
-from infrastructure.nats.connection import become_leader, database_connection
+from infrastructure.condition import Condition, State
+from infrastructure.leading import Leader
 from infrastructure.nats.inbox import Inbox
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.nats.subscription import Subscription
@@ -36,7 +36,6 @@ class Projector:
         subscription: Subscription,
         board: PositionBoard,
     ) -> None:
-        self._service_url = service_url
         self._settings = settings
         self._bounds = ReadBounds(
             events_max=settings.batch_events_max, bytes_max=settings.batch_bytes_max
@@ -45,36 +44,29 @@ class Projector:
         self._subscription = subscription
         self._board = board
         self.condition = Condition("projector")
+        self._leader = Leader(
+            service_url,
+            name="chatledger projector",
+            lock=PROJECTOR_LOCK,
+            settings=settings,
+            condition=self.condition,
+        )
         self.positions: dict[str, int] = {}
 
     async def run(self) -> None:
         """Until cancelled."""
-        await keep_running(
-            self._session,
-            self.condition,
-            backoff_s_min=self._settings.backoff_s_min,
-            backoff_s_max=self._settings.backoff_s_max,
-        )
+        await self._leader.run(self._lead)
 
-    async def _session(self) -> None:
-        async with await database_connection(
-            self._service_url, name="chatledger projector", settings=self._settings
-        ) as database:
-            await become_leader(
-                database,
-                PROJECTOR_LOCK,
-                self._settings,
-                on_standby=lambda: self.condition.enter(State.STANDBY),
-            )
-            writer = await ProjectionWriter.open(database, PROJECTIONS)
-            self._announce(writer)
-            self._board.leading = True
-            try:
-                await self._read_log(database, writer)
-                self.condition.enter(State.WORKING)
-                await self._follow(database, writer)
-            finally:
-                self._board.leading = False
+    async def _lead(self, database: AsyncConnection[Any]) -> None:
+        writer = await ProjectionWriter.open(database, PROJECTIONS)
+        self._announce(writer)
+        self._board.leading = True
+        try:
+            await self._read_log(database, writer)
+            self.condition.enter(State.WORKING)
+            await self._follow(database, writer)
+        finally:
+            self._board.leading = False
 
     async def _follow(self, database: AsyncConnection[Any], writer: ProjectionWriter) -> None:
         settings = self._settings

@@ -16,11 +16,10 @@ from nats.js.api import PubAck
 from nats.js.errors import NotFoundError
 from psycopg import AsyncConnection
 
-from infrastructure.nats.condition import Condition, State, keep_running
+from infrastructure.condition import Condition, State
+from infrastructure.leading import Leader
 from infrastructure.nats.connection import (
     NatsConnection,
-    become_leader,
-    database_connection,
     ensure_stream,
     nats_connection,
 )
@@ -44,50 +43,42 @@ class Relay:
     """position: of the last event that JetStream has acknowledged."""
 
     def __init__(self, service_url: str, nats_url: str, settings: ProjectionSettings) -> None:
-        self._service_url = service_url
         self._nats_url = nats_url
         self._settings = settings
         self._bounds = ReadBounds(
             events_max=settings.message_events_max, bytes_max=settings.message_bytes_max
         )
         self.condition = Condition("relay")
+        self._leader = Leader(
+            service_url,
+            name="chatledger relay",
+            lock=RELAY_LOCK,
+            settings=settings,
+            condition=self.condition,
+        )
         self.position = 0
 
     async def run(self) -> None:
         """Until cancelled."""
-        await keep_running(
-            self._session,
-            self.condition,
-            backoff_s_min=self._settings.backoff_s_min,
-            backoff_s_max=self._settings.backoff_s_max,
-        )
+        await self._leader.run(self._lead)
 
-    async def _session(self) -> None:
+    async def _lead(self, database: AsyncConnection[Any]) -> None:
         settings = self._settings
-        async with await database_connection(
-            self._service_url, name="chatledger relay", settings=settings
-        ) as database:
-            await become_leader(
-                database,
-                RELAY_LOCK,
-                settings,
-                on_standby=lambda: self.condition.enter(State.STANDBY),
-            )
-            async with nats_connection(
-                self._nats_url, name="chatledger relay", settings=settings
-            ) as nats:
-                await ensure_stream(nats.jetstream, settings)
-                await database.execute(f"LISTEN {COMMIT_CHANNEL}".encode())
-                self.position = position = await self._resume(database, nats)
-                self.condition.enter(State.WORKING)
-                publisher = Publisher(nats, settings, self._acknowledged)
-                try:
-                    while not nats.closed.is_set():
-                        position = await self._publish_waiting(database, publisher, position)
-                        await self._wait_for_commit(database)
-                    raise ConnectionError("the connection to NATS was closed")
-                finally:
-                    publisher.give_up()
+        async with nats_connection(
+            self._nats_url, name="chatledger relay", settings=settings
+        ) as nats:
+            await ensure_stream(nats.jetstream, settings)
+            await database.execute(f"LISTEN {COMMIT_CHANNEL}".encode())
+            self.position = position = await self._resume(database, nats)
+            self.condition.enter(State.WORKING)
+            publisher = Publisher(nats, settings, self._acknowledged)
+            try:
+                while not nats.closed.is_set():
+                    position = await self._publish_waiting(database, publisher, position)
+                    await self._wait_for_commit(database)
+                raise ConnectionError("the connection to NATS was closed")
+            finally:
+                publisher.give_up()
 
     async def _publish_waiting(
         self, database: AsyncConnection[Any], publisher: "Publisher", position: int

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
-from infrastructure.nats.condition import Condition, State
+from infrastructure.condition import Condition, State
 from infrastructure.nats.inbox import Inbox
 from infrastructure.nats.projector import Projector
 from infrastructure.nats.relay import Relay

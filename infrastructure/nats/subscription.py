@@ -9,7 +9,7 @@ import msgspec
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from infrastructure.nats.condition import Condition, State, keep_running
+from infrastructure.condition import Condition, State, keep_running
 from infrastructure.nats.connection import ensure_stream, nats_connection
 from infrastructure.nats.inbox import Inbox
 from infrastructure.nats.messages import unpack

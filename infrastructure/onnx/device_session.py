@@ -113,13 +113,14 @@ class DeviceSession:
         """Logits copied to the host, for tests and checks."""
         return self._sampler.fetch(logits)
 
-    def check_rows(self, token: int, length: int) -> None:
+    def check_rows(self, token: int, length: int) -> bool:
         rows = self._limits.rows_max
         for sizes in (_doubling(rows), [rows]):
             self._sizes = sizes
             if self._alike(token, length):
-                return
+                return True
         self._sizes, self.rows_together = [1], False
+        return False
 
     def _alike(self, token: int, length: int) -> bool:
         alone = self.fetch(self.decode_row(0, token, length))

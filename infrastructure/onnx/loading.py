@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from application.inference import ModelUnavailable, Role, Turn
 from infrastructure.onnx.batch import Batch
@@ -15,6 +16,7 @@ from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import Provider
 from infrastructure.onnx.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.onnx.errors import ModelFileDamaged, found_no_memory
+from infrastructure.onnx.exported_session import ExportedSession, UnknownGraph
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.jobs import Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
@@ -28,7 +30,12 @@ from infrastructure.onnx.needs import (
 )
 from infrastructure.onnx.providers import chosen_provider, opened_session
 from infrastructure.onnx.row_session import RowSession
-from infrastructure.onnx.session import BatchSession, open_session, release_freed_memory
+from infrastructure.onnx.session import (
+    BatchSession,
+    SessionLimits,
+    open_session,
+    release_freed_memory,
+)
 from infrastructure.onnx.template import PromptTemplate, TranscriptTemplate
 from infrastructure.onnx.tokenizer import GemmaTokenizer
 from infrastructure.onnx.turns_template import TurnsTemplate
@@ -146,7 +153,7 @@ def _on_host(
         chosen,
         **names,
     )
-    return BatchSession(session, manifest.config, limits), provider
+    return _batch_session(manifest, folder, session, limits), provider
 
 
 def _on_device(
@@ -178,6 +185,19 @@ def _on_device(
     return DeviceSession(session, manifest.config, limits, device, of_device), provider
 
 
+def _batch_session(
+    manifest: Manifest, folder: Path, session: Any, limits: SessionLimits
+) -> BatchSession:
+    """Raises ModelFileDamaged where the graph is not what the manifest says."""
+    if manifest.via is None:
+        return BatchSession(session, manifest.config, limits)
+    try:
+        return ExportedSession(session, manifest.config, limits)
+    except UnknownGraph as error:
+        what = f"its inputs are not those of {manifest.via} ({error})"
+        raise ModelFileDamaged(folder / GRAPH_FILE, what) from error
+
+
 def _warm_up(
     model: LoadedModel, kept: KeptPrefixes, template: PromptTemplate, turnstile: Turnstile
 ) -> None:
@@ -194,8 +214,8 @@ def _warm_up(
             quickest_s = min(quickest_s, took_s)
         kept.keep("", ids, last, session.slab, 0)
     with turnstile:
-        session.check_rows(ids[-1], len(ids))
-    if not session.rows_together:
+        free_of_company = session.check_rows(ids[-1], len(ids))
+    if not free_of_company:
         _log.warning(
             "%s decodes its rows one by one: here they would depend on each other", model.name
         )

@@ -80,7 +80,8 @@ class RowSession(Protocol):
         the largest logit is not a number."""
         ...
 
-    def check_rows(self, token: int, length: int) -> None:
+    def check_rows(self, token: int, length: int) -> bool:
         """Find out whether row 0, which holds so many tokens, gets the same bits after one more
-        token in company as alone, and decode from now on so that it does."""
+        token in company as alone, and decode from now on so that it does. False where rows have
+        to be decoded one by one for it, which costs what a batch would have gained."""
         ...

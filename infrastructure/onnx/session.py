@@ -108,7 +108,7 @@ class BatchSession:
     def pick(self, logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> list[int | None]:
         return pick_tokens(logits, samplers)
 
-    def check_rows(self, token: int, length: int) -> None:
+    def check_rows(self, token: int, length: int) -> bool:
         """Find out whether row 0, which holds so many tokens, gets the same bits after one more
         token in company as alone. If not, rows are decoded one by one from now on."""
         alone = self.decode_row(0, token, length).copy()
@@ -116,6 +116,7 @@ class BatchSession:
             lengths = [length, *(row % length for row in range(1, rows))]
             beside = self.decode([token] * rows, lengths)[:1]
             self.rows_together = self.rows_together and np.array_equal(alone, beside)
+        return self.rows_together
 
     def decode_row(self, row: int, token_id: int, length: int) -> NDArray[np.float32]:
         """One row of `decode` by itself, float32[1, vocab]."""

@@ -2,6 +2,7 @@
 stay bytes until somebody wants the event."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,13 +17,15 @@ COMMIT_CHANNEL = "ledger_events"
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One row of the log. position: its notification_id."""
+    """One row of the log. position: its notification_id. recorded_at: by the database's clock,
+    where somebody wanted to know."""
 
     position: int
     topic: str
     originator_id: UUID
     originator_version: int
     state: bytes
+    recorded_at: datetime | None = None
 
     def decode(self) -> Event:
         """Raises MapperDeserialisationError, naming stream and version."""
@@ -91,6 +94,25 @@ async def read_log(
             },
         )
         return [LoggedEvent(*row) for row in await cursor.fetchall()]
+
+
+# Positions may have gaps of any size, so only the log knows where so many events end.
+STRETCH_END = """
+SELECT notification_id FROM ledger.ledger_events
+WHERE notification_id > %(after)s AND notification_id <= %(until)s
+ORDER BY notification_id OFFSET %(events)s - 1 LIMIT 1
+"""
+
+
+async def find_stretch_end(
+    connection: AsyncConnection[Any], *, after: int, until: int, events: int
+) -> int:
+    """The position of the so-manieth event behind `after`, or `until` where there are fewer."""
+    cursor = await connection.execute(
+        STRETCH_END, {"after": after, "until": until, "events": events}
+    )
+    row = await cursor.fetchone()
+    return until if row is None else int(row[0])
 
 
 async def read_head(connection: AsyncConnection[Any]) -> int:

@@ -3,15 +3,12 @@ at a time, up to the event that was the last one when the reading began."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import msgspec
 import psycopg
 
-from application.mapping import decode_event
-from domain.events import Event
+from infrastructure.postgres.log_reader import LoggedEvent
 
 BATCH_EVENTS = 2000
 BATCH_BYTES_MAX = 16 * 2**20
@@ -23,35 +20,14 @@ class NoLedger(Exception):
     """The text says what to do."""
 
 
-class StoredRow(msgspec.Struct, frozen=True, gc=False):
-    """One row of the log. position: its notification_id. recorded_at: by the database's clock."""
-
-    position: int
-    recorded_at: datetime
-    topic: str
-    originator_id: UUID
-    originator_version: int
-    state: bytes
-
-    def decode(self) -> Event:
-        """Raises MapperDeserialisationError, naming stream and version."""
-        event: Event = decode_event(
-            topic=self.topic,
-            originator_id=self.originator_id,
-            originator_version=self.originator_version,
-            state=self.state,
-        )
-        return event
-
-
 # The sizes come from the rows' headers: no long state is fetched only to be measured.
 _SCAN = """
-SELECT notification_id, recorded_at, topic, originator_id, originator_version, state
+SELECT notification_id, topic, originator_id, originator_version, state, recorded_at
 FROM (
     SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id)
         - octet_length(state) AS bytes_before
     FROM (
-        SELECT notification_id, recorded_at, topic, originator_id, originator_version, state
+        SELECT notification_id, topic, originator_id, originator_version, state, recorded_at
         FROM ledger.ledger_events
         WHERE notification_id > %(after)s AND notification_id <= %(until)s
             AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s))
@@ -62,7 +38,7 @@ WHERE bytes_before < %(bytes)s
 ORDER BY notification_id
 """
 _STREAM = """
-SELECT notification_id, recorded_at, topic, originator_id, originator_version, state
+SELECT notification_id, topic, originator_id, originator_version, state, recorded_at
 FROM ledger.ledger_events
 WHERE originator_id = %s AND originator_version > %s AND notification_id <= %s
 ORDER BY originator_version LIMIT %s
@@ -83,7 +59,7 @@ class LogScan:
         after: int = 0,
         until: int = _POSITION_MAX,
         batch_events: int = BATCH_EVENTS,
-    ) -> Iterator[StoredRow]:
+    ) -> Iterator[LoggedEvent]:
         """Those after position `after`, up to and with `until`, oldest first. topics: of these
         stored names alone."""
         end = min(until, self.head)
@@ -100,20 +76,20 @@ class LogScan:
                         "bytes": BATCH_BYTES_MAX,
                     },
                 )
-                batch = [StoredRow(*row) for row in cursor.fetchall()]
+                batch = [LoggedEvent(*row) for row in cursor.fetchall()]
             if not batch:
                 return
             yield from batch
             after = batch[-1].position
 
-    def stream(self, stream_id: UUID, *, until: int = _POSITION_MAX) -> Iterator[StoredRow]:
+    def stream(self, stream_id: UUID, *, until: int = _POSITION_MAX) -> Iterator[LoggedEvent]:
         """One stream's rows, oldest first."""
         version = 0
         end = min(until, self.head)
         while True:
             with self._connection.cursor(binary=True) as cursor:
                 cursor.execute(_STREAM, (stream_id, version, end, BATCH_EVENTS))
-                batch = [StoredRow(*row) for row in cursor.fetchall()]
+                batch = [LoggedEvent(*row) for row in cursor.fetchall()]
             if not batch:
                 return
             yield from batch

@@ -125,7 +125,7 @@ def row_statements(
     for logged in events:
         event = logged.decode()
         for projection, position in after.items():
-            if logged.position > position and isinstance(event, projection.takes):
+            if logged.position > position:
                 for change in projection.project(event, logged.position):
                     batch.add(change)
     return [(statements.text(group.form), (group.json(),)) for group in batch.groups]

@@ -9,8 +9,9 @@ been made by itself: a deletion only concerns rows that were there before the ch
 the chunk itself had made was taken out of it at once.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from infrastructure.postgres.row_batch import Form, Group
@@ -36,12 +37,15 @@ class CannotFold(Exception):
 
 @dataclass(slots=True)
 class TableFold:
-    """made: rows that this chunk began. changed and added: values that it sets and adds in rows
+    """inserted: rows that cannot have been there, as long as nothing else was asked of the table.
+    made: all rows that this chunk began. changed and added: values that it sets and adds in rows
     from before. summed: what it adds to rows that may not be there. deleted: keys that are to
     go. swept: by columns, the values whose rows are to go. found: for those columns, the keys of
     made rows by their values. set_columns: of all changed rows."""
 
     key_columns: tuple[str, ...]
+    inserted: list[Values] = field(default_factory=list)
+    keyed: bool = False
     made: dict[Key, Values] = field(default_factory=dict)
     changed: dict[Key, Values] = field(default_factory=dict)
     added: dict[Key, Values] = field(default_factory=dict)
@@ -50,20 +54,34 @@ class TableFold:
     swept: dict[tuple[str, ...], dict[tuple[Any, ...], None]] = field(default_factory=dict)
     found: dict[tuple[str, ...], dict[tuple[Any, ...], list[Key]]] = field(default_factory=dict)
     set_columns: set[str] = field(default_factory=set)
+    key_of: Callable[[Mapping[str, Any]], Key] = field(init=False)
 
-    def key_of(self, values: Mapping[str, Any]) -> Key:
-        columns = self.key_columns
-        if len(columns) == 1:
-            return values[columns[0]]
-        return tuple([values[column] for column in columns])
+    def __post_init__(self) -> None:
+        self.key_of = itemgetter(*self.key_columns)
+
+    def insert(self, row: Values) -> None:
+        if self.keyed:
+            self.begin(row)
+        else:
+            # Where two have one key, the database says so.
+            self.inserted.append(row)
+
+    def begin_keys(self) -> None:
+        """From here on rows are looked for."""
+        self.keyed = True
+        inserted, self.inserted = self.inserted, []
+        for row in inserted:
+            self.begin(row)
 
     def begin(self, row: Values) -> None:
         key = self.key_of(row)
-        if key in self.made or key in self.changed or key in self.added or key in self.summed:
+        made = self.made
+        if key in made or key in self.changed or key in self.added or key in self.summed:
             raise CannotFold
-        self.made[key] = row
-        for columns, keys in self.found.items():
-            keys.setdefault(tuple([row.get(column) for column in columns]), []).append(key)
+        made[key] = row
+        if self.found:
+            for columns, keys in self.found.items():
+                keys.setdefault(tuple([row.get(column) for column in columns]), []).append(key)
 
     def set(self, where: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         key = self._one_row(where)
@@ -73,6 +91,9 @@ class TableFold:
             if self.found and any(name in columns for columns in self.found for name in values):
                 self.found.clear()
             return
+        self._set_before(key, values)
+
+    def _set_before(self, key: Key, values: Mapping[str, Any]) -> None:
         if key in self.summed:
             raise CannotFold
         if key in self.deleted:
@@ -178,12 +199,16 @@ class Chunk:
 
     def add(self, changes: Iterable[RowChange]) -> None:
         """Inserted values become the chunk's own and are changed. Raises CannotFold."""
+        tables = self._tables
         for change in changes:
-            table = self._tables[change.table]
+            table = tables[change.table]
             kind = type(change)
             if kind is Insert:
-                table.begin(change.values)  # type: ignore[union-attr, arg-type]
-            elif kind is Update:
+                table.insert(change.values)  # type: ignore[union-attr, arg-type]
+                continue
+            if not table.keyed:
+                table.begin_keys()
+            if kind is Update:
                 table.set(change.where, change.values)  # type: ignore[union-attr]
             elif kind is Upsert:
                 table.begin({**change.key, **change.values})  # type: ignore[union-attr]
@@ -215,7 +240,7 @@ class Chunk:
         are empty."""
         for name, table in self._tables.items():
             shapes: dict[tuple[str, ...], list[Values]] = {}
-            for row in table.made.values():
+            for row in (*table.inserted, *table.made.values()):
                 shapes.setdefault(tuple(row), []).append(row)
             for columns, rows in shapes.items():
                 yield name, columns, rows

@@ -12,7 +12,6 @@ from domain.proofs.merkle import Frontier, NodeHash
 from infrastructure.checkpoints.records import SignedCheckpoint
 from infrastructure.checkpoints.signing_key import PublicKey
 from infrastructure.checkpoints.tree_store import LEVEL, READ_LINKS
-from infrastructure.verify.events import read_entries
 from infrastructure.verify.report import Difference, Findings, PartReport, Progress
 
 _LINKS_MAX = 500
@@ -23,13 +22,14 @@ _LEAVES_MAX = 4096
 class ChainWalk:
     """Constant memory: a page of events, a page of links, and the tree's edge."""
 
-    def __init__(self, connection: Connection[Any], events: Connection[Any], *, until: int) -> None:
-        """events: a connection to read them with, for nobody else. until: the position to end
-        with."""
+    def __init__(
+        self, connection: Connection[Any], entries: Iterator[bytes], *, until: int
+    ) -> None:
+        """entries: of the log's events, in pages. until: the position to end with."""
         self._connection = connection
         self._until = until
-        self._pages = read_entries(events, until=until)
-        self._waiting: list[bytes] = []
+        self._pages = entries
+        self._waiting = b""
         self._place = 0
         self.findings = Findings()
         self.events = 0
@@ -84,9 +84,8 @@ class ChainWalk:
 
     def _compare_events(self, link: Link) -> None:
         count = len(link.entries) // ENTRY_BYTES
-        found = self._peek(count)
-        if b"".join(found) == link.entries:
-            self._place += count
+        if self._peek(count) == link.entries:
+            self._place += len(link.entries)
             self.events += count
             return
         stored = {
@@ -94,11 +93,10 @@ class ChainWalk:
             for place in range(0, len(link.entries), ENTRY_BYTES)
         }
         end = link.position.to_bytes(8, "big")
-        while found := self._peek(1):
-            (entry,) = found
+        while entry := self._peek(1):
             if entry[:8] > end:
                 break
-            self._place += 1
+            self._place += ENTRY_BYTES
             self.events += 1
             position = int.from_bytes(entry[:8], "big")
             expected = stored.pop(entry[:8], None)
@@ -111,20 +109,21 @@ class ChainWalk:
             self._differs(position, f"the event at position {position} was removed")
 
     def _expect_no_events(self) -> None:
-        while found := self._peek(1):
-            self._place += 1
-            position = int.from_bytes(found[0][:8], "big")
+        while entry := self._peek(1):
+            self._place += ENTRY_BYTES
+            position = int.from_bytes(entry[:8], "big")
             self._differs(position, f"the event at position {position} is in no link of the chain")
 
-    def _peek(self, count: int) -> list[bytes]:
+    def _peek(self, count: int) -> bytes:
         """The next entries; fewer at the end of the log."""
-        while len(self._waiting) - self._place < count:
+        wanted = count * ENTRY_BYTES
+        while len(self._waiting) - self._place < wanted:
             page = next(self._pages, None)
             if page is None:
                 break
             self._waiting = self._waiting[self._place :] + page
             self._place = 0
-        return self._waiting[self._place : self._place + count]
+        return self._waiting[self._place : self._place + wanted]
 
     def _differs(self, position: int, text: str) -> None:
         self.findings.add(Difference(where="log", position=position, text=text))
@@ -211,16 +210,16 @@ class CheckpointCheck:
 
 def verify_chain(
     connection: Connection[Any],
-    events: Connection[Any],
+    entries: Iterator[bytes],
     checks: Sequence[CheckpointCheck],
     *,
     until: int,
     on_progress: Progress,
 ) -> PartReport:
-    """events: another connection. checks: get what they find. until: the last position that is
-    looked at."""
+    """entries: of the log's events up to `until`, in pages. checks: get what they find.
+    until: the last position that is looked at."""
     began = time.monotonic()
-    walk = ChainWalk(connection, events, until=until)
+    walk = ChainWalk(connection, entries, until=until)
     for link in walk.links():
         for check in checks:
             check.at(walk)

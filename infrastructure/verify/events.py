@@ -1,16 +1,19 @@
 """The log's events as what their leaves are hashes of, packed by the server: a row a page."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from struct import Struct
 from typing import Any
 
-from psycopg import Connection
+import psycopg
+
+from infrastructure.postgres.log_reader import STRETCH_END
+from infrastructure.worker_pool import WorkerPool
 
 _LENGTH = Struct("!I")
-# A page ends before the event that would exceed one of them, and has at least one event.
-_EVENTS_MAX = 1000
+# Of one piece of work, and of what is packed at a time.
+_EVENTS = 5000
 _BYTES_MAX = 4 * 2**20
 
 # The sizes come from the rows' headers: no long state is fetched only to be measured.
@@ -23,47 +26,71 @@ SELECT max(notification_id), string_agg(
 FROM (
     SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id)
         - octet_length(state) AS bytes_before
-    FROM (
-        SELECT * FROM ledger.ledger_events
-        WHERE notification_id > %s AND notification_id <= %s
-        ORDER BY notification_id LIMIT %s
-    ) AS waiting
+    FROM ledger.ledger_events
+    WHERE notification_id > %s AND notification_id <= %s
 ) AS measured
 WHERE bytes_before < %s
 """
 _POSITION_BYTES = slice(1, 9)
 
 
-def read_entries(connection: Connection[Any], *, until: int) -> Iterator[list[bytes]]:
-    """Pages of entries as the chain's links have them, computed of the events up to and with
-    position `until`: eight bytes of position and the leaf.
+class _Packer:
+    def __init__(self, service_url: str, connect_timeout_s: int) -> None:
+        self._connection = psycopg.connect(
+            service_url,
+            autocommit=True,
+            application_name="chatledger verify",
+            connect_timeout=connect_timeout_s,
+        )
 
-    While a page is hashed here the server packs the next one, so nobody else may use the
-    connection.
-    """
+    def close(self) -> None:
+        self._connection.close()
 
-    def fetch(after: int) -> tuple[int | None, bytes]:
-        bounds = (after, until, _EVENTS_MAX, _BYTES_MAX)
-        row = connection.execute(_READ, bounds, prepare=True, binary=True).fetchone()
-        assert row is not None, "an aggregate has one row"
-        return row[0], row[1]
-
-    with ThreadPoolExecutor(1, thread_name_prefix="verify") as pool:
-        page = pool.submit(fetch, 0)
-        while True:
-            last, packed = page.result()
+    def entries(self, after: int, until: int) -> bytes:
+        entries: list[bytes] = []
+        while after < until:
+            row = self._connection.execute(
+                _READ, (after, until, _BYTES_MAX), prepare=True, binary=True
+            ).fetchone()
+            assert row is not None, "an aggregate has one row"
+            last, packed = row
             if last is None:
-                return
-            page = pool.submit(fetch, last)
-            yield _entries(packed)
+                break
+            entries += _entries(packed)
+            after = last
+        return b"".join(entries)
 
 
-def _entries(packed: bytes) -> list[bytes]:
-    entries: list[bytes] = []
+def read_entries(
+    connection: psycopg.Connection[Any],
+    pool: WorkerPool,
+    service_url: str,
+    *,
+    until: int,
+    connect_timeout_s: int,
+) -> Iterator[bytes]:
+    """Pages of entries as the chain's links have them, computed of the events up to and with
+    position `until`: for each event eight bytes of position and the leaf. connection: to the same
+    database, used whenever a page is taken. Raises psycopg.Error."""
+    crew = pool.crew("entries", partial(_Packer, service_url, connect_timeout_s))
+    return crew.in_order(_Packer.entries, _stretches(connection, until))
+
+
+def _stretches(connection: psycopg.Connection[Any], until: int) -> Iterator[tuple[int, int]]:
+    after = 0
+    while after < until:
+        bounds = {"after": after, "until": until, "events": _EVENTS}
+        row = connection.execute(STRETCH_END, bounds).fetchone()
+        end = until if row is None else int(row[0])
+        yield after, end
+        after = end
+
+
+def _entries(packed: bytes) -> Iterator[bytes]:
     place, end = 0, len(packed)
     while place < end:
         start = place + 4
         place = start + _LENGTH.unpack_from(packed, place)[0]
         hashed = packed[start:place]
-        entries.append(hashed[_POSITION_BYTES] + sha256(hashed).digest())
-    return entries
+        yield hashed[_POSITION_BYTES]
+        yield sha256(hashed).digest()

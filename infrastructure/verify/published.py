@@ -7,7 +7,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from infrastructure.checkpoints.settings import CheckpointSettings
-from infrastructure.nats.condition import describe
+from infrastructure.condition import describe
 from infrastructure.nats.connection import nats_connection
 
 

@@ -12,15 +12,15 @@ import psycopg
 from eventsourcing.persistence import MapperDeserialisationError
 from psycopg import AsyncConnection, IsolationLevel, sql
 
-from infrastructure.postgres.log_reader import ReadBounds
 from infrastructure.postgres.projection_writer import READ_SCHEMA, Statements
-from infrastructure.postgres.rebuild import SHADOW_SCHEMA, Replay, empty_shadow, lock_shadow
+from infrastructure.postgres.rebuild import lock_shadow
+from infrastructure.postgres.replay import SHADOW_SCHEMA, Replay, ReplayBounds, empty_shadow
 from infrastructure.verify.report import Difference, Findings, PartReport, Progress
+from infrastructure.worker_pool import WorkerPool
 from projections.registry import PROJECTIONS
 
 # Told of one table.
 _ROWS_MAX = 20
-_BOUNDS = ReadBounds(events_max=4000, bytes_max=16 * 2**20)
 # What the replay's session is kept from would make a comparison of whole tables slow.
 _PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 
@@ -32,20 +32,20 @@ WHERE a IS DISTINCT FROM b ORDER BY {names} LIMIT %s
 
 
 async def verify_read_models(
-    service_url: str, *, connect_timeout_s: int, on_progress: Progress
+    pool: WorkerPool, service_url: str, *, bounds: ReplayBounds, on_progress: Progress
 ) -> list[PartReport]:
     """One report for each table. Raises RebuildInProgress, psycopg.Error."""
     async with await AsyncConnection.connect(
         service_url,
         autocommit=True,
         application_name="chatledger verify",
-        connect_timeout=connect_timeout_s,
+        connect_timeout=bounds.connect_timeout_s,
     ) as connection:
         await lock_shadow(connection)
-        replay = await Replay.start(connection, PROJECTIONS, _BOUNDS)
+        replay = await Replay.start(connection, service_url, PROJECTIONS, bounds)
         positions = await _positions(connection)
         try:
-            await _replay(replay, min(positions.values()), on_progress)
+            await _replay(pool, replay, min(positions.values()), on_progress)
             # From here on as of one moment, so that rows and positions belong together.
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             async with connection.transaction():
@@ -56,7 +56,7 @@ async def verify_read_models(
                         for projection in PROJECTIONS
                         if positions[projection.name] >= target
                     }
-                    await _replay(replay, target, on_progress)
+                    await _replay(pool, replay, target, on_progress)
                 return await _compare_all(connection, positions)
         except (MapperDeserialisationError, psycopg.IntegrityError, psycopg.DataError) as error:
             return [_cannot_be_made(replay.position, error)]
@@ -72,9 +72,9 @@ async def _positions(connection: AsyncConnection[Any]) -> dict[str, int]:
     return {projection.name: stored.get(projection.name, 0) for projection in PROJECTIONS}
 
 
-async def _replay(replay: Replay, until: int, on_progress: Progress) -> None:
-    while replay.position < until and await replay.step(until):
-        on_progress(min(0.9, replay.position / until))
+async def _replay(pool: WorkerPool, replay: Replay, until: int, on_progress: Progress) -> None:
+    if replay.position < until:
+        await replay.fill(pool, until, lambda position: on_progress(0.9 * position / until))
 
 
 async def _compare_all(

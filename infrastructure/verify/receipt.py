@@ -67,7 +67,8 @@ def receipt_of(events: Sequence[ProvenEvent], message_id: UUID) -> ReceiptView |
             originator_version=stored.version,
             state=stored.state,
         )
-        for change in receipts.project(event, stored.position):
+        handler = receipts.HANDLERS.get(type(event))
+        for change in () if handler is None else handler(event, stored.position):
             _apply(change, row, message_id)
     if len(row) == 1:
         return None

@@ -30,6 +30,11 @@ class Findings:
         if len(self.differences) < _TOLD_MAX:
             self.differences.append(difference)
 
+    def extend(self, later: "Findings") -> None:
+        """By those of the next stretch."""
+        self.differences += later.differences[: _TOLD_MAX - len(self.differences)]
+        self.count += later.count
+
 
 @dataclass(frozen=True, kw_only=True)
 class PartReport:

@@ -1,7 +1,7 @@
 """All of it: the log, its chain and checkpoints, every account, every row."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import islice
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -14,8 +14,10 @@ from infrastructure.checkpoints.file import CheckpointFile, read_records
 from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signing_key import PublicKey
+from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.verify.accounts import verify_accounts
 from infrastructure.verify.chain import CheckpointCheck, verify_chain
+from infrastructure.verify.events import read_entries
 from infrastructure.verify.published import PublishedUnavailable, copy_published
 from infrastructure.verify.read_models import verify_read_models
 from infrastructure.verify.report import Difference, Findings, PartReport, Progress
@@ -32,8 +34,11 @@ async def verify(
     settings: CheckpointSettings,
     keys: Sequence[PublicKey],
     on_progress: OnProgress,
+    *,
+    bounds: ReplayBounds | None = None,
 ) -> list[PartReport]:
-    """Beside a running service; with NATS away, without what it has. Raises psycopg.Error,
+    """Beside a running service; with NATS away, without what it has. bounds: of the work done at
+    once. Raises psycopg.Error,
     RebuildInProgress, OSError."""
     timeout_s = settings.connections.connect_timeout_s
 
@@ -48,21 +53,35 @@ async def verify(
     def progress(part: str) -> Progress:
         return lambda done: on_progress(part, done)
 
-    with connect() as connection, connect() as events, TemporaryFile() as spool:
+    bounds = bounds or ReplayBounds()
+    with connect() as connection, TemporaryFile() as spool, ExitStack() as stack:
         log_id, head = _identity(connection)
+        pool = stack.enter_context(bounds.pool(head))
         sources = _Sources(connection, CheckpointFile(settings.folder, log_id), keys)
         check = CheckpointCheck("checkpoints", sources.records(), keys)
         published = await _published(nats_url, settings, log_id, spool, keys)
         log = verify_chain(
-            connection, events, (check, published), until=head, on_progress=progress("log")
+            connection,
+            read_entries(connection, pool, service_url, until=head, connect_timeout_s=timeout_s),
+            (check, published),
+            until=head,
+            on_progress=progress("log"),
         )
         sources.compare(check.findings)
         check.notes += sources.notes
         parts = [log, check.report(log.seconds), published.report(log.seconds)]
-        parts.append(verify_accounts(connection, until=head, on_progress=progress("accounts")))
-    parts += await verify_read_models(
-        service_url, connect_timeout_s=timeout_s, on_progress=progress("read models")
-    )
+        parts.append(
+            verify_accounts(
+                pool,
+                service_url,
+                until=head,
+                connect_timeout_s=timeout_s,
+                on_progress=progress("accounts"),
+            )
+        )
+        parts += await verify_read_models(
+            pool, service_url, bounds=bounds, on_progress=progress("read models")
+        )
     return parts
 
 

@@ -7,7 +7,6 @@ from domain.accounts import commands as a
 from domain.accounts.events import Direction
 from domain.users import commands as u
 from domain.users.events import UserRole
-from projections.registry import PROJECTIONS
 from tests.projections.naive_tables import NaiveTables
 from tests.projections.random_history import RandomHistory
 from tests.projections.story import CREDIT, NOW, Story, an_id
@@ -190,12 +189,3 @@ def test_rows_use_the_words_that_queries_know() -> None:
 def _statuses(story: Story) -> dict[str, str]:
     names = {an_id(name): name for name in ("prompt", "answer")}
     return {names[row["message_id"]]: row["status"] for row in story.rows("messages")}
-
-
-def test_a_projection_takes_every_event_that_changes_something() -> None:
-    for seed in range(3):
-        for commit in RandomHistory(seed).commits(300):
-            for event in commit:
-                for projection in PROJECTIONS:
-                    if list(projection.project(event, 1)):
-                        assert type(event) in projection.takes, (projection.name, event.TOPIC)

@@ -17,8 +17,8 @@ from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.checkpoints.signed_log import rows_of
 from infrastructure.checkpoints.signing_key import KeyUnusable, PublicKey, SigningKey
 from infrastructure.checkpoints.tree_store import read_path
+from infrastructure.condition import State
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.nats.condition import State
 from tests.infrastructure.checkpoints.signing import Signing
 from tests.infrastructure.nats.running import eventually
 from tests.infrastructure.postgres.test_chain import links

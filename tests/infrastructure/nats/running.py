@@ -9,7 +9,7 @@ import psycopg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
-from infrastructure.nats.condition import State
+from infrastructure.condition import State
 from infrastructure.nats.connection import nats_connection
 from infrastructure.nats.messages import PackedEvents, unpack
 from infrastructure.nats.service import ProjectionService

@@ -11,6 +11,7 @@ from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.postgres.migrate import migrate
+from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.verify.read_models import verify_read_models
 from tests.support.servers import DatabaseUrls
 
@@ -40,9 +41,11 @@ async def test_a_consumer_that_was_stopped_for_fifty_thousand_events_has_every_r
         await service.stop()
     print(f"{EVENTS / (time.monotonic() - began):,.0f} events/s")
 
-    reports = await verify_read_models(
-        filled.service, connect_timeout_s=5, on_progress=lambda *_: None
-    )
+    bounds = ReplayBounds()
+    with bounds.pool(EVENTS) as pool:
+        reports = await verify_read_models(
+            pool, filled.service, bounds=bounds, on_progress=lambda *_: None
+        )
     assert len(reports) > 5
     assert [report.name for report in reports if report.findings.count] == []
 

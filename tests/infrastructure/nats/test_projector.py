@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from infrastructure.nats.condition import State
+from infrastructure.condition import State
 from infrastructure.nats.messages import pack
 from infrastructure.nats.relay import RELAY_LOCK
 from infrastructure.postgres.log_reader import LoggedEvent, ReadBounds, read_log

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import structlog
 
+from infrastructure.condition import State
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.nats.condition import State
 from infrastructure.nats.messages import PackedEvents
 from infrastructure.nats.settings import ProjectionSettings
 from tests.infrastructure.nats.own_nats import OwnNats

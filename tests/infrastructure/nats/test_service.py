@@ -6,7 +6,7 @@ import psycopg
 import pytest
 import structlog
 
-from infrastructure.nats.condition import Condition, State, describe, keep_running
+from infrastructure.condition import Condition, State, describe, keep_running
 from infrastructure.tasks import cancel_until_done
 from tests.infrastructure.nats.running import Running, eventually
 from tests.projections.log import Log

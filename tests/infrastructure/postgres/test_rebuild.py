@@ -15,12 +15,14 @@ from infrastructure.postgres.rebuild import (
     UnknownProjection,
     rebuild,
 )
+from infrastructure.postgres.replay import ReplayBounds
 from projections.registry import PROJECTIONS
 from tests.projections.log import Log, comparable, stored_rows
 from tests.projections.random_history import RandomHistory
 from tests.support.servers import DatabaseUrls
 
-SMALL = ReadBounds(events_max=40)
+SMALL = ReplayBounds(events_max=40)
+SMALL_READ = ReadBounds(events_max=40)
 
 
 class Watched:
@@ -102,7 +104,7 @@ async def test_a_rebuild_goes_on_beside_writes_and_a_working_projector(
         async def write_and_project() -> None:
             for _ in range(30):
                 await asyncio.to_thread(event_log.append, history.commits(3))
-                events = await read_log(connection, after=writer.position, bounds=SMALL)
+                events = await read_log(connection, after=writer.position, bounds=SMALL_READ)
                 try:
                     await writer.write(events[: draw.randrange(len(events) + 1)])
                 except PositionsMoved:
@@ -159,7 +161,7 @@ async def test_rows_are_the_same_whatever_is_folded_at_once(
 ) -> None:
     event_log.append(RandomHistory(19).commits(120))
 
-    await rebuild([], database.service, Watched(), bounds=ReadBounds(events_max=events_max))
+    await rebuild([], database.service, Watched(), bounds=ReplayBounds(events_max=events_max))
 
     assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
 

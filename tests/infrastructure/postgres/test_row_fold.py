@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infrastructure.postgres.bulk_writer import csv_rows
+from infrastructure.postgres.csv_rows import csv_rows
 from infrastructure.postgres.row_batch import Group
 from infrastructure.postgres.row_fold import CannotFold, Chunk
 from projections.row_changes import (

@@ -1,4 +1,4 @@
-"""What relay and projector are doing, said once at each change, and how they carry on after a
+"""What a part of the service is doing, said once at each change, and how it carries on after a
 failure."""
 
 import asyncio

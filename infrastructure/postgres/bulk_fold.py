@@ -1,0 +1,173 @@
+"""What the events of a stretch of the log come to: folded in memory, ready to be copied.
+
+A stretch is folded without knowing what was before it, so several can be folded at once, by
+threads or processes of their own, as long as they are written in order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import psycopg
+from eventsourcing.persistence import MapperDeserialisationError
+from psycopg import sql
+
+from domain.events import Event
+from infrastructure.garbage import collection_paused
+from infrastructure.postgres.csv_rows import COPY_FORMAT, csv_rows
+from infrastructure.postgres.lean_events import LeanEvents, LeanRow, NotLean, Taker
+from infrastructure.postgres.log_reader import ReadBounds
+from infrastructure.postgres.pipeline import Statement
+from infrastructure.postgres.projection_writer import Statements
+from infrastructure.postgres.row_fold import CannotFold, Chunk, Values
+from projections.registry import PROJECTIONS
+
+# What a state that is not ours can make decoders and handlers raise.
+_FOREIGN = (
+    NotLean,
+    CannotFold,
+    MapperDeserialisationError,
+    msgspec.MsgspecError,
+    KeyError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """body: lines of CSV."""
+
+    statement: bytes
+    body: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """Of the events behind position `after` up to and with `until`.
+
+    changes: of rows from before, to be made first. copies: new rows. foldable: whether that is
+    all; else the events are to be written as the live projector does.
+    """
+
+    after: int
+    until: int
+    changes: Sequence[Statement] = ()
+    copies: Sequence[Copy] = ()
+    foldable: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldPlan:
+    """held: by projections' names, the positions that their rows hold already. It can be sent to
+    another process."""
+
+    service_url: str
+    statements: Statements
+    held: Mapping[str, int]
+    bounds: ReadBounds
+    connect_timeout_s: int
+
+    @property
+    def topics(self) -> list[str]:
+        """Stored names of the events that change anything."""
+        return sorted(event_type.TOPIC for event_type in self.takers())
+
+    def takers(self) -> dict[type[Event], list[Taker]]:
+        takers: dict[type[Event], list[Taker]] = {}
+        for projection in PROJECTIONS:
+            if projection.name in self.held:
+                for event_type, handler in projection.handlers.items():
+                    taker = Taker(handler=handler, held=self.held[projection.name])
+                    takers.setdefault(event_type, []).append(taker)
+        return takers
+
+
+# Most stretches are within the bound, and then nothing has to be summed up row by row.
+_MEASURE = """
+SELECT coalesce(sum(octet_length(state)), 0)::bigint FROM ledger.ledger_events
+WHERE notification_id > %(after)s AND notification_id <= %(until)s
+"""
+_READ = """
+SELECT notification_id, topic, originator_id::text, state FROM ledger.ledger_events
+WHERE notification_id > %(after)s AND notification_id <= %(until)s AND topic = ANY(%(topics)s)
+ORDER BY notification_id
+"""
+# The last position before the bytes are exceeded; the first one if it alone exceeds them.
+_FIND_END = """
+SELECT max(notification_id) FROM (
+    SELECT notification_id, sum(octet_length(state)) OVER (ORDER BY notification_id)
+        - octet_length(state) AS bytes_before
+    FROM ledger.ledger_events
+    WHERE notification_id > %(after)s AND notification_id <= %(until)s
+) AS measured
+WHERE bytes_before < %(bytes)s
+"""
+
+
+class Folder:
+    """Reads and folds on a connection of its own; one stretch at a time."""
+
+    def __init__(self, plan: FoldPlan) -> None:
+        self._plan = plan
+        self._events = LeanEvents(plan.takers())
+        self._connection = psycopg.connect(
+            plan.service_url,
+            autocommit=True,
+            application_name="chatledger replay",
+            connect_timeout=plan.connect_timeout_s,
+        )
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def fold(self, after: int, until: int) -> Folded:
+        """Ends before `until` where there are more bytes than fit into memory. Raises
+        psycopg.Error."""
+        until, rows = self._read(after, until)
+        # Nothing made here refers to itself, and walking all of it takes half of the time.
+        with collection_paused():
+            try:
+                chunk = Chunk(self._plan.statements.primary_keys)
+                for changes in self._events.changes(rows):
+                    chunk.add(changes)
+                return self._folded(chunk, after, until)
+            except _FOREIGN:
+                # The live projector's way says what is wrong, if anything is.
+                return Folded(after=after, until=until, foldable=False)
+
+    def _read(self, after: int, until: int) -> tuple[int, list[LeanRow]]:
+        bounds: dict[str, Any] = {
+            "after": after,
+            "until": until,
+            "topics": self._events.topics,
+            "bytes": self._plan.bounds.bytes_max,
+        }
+        with self._connection.cursor(binary=True) as cursor:
+            ((measured,),) = cursor.execute(_MEASURE, bounds, prepare=True).fetchall()
+            if measured > self._plan.bounds.bytes_max:
+                ((until,),) = cursor.execute(_FIND_END, bounds, prepare=True).fetchall()
+                bounds["until"] = until
+            return until, cursor.execute(_READ, bounds, prepare=True).fetchall()
+
+    def _folded(self, chunk: Chunk, after: int, until: int) -> Folded:
+        text = self._plan.statements.text
+        return Folded(
+            after=after,
+            until=until,
+            changes=[(text(group.form), (group.json(),)) for group in chunk.statements()],
+            copies=[self._copy(*part) for part in chunk.rows()],
+        )
+
+    def _copy(self, table: str, columns: tuple[str, ...], rows: Sequence[Values]) -> Copy:
+        statements = self._plan.statements
+        json_columns = [name for name in statements.json_columns(table) if name in columns]
+        statement = sql.SQL("COPY {} ({}) FROM STDIN " + COPY_FORMAT).format(
+            sql.Identifier(statements.schema, table),
+            sql.SQL(", ").join(map(sql.Identifier, columns)),
+        )
+        return Copy(statement=statement.as_bytes(None), body=csv_rows(rows, json_columns))
