@@ -9,6 +9,7 @@ many rows as are needed; steps of all rows, whether they answer or not, which on
 time goes into reading weights costs little; and rows one by one.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,8 @@ from infrastructure.onnx.device_sampling import DeviceSampler
 from infrastructure.onnx.device_slab import DeviceSlab, slab_shape
 from infrastructure.onnx.sampling import Sampler
 from infrastructure.onnx.session import SessionLimits
+
+_log = logging.getLogger(__name__)
 
 # Bindings kept for another chunk of a prompt of the same shape.
 _BINDINGS_MAX = 64
@@ -118,6 +121,7 @@ class DeviceSession:
         for sizes in (_doubling(rows), [rows]):
             self._sizes = sizes
             if self._alike(token, length):
+                _log.info("decoding steps have %s rows", " or ".join(map(str, sizes)))
                 return True
         self._sizes, self.rows_together = [1], False
         return False
