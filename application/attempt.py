@@ -35,47 +35,50 @@ class Call:
 class Attempt:
     """The states that a handler sees when it is run once.
 
-    versions: of each stream it saw, 0 for none. after: the commits under way that it saw the
-    results of. unproven: streams whose states were in memory or guessed, and so may be behind what
-    is stored.
+    seen: each stream with its version, 0 for none; a transaction asks for each once. after: the
+    commits under way that it saw the results of. unproven: streams whose states were in memory or
+    guessed, and so may be behind what is stored.
     """
 
-    __slots__ = ("_cache", "_call", "after", "unproven", "versions")
+    __slots__ = ("_cache", "_call", "after", "seen", "unproven")
 
     def __init__(self, cache: StateCache, call: Call) -> None:
         self._cache = cache
         self._call = call
-        self.versions: dict[UUID, tuple[StreamKind[Any], int]] = {}
+        self.seen: list[tuple[StreamKind[Any], UUID, int]] = []
         self.after: list[Commit] = []
         self.unproven: list[Stream] = []
 
     def load(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
         """Raises StateMissing."""
         entry = self._cache.find(kind, stream_id)
-        state: StreamState | None
+        fresh = self._call.fresh
+        state: Any
         if entry is not None:
             state = entry.state
             if entry.commit is not None:
                 self.after.append(entry.commit)
-            elif stream_id not in self._call.fresh:
+            elif not fresh or stream_id not in fresh:
                 self.unproven.append((kind, stream_id))
-        elif stream_id in self._call.fresh:
-            state = self._call.fresh[stream_id]
+        elif stream_id in fresh:
+            state = fresh[stream_id]
         elif kind.usually_new:
             state = None
             self.unproven.append((kind, stream_id))
         else:
             raise StateMissing(kind, stream_id)
-        self.versions[stream_id] = (kind, 0 if state is None else state.version)
-        return cast("S | None", state)
+        self.seen.append((kind, stream_id, 0 if state is None else state.version))
+        found: S | None = state
+        return found
 
     def outdated(self) -> list[Stream]:
         """What it saw and cannot be decided on again without reading."""
-        seen = [(kind, stream_id) for stream_id, (kind, _) in self.versions.items()]
-        return [stream for stream in seen if self._cache.find(*stream) is None]
+        streams = [(kind, stream_id) for kind, stream_id, _ in self.seen]
+        return [stream for stream in streams if self._cache.find(*stream) is None]
 
     def saw(self, stream_id: UUID, state: StreamState | None) -> bool:
-        return self.versions[stream_id][1] == (0 if state is None else state.version)
+        version = 0 if state is None else state.version
+        return all(seen == version for _, other, seen in self.seen if other == stream_id)
 
 
 class StoredStates:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
@@ -20,11 +20,12 @@ from application.inference import (
 )
 from application.stages import Stages
 from domain.pricing.price import Price
+from domain.records import record
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Started:
     """What commit 1 fixed. message_id: the answer's."""
 
@@ -39,7 +40,7 @@ class Started:
     max_tokens: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Answer:
     """What commit 2 recorded. position is that of its last event; a replay has none of its own
     and carries the recorded one."""
@@ -71,7 +72,7 @@ class GenerationFailed(Exception):
         super().__init__(f"the answer could not be generated ({reason}); nothing was charged")
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Generated:
     """What the model delivered until it was done or stopped."""
 

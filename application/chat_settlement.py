@@ -14,11 +14,11 @@ from application.stages import Stages
 from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
 from domain.accounts.commands import CaptureHold, ReleaseHold
 from domain.accounts.decider import decide as decide_account
+from domain.accounts.decider import decide_folded
 from domain.claims.idempotency import IdempotencyKey, abandon
 from domain.conversations.commands import RecordFailure, RecordResponse
 from domain.conversations.decider import decide as decide_conversation
 from domain.errors import HoldNotOpen
-from domain.identifiers import account_id
 from domain.pricing.price import Price
 from domain.records import changed
 
@@ -53,7 +53,6 @@ class Settlement:
         self._cached_price = cached_price
         self._key = key
         self._retry_s = retry.total_seconds()
-        self._streams = (account_id(started.user_id), started.conversation_id)
 
     async def deliver(self, generated: Generated) -> Answer:
         """All or nothing. Raises GenerationFailed("expired") when the sweeper was first, and
@@ -63,9 +62,7 @@ class Settlement:
             return self._deliver(transaction, generated)
 
         try:
-            committed = await self._ledger.transact(
-                work, streams=self._streams, patience_s=self._retry_s
-            )
+            committed = await self._ledger.transact(work, patience_s=self._retry_s)
         except HoldNotOpen:
             raise GenerationFailed("expired") from None
         return _with_position(committed)
@@ -77,7 +74,7 @@ class Settlement:
             self._give_up(transaction, reason)
 
         try:
-            await self._ledger.transact(work, streams=self._streams, patience_s=self._retry_s)
+            await self._ledger.transact(work, patience_s=self._retry_s)
         except HoldNotOpen:
             return
         except LedgerUnavailable:
@@ -101,7 +98,9 @@ class Settlement:
             completion_tokens=generated.completion_tokens,
         )
         account = load_account(transaction, started.user_id)
-        transaction.add(ACCOUNT, *decide_account(capture, account, now))
+        debits, account = decide_folded(capture, account, now)
+        transaction.add_folded(ACCOUNT, debits, account)
+        finish_reason = generated.finish_reason.value
         latency_ms = self._stages.elapsed_ms
         record = RecordResponse(
             user_id=started.user_id,
@@ -109,7 +108,7 @@ class Settlement:
             text=generated.text,
             model=started.model,
             manifest_hash=generated.manifest_hash or self._manifest_hash,
-            finish_reason=generated.finish_reason.value,
+            finish_reason=finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=generated.completion_tokens,
             turns_dropped=self._prompt.turns_dropped,
@@ -121,13 +120,13 @@ class Settlement:
         )
         conversation = transaction.load(CONVERSATION, started.conversation_id)
         transaction.add(CONVERSATION, *decide_conversation(record, conversation, now))
-        balance = load_account(transaction, started.user_id).balance
+        balance = account.balance
         answer = Answer(
             message_id=started.message_id,
             conversation_id=started.conversation_id,
             model=started.model,
             response=generated.text,
-            finish_reason=generated.finish_reason.value,
+            finish_reason=finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=generated.completion_tokens,
             cost_micro=capture.amount_micro,

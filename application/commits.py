@@ -74,11 +74,15 @@ class Commit:
         """Whether the commit is stored, once that is known. A waiter that is cancelled leaves the
         commit on its way."""
         if not self.is_settled:
-            # Each waiter has a future of its own: cancelling one must not cancel the others.
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+            await self.waiter()
         return self.error is None
+
+    def waiter(self) -> asyncio.Future[None]:
+        """Done when the outcome is known, which it must not be yet."""
+        # Each waiter has a future of its own: cancelling one must not cancel the others.
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
 
     def _settle(self) -> None:
         # Otherwise every commit of a stream would keep all those before it alive.

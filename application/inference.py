@@ -44,13 +44,21 @@ class ModelUnavailable(InferenceError):
 
 
 class ModelTooLarge(ModelUnavailable):
-    """The model does not fit the memory that it may use, and was not loaded."""
+    """The model does not fit the memory that it may use, and was not loaded. of: which memory."""
 
-    def __init__(self, title: str, *, needed_bytes: int, free_bytes: int, remedy: str) -> None:
+    def __init__(
+        self,
+        title: str,
+        *,
+        needed_bytes: int,
+        free_bytes: int,
+        remedy: str,
+        of: str = "memory",
+    ) -> None:
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
         super().__init__(
-            f"{title} needs about {needed_bytes / 1e6:,.0f} MB of memory, and"
+            f"{title} needs about {needed_bytes / 1e6:,.0f} MB of {of}, and"
             f" {free_bytes / 1e6:,.0f} MB can be had: {remedy}"
         )
 
@@ -212,12 +220,16 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryReleased:
-    """What was let go of, and by how many bytes the process's resident memory fell for it."""
+    """What was let go of, and by how many bytes the process's resident memory fell for it.
+
+    gpu_…_bytes: of the GPU's memory, what the loaded models take by the engine's own account."""
 
     models_unloaded: tuple[str, ...]
     kept_bytes_dropped: int
     rss_before_bytes: int
     rss_after_bytes: int
+    gpu_before_bytes: int = 0
+    gpu_after_bytes: int = 0
 
     @property
     def rss_fell_bytes(self) -> int:

@@ -37,6 +37,7 @@ from application.ports import Clock
 from application.state_cache import StateCache
 from application.streams import S, StreamKind, StreamState
 from application.transaction import Transaction
+from domain.records import record
 
 __all__ = [
     "Committed",
@@ -55,7 +56,7 @@ _READ_AGAIN_S_MIN = 0.2
 _READ_AGAIN_S_MAX = 2.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Committed(Generic[T]):
     """position: of the last event, for read-your-own-writes; None where nothing was written."""
 
@@ -81,25 +82,28 @@ class LedgerLimits:
 class _Command(Commit):
     """A commit that keeps the cache true."""
 
-    __slots__ = ("_ledger", "changed", "written_ids")
+    __slots__ = ("_ledger", "changed")
 
     def __init__(self, ledger: "Ledger", attempt: Attempt, transaction: Transaction) -> None:
-        to_stored_event = ledger.application.mapper.to_stored_event
         self._ledger = ledger
         self.changed = transaction.changed()
-        self.written_ids = [state.id for _, state, _ in self.changed]
         reads: list[tuple[UUID, int]] = []
-        if len(attempt.versions) > len(self.written_ids):
+        if len(attempt.seen) > len(self.changed):
+            written = self.written_ids()
             reads = [
                 (stream_id, version + 1)
-                for stream_id, (_, version) in attempt.versions.items()
-                if stream_id not in self.written_ids
+                for _, stream_id, version in attempt.seen
+                if stream_id not in written
             ]
+        to_stored_event = ledger.to_stored_event
         super().__init__(
             [to_stored_event(event) for event in transaction.events],
             reads=reads,
             after=attempt.after,
         )
+
+    def written_ids(self) -> list[UUID]:
+        return [touched.state.id for touched in self.changed]
 
     def on_settled(self) -> None:
         self._ledger.on_settled(self)
@@ -110,6 +114,7 @@ class Ledger:
 
     def __init__(self, application: LedgerApplication, clock: Clock, limits: LedgerLimits) -> None:
         self.application = application
+        self.to_stored_event = application.mapper.to_stored_event
         self._recorder = application.commit_recorder
         self._limits = limits
         self._cache = StateCache(application.cached_streams_max)
@@ -205,36 +210,37 @@ class Ledger:
         """For commands alone, when their outcome is known."""
         error = command.error
         if error is None:
-            for kind, state, count in command.changed:
+            for touched in command.changed:
+                state = touched.state
                 self._cache.stored(command, state)
-                interval = kind.snapshot_interval
-                if state.version // interval > (state.version - count) // interval:
-                    self._threads.snapshot_later(kind, state)
+                into_interval = state.version % touched.kind.snapshot_interval
+                if into_interval < touched.added:
+                    self._threads.snapshot_later(touched.kind, state)
             return
-        self._cache.failed(command, command.written_ids)
+        written = command.written_ids()
+        self._cache.failed(command, written)
         if not isinstance(error, (PredecessorFailed, DataError)):
-            self._cache.conflicted(
-                command.written_ids, [stream_id for stream_id, _ in command.reads]
-            )
+            self._cache.conflicted(written, [stream_id for stream_id, _ in command.reads])
 
     def _submit(self, command: "_Command", call: Call) -> None:
         command.deadline = call.deadline
         self._recorder.submit(command)
         if not command.is_settled:
-            for kind, state, _ in command.changed:
-                self._cache.submitted(command, kind, state)
+            for touched in command.changed:
+                self._cache.submitted(command, touched.kind, touched.state)
 
     async def _finished(self, command: "_Command", call: Call) -> bool:
         """Whether it is stored. Cancelling the caller does not stop what is on its way."""
-        while True:
+        while not command.is_settled:
             try:
-                stored = await command.settled()
+                await command.waiter()
             except asyncio.CancelledError as error:
                 call.cancelled = error
-            else:
-                if stored and call.cancelled is not None:
-                    raise call.cancelled
-                return stored
+        if command.error is not None:
+            return False
+        if call.cancelled is not None:
+            raise call.cancelled
+        return True
 
     async def _stands(self, attempt: Attempt, call: Call) -> bool:
         """Whether what was decided without writing was decided on what is stored."""

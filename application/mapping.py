@@ -52,7 +52,7 @@ class EventCodec:
         self._types: dict[str, type[Any]] = {each.TOPIC: each for each in event_types}
         assert len(self._types) == len(event_types), "names are unique"
         # As `get_topic` has them, which takes a lock for each.
-        self._topics: dict[type[Any], str] = {each: each.TOPIC for each in event_types}
+        self._names = {each: (each.TOPIC, _class_version(each)) for each in event_types}
         # Of those that never changed, and are therefore read without looking at their version.
         self._decoders = {
             each.TOPIC: msgspec.json.Decoder(each).decode
@@ -62,8 +62,10 @@ class EventCodec:
         for each in event_types:
             register_topic(each.TOPIC, each)
 
-    def topic(self, event_type: type[Any]) -> str:
-        return self._topics.get(event_type) or get_topic(event_type)
+    def name(self, event_type: type[Any]) -> tuple[str, int]:
+        """Topic and class version."""
+        known = self._names.get(event_type)
+        return known or (get_topic(event_type), _class_version(event_type))
 
     def decode(
         self, *, topic: str, originator_id: UUID | str, originator_version: int, state: bytes
@@ -139,11 +141,9 @@ class EventMapper(Mapper[UUID]):
         state = dict(vars(domain_event))
         originator_id = state.pop("originator_id")
         originator_version = state.pop("originator_version")
-        event_type = type(domain_event)
-        class_version = _class_version(event_type)
+        topic, class_version = self._codec.name(type(domain_event))
         if class_version > 1:
             state["class_version"] = class_version
-        topic = self._codec.topic(event_type)
         return StoredEvent(originator_id, originator_version, topic, _encoder.encode(state))
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:

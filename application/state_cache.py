@@ -36,28 +36,32 @@ class Entry:
 
 
 class StateCache:
-    """entries_max: streams that are kept; those with a commit on its way are never dropped."""
+    """entries_max: streams that are kept; those with a commit on its way are never dropped.
+
+    Entries lie under the numbers of their streams' ids, which hash in C.
+    """
 
     def __init__(self, entries_max: int) -> None:
         self._entries_max = entries_max
-        self._entries: OrderedDict[UUID, Entry] = OrderedDict()
+        self._entries: OrderedDict[int, Entry] = OrderedDict()
 
     def find(self, kind: StreamKind[Any], stream_id: UUID) -> Entry | None:
         """With a state of this kind that can be decided on."""
-        entry = self._entries.get(stream_id)
+        key = stream_id.int
+        entry = self._entries.get(key)
         if entry is None or entry.is_outdated or entry.kind is not kind:
             return None
-        self._entries.move_to_end(stream_id)
+        self._entries.move_to_end(key)
         return entry
 
     def stored_state(self, kind: StreamKind[Any], stream_id: UUID) -> StreamState | None:
         """A state that was stored at some time, to read on from."""
-        entry = self._entries.get(stream_id)
+        entry = self._entries.get(stream_id.int)
         return entry.stored if entry is not None and entry.kind is kind else None
 
     def loaded(self, kind: StreamKind[Any], state: StreamState) -> None:
         """What was read from the store; it may come late, and then changes nothing."""
-        entry = self._entries.get(state.id)
+        entry = self._entries.get(state.id.int)
         if entry is None:
             self._add(state.id, Entry(kind, state))
         elif entry.stored is None or entry.stored.version < state.version:
@@ -69,7 +73,7 @@ class StateCache:
             entry.is_outdated = False
 
     def submitted(self, commit: Commit, kind: StreamKind[Any], state: StreamState) -> None:
-        entry = self._entries.get(state.id)
+        entry = self._entries.get(state.id.int)
         if entry is None:
             entry = Entry(kind, None)
             self._add(state.id, entry)
@@ -77,37 +81,39 @@ class StateCache:
         entry.is_outdated = False
 
     def stored(self, commit: Commit, state: StreamState) -> None:
-        entry = self._entries.get(state.id)
+        entry = self._entries.get(state.id.int)
         if entry is None:
             return
         if entry.stored is None or entry.stored.version < state.version:
             entry.stored = state
         if entry.commit is commit:
             entry.state, entry.commit, entry.is_outdated = entry.stored, None, False
-            self._trim()
+            if len(self._entries) > self._entries_max:
+                self._trim()
 
     def failed(self, commit: Commit, stream_ids: Iterable[UUID]) -> None:
         for stream_id in stream_ids:
-            entry = self._entries.get(stream_id)
+            entry = self._entries.get(stream_id.int)
             if entry is not None and entry.commit is commit:
                 entry.state, entry.commit = entry.stored, None
                 if entry.stored is None:
-                    del self._entries[stream_id]
+                    del self._entries[stream_id.int]
 
     def conflicted(self, written: Iterable[UUID], read: Iterable[UUID]) -> None:
         """One of these streams has moved on in the store. Whatever else was decided on the written
         ones fails as well; a commit that is under way for a read one will find out by itself."""
         for stream_id in written:
-            if (entry := self._entries.get(stream_id)) is not None:
+            if (entry := self._entries.get(stream_id.int)) is not None:
                 entry.is_outdated = True
         for stream_id in read:
-            entry = self._entries.get(stream_id)
+            entry = self._entries.get(stream_id.int)
             if entry is not None and entry.commit is None:
                 entry.is_outdated = True
 
     def _add(self, stream_id: UUID, entry: Entry) -> None:
-        self._entries[stream_id] = entry
-        self._trim()
+        self._entries[stream_id.int] = entry
+        if len(self._entries) > self._entries_max:
+            self._trim()
 
     def _trim(self) -> None:
         for _ in range(len(self._entries) - self._entries_max):

@@ -1,188 +1,120 @@
-"""A graph run without the engine: ids in, logits or candidates out, for rows of equal length.
+"""A graph run as the service runs it on a device, but without the engine: rows of equal length go
+in, and out come logits or next tokens."""
 
-On CUDA, keys, values and logits stay on the device; what comes back after a step are each row's
-64 likeliest tokens, and the logits only where they are asked for.
-"""
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto
 
-from infrastructure.onnx.candidates import CANDIDATES
+from application.inference import Sampling
 from infrastructure.onnx.config import GemmaConfig, Provider
+from infrastructure.onnx.device import Device
+from infrastructure.onnx.device_session import DeviceLimits, DeviceSession
 from infrastructure.onnx.names import GRAPH_FILE
-from infrastructure.onnx.providers import provider_names, shown
+from infrastructure.onnx.sampling import Sampler, pick_tokens
+from infrastructure.onnx.session import SessionLimits, runs_on
 
-_HALVES = {"tensor(float16)": TensorProto.FLOAT16, "tensor(bfloat16)": TensorProto.BFLOAT16}
-_NO_CAPTURE = "-1"
+# More than any device has: nothing else is budgeted in a measurement.
+_ARENA_BYTES = 1 << 40
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunnerOptions:
-    """rows, tokens: how many sequences of at most how many tokens.
+    """rows, tokens: how many sequences of at most how many tokens. chunk_tokens: of a prompt in
+    one step.
     cuda_graph: steps of one token are captured once and replayed.
-    copy_logits: on CUDA, copy whole rows of logits to the host after each step."""
+    sampling: how next tokens are chosen; the seed is each row's number.
+    on_host: choose them on the host, from whole rows of logits that are copied there."""
 
     rows: int
     tokens: int
+    chunk_tokens: int = 1 << 20
     threads: int = 2
     provider: Provider = Provider.CPU
     cuda_graph: bool = False
-    copy_logits: bool = True
+    sampling: Sampling = Sampling(repetition_penalty=1.0)  # noqa: RUF009  it is frozen
+    on_host: bool = False
 
 
 class GraphRunner:
-    """top_logits, top_ids: [rows, 64] after each step of a graph with candidates."""
+    """length: tokens that stand in every row."""
 
     def __init__(self, folder: Path, config: GemmaConfig, options: RunnerOptions) -> None:
-        import onnxruntime
-
-        self._ort = onnxruntime
         self._options = options
-        self._config = config
-        self._device = options.provider.value
-        self._session = _session(folder, options)
-        self.runs_on = shown(self._session.get_providers()[0])
-        types = {given.name: given.type for given in self._session.get_inputs()}
-        shape = (options.rows, config.kv_heads, options.tokens, config.head_dim)
-        self._cache = {
-            f"{layer}.{part}": self._zeros(shape, types[f"past.{layer}.{part}"])
-            for layer in range(config.layers)
-            for part in ("key", "value")
-        }
-        rows = options.rows
-        self._logits = _Slot(self, np.zeros((rows, config.vocab_size), np.float32))
-        self._top = {
-            "top_logits": _Slot(self, np.zeros((rows, CANDIDATES), np.float32)),
-            "top_ids": _Slot(self, np.zeros((rows, CANDIDATES), np.int64)),
-        }
-        self._past = 0
-        self._bindings: dict[int, _Binding] = {}
-        self._choice: dict[str, NDArray[Any]] = {}
-        if "seen_ids" in types:
-            none, nothing = np.zeros((rows, 1), np.int64), np.zeros((rows, 1), np.float32)
-            self.choose(seen_ids=none, penalties=nothing + 1, bias_ids=none, biases=nothing)
+        device = Device(provider=options.provider, threads=options.threads)
+        session = device.session(
+            str(folder / GRAPH_FILE), arena_bytes=_ARENA_BYTES, cuda_graph=options.cuda_graph
+        )
+        self.runs_on = runs_on(session)
+        limits = SessionLimits(
+            context_tokens=options.tokens,
+            threads=options.threads,
+            chunk_tokens=options.chunk_tokens,
+            rows_max=options.rows,
+        )
+        of_device = DeviceLimits(cuda_graphs=options.cuda_graph)
+        self._session = DeviceSession(session, config, limits, device, of_device)
+        self.forget()
 
     @property
-    def top_logits(self) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self._top["top_logits"].host()
-        return found
-
-    @property
-    def top_ids(self) -> NDArray[np.int64]:
-        found: NDArray[np.int64] = self._top["top_ids"].host()
-        return found
-
-    def choose(self, **inputs: NDArray[Any]) -> None:
-        """How the next steps narrow the logits: the inputs of `candidates`."""
-        self._choice = inputs
-        self._bindings = {}
+    def step_sizes(self) -> tuple[int, ...]:
+        return self._session.step_sizes
 
     def forget(self) -> None:
-        self._past = 0
+        self.length = 0
+        self._samplers = [Sampler(self._options.sampling) for _ in range(self._options.rows)]
+
+    def check_rows(self) -> None:
+        """What the service does when it has loaded a model."""
+        self._session.prefill(0, [2] * 16, 0, 16)
+        self._session.check_rows(2, 16)
+        self.forget()
 
     def step(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """int64[rows, tokens] to float32[rows, vocab] of each row's last token (empty where they
-        are not copied); the next step overwrites it."""
-        tokens = ids.shape[1]
-        if tokens not in self._bindings:
-            self._bindings[tokens] = _Binding(self, tokens)
-        self._past += tokens
-        self._bindings[tokens].run(ids, self._past)
-        return self._logits.host() if self._options.copy_logits else np.zeros((0, 0), np.float32)
-
-    def _zeros(self, shape: tuple[int, ...], kind: str) -> Any:
-        """A buffer on the device. Zeros, because what attention masks it may still multiply."""
-        make = self._ort.OrtValue
-        if kind == "tensor(bfloat16)":
-            value = make.ortvalue_from_numpy_with_onnx_type(
-                np.zeros(shape, np.uint16), TensorProto.BFLOAT16
-            )
+        """int64[rows, tokens] to float32[rows, vocab] of each row's last token."""
+        if ids.shape[1] == 1:
+            logits = self._session.fetch(self._decode(ids[:, 0].tolist()))
         else:
-            half = kind == "tensor(float16)"
-            value = make.ortvalue_from_numpy(np.zeros(shape, np.float16 if half else np.float32))
-        if self._device == "cpu":
-            return value
-        there = make.ortvalue_from_shape_and_type(
-            shape, _HALVES.get(kind, TensorProto.FLOAT), self._device, 0
-        )
-        there.update_inplace(value)
-        return there
+            logits = np.concatenate([self._session.fetch(last) for last in self._prefill(ids)])
+        self.length += ids.shape[1]
+        return logits
 
+    def prefill(self, ids: NDArray[np.int64]) -> list[int]:
+        """int64[rows, tokens], one row after the other, to the tokens that come next."""
+        picked = [
+            self._picked(last, [sampler])[0]
+            for last, sampler in zip(self._prefill(ids), self._samplers, strict=True)
+        ]
+        self.length += ids.shape[1]
+        return picked
 
-class _Slot:
-    """An array of the host and its value on the device, which are one on the CPU."""
+    def decode(self, tokens: Sequence[int]) -> list[int]:
+        """One more token of each row to the tokens that come next."""
+        picked = self._picked(self._decode(tokens), self._samplers)
+        self.length += 1
+        return picked
 
-    def __init__(self, owner: GraphRunner, array: NDArray[Any], *, on_host: bool = False) -> None:
-        self._array = array
-        self._shared = on_host or owner._device == "cpu"
-        device = "cpu" if self._shared else owner._device
-        self.value = owner._ort.OrtValue.ortvalue_from_numpy(array, device, 0)
+    def _prefill(self, ids: NDArray[np.int64]) -> "list[Any]":
+        found, size = [], self._options.chunk_tokens
+        for row, prompt in enumerate(ids.tolist()):
+            # What stands in the row already counts as the prompt's beginning.
+            whole = [0] * self.length + prompt
+            for first in range(self.length, len(whole), size):
+                last = self._session.prefill(row, whole, first, min(first + size, len(whole)))
+            found.append(last)
+        return found
 
-    def set(self, values: Any) -> None:
-        self._array[...] = values
-        if not self._shared:
-            self.value.update_inplace(self._array)
+    def _decode(self, tokens: Sequence[int]) -> Any:
+        return self._session.decode(tokens, [self.length] * len(tokens))
 
-    def host(self) -> Any:
-        return self._array if self._shared else self.value.numpy()
-
-
-class _Binding:
-    """Everything of steps of so many tokens, bound once at fixed addresses."""
-
-    def __init__(self, owner: GraphRunner, tokens: int) -> None:
-        rows = owner._options.rows
-        self._owner = owner
-        self._ids = _Slot(owner, np.zeros((rows, tokens), np.int64))
-        self._seqlens = _Slot(owner, np.zeros(rows, np.int32))
-        # Attention reads it on the host.
-        self._total = _Slot(owner, np.zeros((), np.int32), on_host=True)
-        slots = {
-            "input_ids": self._ids,
-            "last_positions": _Slot(owner, np.full((rows, 1), tokens - 1, np.int64)),
-            "seqlens_k": self._seqlens,
-            "total_sequence_length": self._total,
-            **{name: _Slot(owner, array) for name, array in owner._choice.items()},
-        }
-        self._alive = slots
-        self._io = owner._session.io_binding()
-        for name, slot in slots.items():
-            self._io.bind_ortvalue_input(name, slot.value)
-        for name, value in owner._cache.items():
-            self._io.bind_ortvalue_input(f"past.{name}", value)
-            self._io.bind_ortvalue_output(f"present.{name}", value)
-        self._io.bind_ortvalue_output("logits", owner._logits.value)
-        if owner._choice:
-            for name, slot in owner._top.items():
-                self._io.bind_ortvalue_output(name, slot.value)
-        self._captured = owner._options.cuda_graph and tokens == 1
-        self._run_options = owner._ort.RunOptions()
-        if owner._options.cuda_graph and not self._captured:
-            self._run_options.add_run_config_entry("gpu_graph_id", _NO_CAPTURE)
-
-    def run(self, ids: NDArray[np.int64], length: int) -> None:
-        self._ids.set(ids)
-        self._seqlens.set(length - 1)
-        # A replayed graph keeps the number of its capture, so that is the largest there will be.
-        self._total.set(self._owner._options.tokens if self._captured else length)
-        self._owner._session.run_with_iobinding(self._io, self._run_options)
-
-
-def _session(folder: Path, options: RunnerOptions) -> Any:
-    import onnxruntime
-
-    wanted = onnxruntime.SessionOptions()
-    wanted.intra_op_num_threads = options.threads
-    wanted.log_severity_level = 3
-    wanted.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    names = provider_names(options.provider)
-    own = {"enable_cuda_graph": "1"} if options.cuda_graph else {}
-    provider_options: list[dict[str, str]] = [own, *({} for _ in names[1:])]
-    return onnxruntime.InferenceSession(
-        str(folder / GRAPH_FILE), wanted, providers=names, provider_options=provider_options
-    )
+    def _picked(self, logits: Any, samplers: Sequence[Sampler]) -> list[int]:
+        if self._options.on_host:
+            tokens = pick_tokens(self._session.fetch(logits), samplers)
+        else:
+            tokens = self._session.pick(logits, samplers)
+        if None in tokens:
+            raise FloatingPointError("a row's logits are not finite")
+        return [token for token in tokens if token is not None]

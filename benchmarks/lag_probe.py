@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
+from application.commits import Commit
 from application.event_store import LedgerApplication
 from domain.accounts.events import AccountOpened, Balance, CreditsDebited, CreditsHeld
 from domain.events import Event, header
@@ -20,8 +21,6 @@ from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.postgres.position_board import PositionBoard
 from infrastructure.postgres.recorder import open_application
-
-WRITERS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +47,12 @@ class _StampedBoard(PositionBoard):
 
 
 class _Commands:
-    """Commits of two events each, as one message makes them, for one account after the other."""
+    """Commits of two events each, as one message makes them, for one account after the other, by
+    the service's own way: many in one transaction where many come at once."""
 
     def __init__(self, application: LedgerApplication, accounts: int) -> None:
-        self._application = application
+        self._to_stored_event = application.mapper.to_stored_event
+        self._recorder = application.commit_recorder
         self._run = uuid5(NAMESPACE, f"lag:{os.urandom(8).hex()}")
         self._users = [uuid5(self._run, str(number)) for number in range(accounts)]
         self._versions = dict.fromkeys(self._users, 1)
@@ -59,13 +60,17 @@ class _Commands:
             opened = AccountOpened(**header(account_id(user), 1, _NOW), user_id=user)
             application.save(opened)
 
-    def commit(self, number: int) -> tuple[int, float]:
+    async def commit(self, number: int) -> tuple[int, float]:
         """Position and time of one commit."""
         user = self._users[number % len(self._users)]
         version = self._versions[user]
         self._versions[user] = version + 2
-        recordings = self._application.save(*_events(self._run, user, version, number))
-        return recordings[-1].notification.id, time.perf_counter()
+        events = _events(self._run, user, version, number)
+        commit = Commit([self._to_stored_event(event) for event in events])
+        self._recorder.submit(commit)
+        assert await commit.settled(), commit.error
+        assert commit.positions is not None
+        return commit.positions[-1], time.perf_counter()
 
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -106,14 +111,14 @@ def _events(run: UUID, user: UUID, version: int, number: int) -> Sequence[Event]
 async def measure_lag(
     service_url: str, nats_url: str, commands_per_s: float, seconds: float
 ) -> Lag:
-    """Relay and projector work in this process, on a migrated database; the commits are made in
-    threads beside them."""
+    """Relay and projector work in this process, on a migrated database, beside the commits: as in
+    the service."""
     board = _StampedBoard()
     service = ProjectionService(
         service_url, nats_url, ProjectionSettings(stream=f"lag_{os.urandom(4).hex()}"), board
     )
     application = open_application(
-        service_url, threads=WRITERS, connect_timeout_s=5, cached_streams_max=10
+        service_url, threads=2, connect_timeout_s=5, cached_streams_max=10
     )
     commands = _Commands(application, accounts=100)
     await service.start()
@@ -124,6 +129,7 @@ async def measure_lag(
             raise TimeoutError("the read models did not keep up")
     finally:
         await service.stop()
+        application.commit_recorder.stop()
         application.close()
     lags_ms = _lags_ms(commits, board.announced)
     taken_s = commits[-1][1] - commits[0][1]
@@ -139,23 +145,18 @@ async def measure_lag(
 async def _settle(board: _StampedBoard, commands: _Commands) -> None:
     """Until the parts are connected and the statements prepared."""
     for number in range(-20, 0):
-        position, _ = await asyncio.to_thread(commands.commit, number)
+        position, _ = await commands.commit(number)
         await board.wait_for(position, timeout_s=10)
 
 
 async def _load(commands: _Commands, commands_per_s: float, count: int) -> list[tuple[int, float]]:
+    """At even times, whether or not those before are answered."""
     loop = asyncio.get_running_loop()
-    turns = asyncio.Semaphore(WRITERS)
     start_s = loop.time()
-
-    async def one(number: int) -> tuple[int, float]:
-        async with turns:
-            return await asyncio.to_thread(commands.commit, number)
-
     tasks = []
     for number in range(count):
         await asyncio.sleep(max(0.0, start_s + number / commands_per_s - loop.time()))
-        tasks.append(asyncio.create_task(one(number)))
+        tasks.append(asyncio.create_task(commands.commit(number)))
     return sorted(await asyncio.gather(*tasks))
 
 
@@ -180,7 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("service_url")
     parser.add_argument("nats_url")
-    parser.add_argument("--commands-per-s", type=float, default=200)
+    parser.add_argument("--commands-per-s", type=float, default=500)
     parser.add_argument("--seconds", type=float, default=10)
     given = parser.parse_args()
     lag = asyncio.run(

@@ -1,19 +1,20 @@
 """Environments and models of the peers, under a folder that git ignores (.venv-peers)."""
 
-import hashlib
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.hub_copy import write_hub_copy
+from benchmarks.hub_copy import write_packaged_copy
+from infrastructure.onnx.optimum_export import PINS as OPTIMUM_PINS
+from infrastructure.own_environment import (
+    CommandFailed,
+    EnvironmentMissing,
+    OwnEnvironment,
+    run_logged,
+)
 
 _HERE = Path(__file__).parent
-_TORCH = "torch==2.13.0"
-# llama.cpp is compiled while it is installed, which takes minutes on two cores.
-_INSTALL_TIMEOUT_S = 3600
 _BUILD_TIMEOUT_S = 1800
 
 
@@ -49,24 +50,14 @@ class PeerFolder:
     def python(self, kind: PeerKind) -> Path:
         """The interpreter of the peer's environment, made where it is missing or was made of
         other pins. Raises PeerMissing."""
-        pins = _HERE / "peers" / f"{kind.name}.txt"
-        folder = self._folder / kind.name
-        python, stamp = folder / "bin" / "python", folder / f"pins-{kind.name}.stamp"
-        wanted = hashlib.sha256(_TORCH.encode() + pins.read_bytes()).hexdigest()
-        if python.exists() and stamp.exists() and stamp.read_text() == wanted:
-            return python
-        print(f"Making {folder}.", flush=True)
-        self._run(kind, [sys.executable, "-m", "venv", str(folder)], _INSTALL_TIMEOUT_S)
-        install = [str(python), "-m", "pip", "install"]
-        if kind.needs_torch:
-            self._run(kind, [*install, _TORCH], _INSTALL_TIMEOUT_S)
-        self._run(kind, [*install, "-r", str(pins)], _INSTALL_TIMEOUT_S)
-        stamp.write_text(wanted)
-        return python
+        try:
+            return self._environment(kind).make(lambda said: print(f"  {said}", flush=True))
+        except EnvironmentMissing as error:
+            raise PeerMissing(str(error)) from error
 
     def model(self, kind: PeerKind) -> Path:
         """What the peer reads: the same weights in its own format. Raises PeerMissing."""
-        gguf = write_hub_copy(self._hub)
+        gguf = write_packaged_copy(self._hub)
         if kind.name == "llama-cpp":
             return gguf
         if kind.name == "transformers":
@@ -78,28 +69,22 @@ class PeerFolder:
         command = [str(self.python(kind)), str(_HERE / "build_genai.py")]
         if kind.name == "optimum":
             task = ["--task", "text-generation-with-past", "--model"]
-            exporter = self._folder / kind.name / "bin" / "optimum-cli"
+            exporter = self._environment(kind).script("optimum-cli")
             command = [str(exporter), "export", "onnx", *task]
-        self._run(kind, [*command, str(self._hub), str(target)], _BUILD_TIMEOUT_S)
+        self._run(kind, [*command, str(self._hub), str(target)])
         done.touch()
         return target
 
-    def _run(self, kind: PeerKind, command: Sequence[str], timeout_s: float) -> None:
-        log = self._folder / f"{kind.name}.log"
+    def _environment(self, kind: PeerKind) -> OwnEnvironment:
+        own = _HERE / "peers" / f"{kind.name}.txt"
+        pins = OPTIMUM_PINS if kind.name == "optimum" else own
+        folder = self._folder / kind.name
+        return OwnEnvironment(folder=folder, pins=pins, with_torch=kind.needs_torch)
+
+    def _run(self, kind: PeerKind, command: Sequence[str]) -> None:
+        log = self._environment(kind).log
+        offline = {"HF_HUB_OFFLINE": "1"}
         try:
-            with log.open("ab") as file:
-                subprocess.run(
-                    command,
-                    check=True,
-                    stdout=file,
-                    stderr=file,
-                    timeout=timeout_s,
-                    env={**os.environ, "HF_HUB_OFFLINE": "1"},
-                )
-        except (OSError, subprocess.SubprocessError) as error:
-            raise PeerMissing(f"{type(error).__name__}, see {log.name}: {_last(log)}") from error
-
-
-def _last(log: Path) -> str:
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return lines[-1][:200] if lines else "nothing was printed"
+            run_logged(command, log, timeout_s=_BUILD_TIMEOUT_S, environment=offline)
+        except (OSError, CommandFailed) as error:
+            raise PeerMissing(f"{error}; all of it is in {log.name}") from error

@@ -18,7 +18,17 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import balance, inference, ledger, machine, memory, overhead, serving, starting
+from benchmarks import (
+    balance,
+    engine_memory,
+    inference,
+    ledger,
+    machine,
+    memory,
+    overhead,
+    serving,
+    starting,
+)
 from benchmarks.figures import Figure, table
 from benchmarks.running import Service, running
 
@@ -45,6 +55,7 @@ class _Bench:
             self._with_service(40 if quick else 300, 3.0 if quick else 10.0)
         self._measure("chat", lambda: self._engine_alone(20 if quick else 100))
         self._measure("inference", lambda: inference.decode_speed(self._models()))
+        self._measure("inference", lambda: engine_memory.engine_memory(self._models()))
         repeats = 2 if quick else 5
         self._measure("serving", lambda: serving.serving_speed(self._models(), repeats=repeats))
         self._measure("lag", lambda: self._lag(3.0 if quick else 10.0))

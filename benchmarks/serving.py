@@ -58,7 +58,7 @@ async def _measure(models_dir: Path, repeats: int) -> list[Figure]:
     """Everything in turn, so that whatever else runs on the machine touches all of it alike."""
     keeping = OnnxEngine(OnnxEngineSettings(models_dir=models_dir))
     forgetting = OnnxEngine(OnnxEngineSettings(models_dir=models_dir, kept_bytes_max=0))
-    endless = _endless(models_dir)
+    endless = endless_sampling(models_dir)
     runs: dict[int, list[list[_Stream]]] = {1: [], 8: [], 16: []}
     anew: list[float] = []
     second: list[float] = []
@@ -127,7 +127,7 @@ def _turn_figures(anew: list[float], second: list[float]) -> list[Figure]:
     ]
 
 
-def _endless(models_dir: Path) -> Sampling:
+def endless_sampling(models_dir: Path) -> Sampling:
     """Greedy, but never the end of a line or of a turn, where answers would stop."""
     folder = models_dir / _MODEL
     manifest = read_manifest(folder)

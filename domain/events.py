@@ -1,11 +1,12 @@
 """What all events share: a stream, a version, a time, and a registered name."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, ClassVar, TypedDict
 from uuid import UUID
 
 from eventsourcing.domain import DomainEvent
+
+from domain.records import record
 
 
 class PersonalMark:
@@ -16,7 +17,7 @@ class PersonalMark:
 PersonalText = Annotated[str, PersonalMark()]
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Event(DomainEvent):
     """A fact. Stored under TOPIC, never under an import path, so that renaming a class leaves
     history readable; `class_version` and `upcast_vN_vM` (eventsourcing's names) carry changes

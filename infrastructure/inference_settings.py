@@ -26,6 +26,9 @@ class InferenceSettings(BaseSettings):
     inference_threads: Annotated[int, Field(ge=0)] = Field(
         0, description="Threads of a model's session; 0: one for each core"
     )
+    inference_spin_us: Annotated[int, Field(ge=0)] = Field(
+        50, description="How long such a thread waits in a busy loop before it sleeps"
+    )
     inference_rows_max: Count = Field(16, description="Messages that a model answers at once")
     inference_queue_max: Count = Field(64, description="Messages that may wait for a model")
     inference_chunk_tokens: Annotated[int, Field(ge=0)] = Field(
@@ -39,6 +42,13 @@ class InferenceSettings(BaseSettings):
     )
     inference_memory_mb: Annotated[int, Field(ge=0)] = Field(
         0, description="Memory of all loaded models; 0: three quarters of the machine's"
+    )
+    inference_gpu_memory_mb: Annotated[int, Field(ge=0)] = Field(
+        0, description="The GPU's memory for all loaded models; 0: nine tenths of the GPU's"
+    )
+    inference_cuda_graphs: bool = Field(
+        False,
+        description="Capture decoding steps on CUDA once and replay them; not tried on a GPU yet",
     )
 
     response_cache_bytes_max: Annotated[int, Field(ge=0)] = Field(

@@ -146,6 +146,7 @@ def build_engine(settings: Settings) -> OnnxEngine:
                 settings.is_production and settings.inference_provider is Provider.CUDA
             ),
             threads=settings.inference_threads or None,
+            spin_us=settings.inference_spin_us,
             context_tokens_max=settings.context_tokens_max,
             rows_max=settings.inference_rows_max,
             queue_max=settings.inference_queue_max,
@@ -153,6 +154,8 @@ def build_engine(settings: Settings) -> OnnxEngine:
             kv_bytes_max=settings.inference_kv_mb * 1024**2,
             kept_bytes_max=settings.inference_kept_mb * 1024**2,
             memory_bytes_max=settings.inference_memory_mb * 1024**2,
+            gpu_bytes_max=settings.inference_gpu_memory_mb * 1024**2,
+            cuda_graphs=settings.inference_cuda_graphs,
             generation_timeout_s=settings.generation_timeout_s,
         )
     )

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from domain.accounts.events import Balance, BucketKind, GrantExpired, Share
-from domain.accounts.state import AccountState, Bucket
+from domain.accounts.events import Balance, GrantExpired, Share
+from domain.accounts.state import PAID, AccountState, Bucket
 from domain.credits import format_credits
 from domain.errors import InsufficientCredits
 from domain.events import header
@@ -18,7 +18,7 @@ def _burn_order(bucket: Bucket) -> tuple[bool, datetime, bool, int]:
     return (
         bucket.expires_at is None,
         bucket.expires_at or _NO_EXPIRY,
-        bucket.kind is BucketKind.PAID,
+        bucket.kind is PAID,
         bucket.opened_version,
     )
 
@@ -53,25 +53,34 @@ def first_shares(shares: tuple[Share, ...], amount_micro: int) -> Iterator[Share
         if not take_micro:
             return
         amount_micro -= take_micro
-        yield changed(share, amount_micro=take_micro)
+        whole = take_micro == share.amount_micro
+        yield share if whole else changed(share, amount_micro=take_micro)
     assert amount_micro == 0, "the shares cover the amount"
 
 
-def expire_grants(state: AccountState, now: datetime) -> Iterator[GrantExpired]:
+def expire_grants(state: AccountState, now: datetime) -> tuple[GrantExpired, ...]:
     """One event for every bucket with something left whose time has passed."""
-    version, balance = state.version, state.balance
     for bucket in state.buckets:
-        if bucket.has_expired(now):
-            version += 1
-            left_micro = balance.promotional_micro - bucket.free_micro
-            balance = changed(balance, promotional_micro=left_micro)
-            yield GrantExpired(
-                **header(state.id, version, now),
-                user_id=state.user_id,
-                balance=balance,
-                grant_id=bucket.bucket_id,
-                amount_micro=bucket.free_micro,
-            )
+        if bucket.expires_at is not None and bucket.expires_at <= now:
+            expired = [bucket for bucket in state.buckets if bucket.has_expired(now)]
+            return tuple(_expirations(state, expired, now))
+    return ()
+
+
+def _expirations(
+    state: AccountState, expired: list[Bucket], now: datetime
+) -> Iterator[GrantExpired]:
+    balance = state.balance
+    for version, bucket in enumerate(expired, start=state.version + 1):
+        left_micro = balance.promotional_micro - bucket.free_micro
+        balance = changed(balance, promotional_micro=left_micro)
+        yield GrantExpired(
+            **header(state.id, version, now),
+            user_id=state.user_id,
+            balance=balance,
+            grant_id=bucket.bucket_id,
+            amount_micro=bucket.free_micro,
+        )
 
 
 def balance_after(
@@ -79,11 +88,15 @@ def balance_after(
 ) -> Balance:
     """The balance after shares were taken from the buckets (or given back)."""
     sign = 1 if give else -1
-    paid_micro = sum(s.amount_micro for s in shares if s.kind is BucketKind.PAID)
-    total_micro = sum(share.amount_micro for share in shares)
     balance = state.balance
+    paid_micro, promotional_micro = balance.paid_micro, balance.promotional_micro
+    for share in shares:
+        if share.kind is PAID:
+            paid_micro += sign * share.amount_micro
+        else:
+            promotional_micro += sign * share.amount_micro
     return Balance(
-        paid_micro=balance.paid_micro + sign * paid_micro,
-        promotional_micro=balance.promotional_micro + sign * (total_micro - paid_micro),
+        paid_micro=paid_micro,
+        promotional_micro=promotional_micro,
         held_micro=balance.held_micro + held_micro,
     )

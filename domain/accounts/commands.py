@@ -1,21 +1,21 @@
 """What can be asked of a credit account. Ids come in, so that a repeated command is the same
 command."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from domain.accounts.events import Direction, Share
 from domain.pricing.price import Price
+from domain.records import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class OpenAccount:
     account_id: UUID
     user_id: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class PurchaseCredits:
     """bonus_micro is granted beside what was paid for, as promotional credits without expiry."""
 
@@ -27,7 +27,7 @@ class PurchaseCredits:
     development: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class GrantCredits:
     grant_id: UUID
     amount_micro: int
@@ -36,7 +36,7 @@ class GrantCredits:
     granted_by: UUID | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class HoldCredits:
     hold_id: UUID
     amount_micro: int
@@ -45,7 +45,7 @@ class HoldCredits:
     conversation_id: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CaptureHold:
     """Pays for a delivered answer; amount_micro is at most the hold."""
 
@@ -57,7 +57,7 @@ class CaptureHold:
     completion_tokens: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ReleaseHold:
     """The answer failed: everything goes back."""
 
@@ -65,19 +65,19 @@ class ReleaseHold:
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ExpireHold:
     """The sweeper's command: only for a hold whose time has passed."""
 
     hold_id: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ExpireGrants:
     """Takes back what is left of every grant whose time has passed."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RefundDebit:
     """shares and amount are those of the debit. That a debit is refunded once is held by a claim
     stream (`domain.identifiers.refund_claim_id`) in the same commit."""
@@ -90,7 +90,7 @@ class RefundDebit:
     refunded_by: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class AdjustCredits:
     adjustment_id: UUID
     direction: Direction
@@ -99,13 +99,13 @@ class AdjustCredits:
     adjusted_by: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class FreezeAccount:
     reason: str
     frozen_by: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class UnfreezeAccount:
     unfrozen_by: UUID
 

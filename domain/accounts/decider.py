@@ -35,27 +35,39 @@ def decide(
         assert state is None, "an account is opened once, with its user"
         opened = e.AccountOpened(**header(command.account_id, 1, now), user_id=command.user_id)
         return (opened,)
+    return decide_folded(command, state, now)[0]
+
+
+def decide_folded(
+    command: c.AccountCommand, state: AccountState | None, now: datetime
+) -> tuple[tuple[e.AccountEvent, ...], AccountState]:
+    """As `decide`, for an account that is open: with the state after the events, which the
+    checks have made anyway."""
     assert state is not None, "the account is opened before anything else happens to it"
-    expired = tuple(expire_grants(state, now))
-    state = fold_checked(state, expired)
+    expired = expire_grants(state, now)
+    if expired:
+        state = fold_checked(state, expired)
     decided = _decide(command, state, now)
     # What a settled hold or a refund gave back to a grant whose time has passed.
-    returned = tuple(expire_grants(fold_checked(state, decided), now))
-    return (*expired, *decided, *returned)
+    state = fold_checked(state, decided)
+    returned = expire_grants(state, now)
+    if returned:
+        state = fold_checked(state, returned)
+    return (*expired, *decided, *returned), state
 
 
 def _decide(
     command: c.AccountCommand, state: AccountState, now: datetime
 ) -> tuple[e.AccountEvent, ...]:
     match command:
-        case c.PurchaseCredits():
-            return _purchase(command, state, now)
-        case c.GrantCredits():
-            return (_grant(command, state, now, purchase_id=None),)
         case c.HoldCredits():
             return _hold(command, state, now)
         case c.CaptureHold():
             return _capture(command, state, now)
+        case c.PurchaseCredits():
+            return _purchase(command, state, now)
+        case c.GrantCredits():
+            return (_grant(command, state, now, purchase_id=None),)
         case c.ReleaseHold():
             return _release(_open_hold(state, command.hold_id), state, now, command.reason)
         case c.ExpireHold():
@@ -159,7 +171,8 @@ def _capture(
 ) -> tuple[e.AccountEvent, ...]:
     hold = _open_hold(state, command.hold_id)
     assert 0 <= command.amount_micro <= hold.amount_micro, "a capture never exceeds its hold"
-    spent = tuple(first_shares(hold.shares, command.amount_micro))
+    is_whole = command.amount_micro == hold.amount_micro
+    spent = hold.shares if is_whole else tuple(first_shares(hold.shares, command.amount_micro))
     rest = subtract_shares(hold.shares, spent)
     return (
         e.CreditsDebited(

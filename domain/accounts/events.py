@@ -1,7 +1,6 @@
 """Facts about one user's credits. Each money event carries the balance after it, so that a
 statement line needs no other event to be explained, and an audit can compare both."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar
@@ -9,6 +8,7 @@ from uuid import UUID
 
 from domain.events import Event
 from domain.pricing.price import Price
+from domain.records import record
 
 
 class BucketKind(StrEnum):
@@ -21,7 +21,7 @@ class Direction(StrEnum):
     DEBIT = "debit"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Share:
     """Part of an amount, with the bucket it was taken from; enough to give it back even after
     the bucket was used up, and at its old age (opened_version: of the event that opened it)."""
@@ -33,7 +33,7 @@ class Share:
     amount_micro: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Balance:
     """paid and promotional are free to spend; held is set aside for answers under way."""
 
@@ -50,14 +50,14 @@ class Balance:
         return self.available_micro + self.held_micro
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class AccountOpened(Event):
     TOPIC: ClassVar[str] = "account.opened"
 
     user_id: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class MoneyEvent(Event):
     """user_id: whose account. balance: after the event."""
 
@@ -67,7 +67,7 @@ class MoneyEvent(Event):
     balance: Balance
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CreditsPurchased(MoneyEvent):
     """purchase_id names the bucket too. package_id is None for a free amount."""
 
@@ -79,7 +79,7 @@ class CreditsPurchased(MoneyEvent):
     development: bool
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CreditsGranted(MoneyEvent):
     """Credits nobody paid for. reason: "welcome", "bonus" or an administrator's words."""
 
@@ -93,7 +93,7 @@ class CreditsGranted(MoneyEvent):
     purchase_id: UUID | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CreditsHeld(MoneyEvent):
     TOPIC: ClassVar[str] = "account.credits_held"
 
@@ -105,7 +105,7 @@ class CreditsHeld(MoneyEvent):
     conversation_id: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CreditsDebited(MoneyEvent):
     """The capture of a hold: amount_micro is spent, released_micro goes back, and both together
     are the hold. shares: where the spent amount came from."""
@@ -124,7 +124,7 @@ class CreditsDebited(MoneyEvent):
     completion_tokens: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class HoldReleased(MoneyEvent):
     """reason: "failed", "cancelled", "empty" or "expired"."""
 
@@ -136,7 +136,7 @@ class HoldReleased(MoneyEvent):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class DebitRefunded(MoneyEvent):
     """Corrects the debit of message_id."""
 
@@ -150,7 +150,7 @@ class DebitRefunded(MoneyEvent):
     refunded_by: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CreditsAdjusted(MoneyEvent):
     """An administrator's correction. A credit opens a paid bucket of its own; a debit is taken
     from `shares`."""
@@ -165,7 +165,7 @@ class CreditsAdjusted(MoneyEvent):
     adjusted_by: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class GrantExpired(MoneyEvent):
     """What was free in a promotional bucket when its time had passed."""
 
@@ -175,7 +175,7 @@ class GrantExpired(MoneyEvent):
     amount_micro: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class AccountFrozen(Event):
     TOPIC: ClassVar[str] = "account.frozen"
 
@@ -184,7 +184,7 @@ class AccountFrozen(Event):
     frozen_by: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class AccountUnfrozen(Event):
     TOPIC: ClassVar[str] = "account.unfrozen"
 

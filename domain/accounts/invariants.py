@@ -12,11 +12,11 @@ def evolve_checked(state: AccountState | None, event: AccountEvent) -> AccountSt
     version = 0 if state is None else state.version
     assert event.originator_version == version + 1, "events follow each other without a gap"
     after = evolve(state, event)
-    assert all(bucket.free_micro > 0 for bucket in after.buckets), "no bucket is overdrawn"
-    assert all(
-        hold.amount_micro == sum(share.amount_micro for share in hold.shares)
-        for hold in after.holds
-    ), "a hold is the sum of its shares"
+    for bucket in after.buckets:
+        assert bucket.free_micro > 0, "no bucket is overdrawn"
+    for hold in after.holds:
+        in_shares_micro = sum([share.amount_micro for share in hold.shares])
+        assert hold.amount_micro == in_shares_micro, "a hold is the sum of its shares"
     if isinstance(event, MoneyEvent):
         assert event.balance == after.balance, "the balance an event carries is the fold's"
     return after

@@ -5,7 +5,6 @@ stream is shared by all users.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -23,6 +22,7 @@ from domain.accounts.events import (
     HoldReleased,
     MoneyEvent,
 )
+from domain.records import record
 
 ISSUANCE_PAID = "issuance:paid"
 ISSUANCE_PROMOTIONAL = "issuance:promotional"
@@ -30,7 +30,7 @@ REVENUE_USAGE = "revenue:usage"
 ADJUSTMENTS = "adjustments"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Posting:
     """amount_micro, above zero, moves from source to destination: the direction is in the names
     and never in a sign."""

@@ -1,6 +1,5 @@
 """The fold of a credit account: buckets of free credits, and open holds."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -22,10 +21,13 @@ from domain.accounts.events import (
     HoldReleased,
     Share,
 )
-from domain.records import changed
+from domain.records import changed, record
+
+# A member of an enumeration takes as long to look up as the rest of a loop's turn.
+PAID = BucketKind.PAID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Bucket:
     """Free credits of one origin; what is held is not in here. opened_version orders buckets by
     age."""
@@ -43,7 +45,7 @@ class Bucket:
         return 0 if self.has_expired(now) else self.free_micro
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Hold:
     hold_id: UUID
     amount_micro: int
@@ -53,7 +55,7 @@ class Hold:
     conversation_id: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class AccountState:
     """Empty buckets and closed holds are dropped, so the state stays as small as what is open."""
 
@@ -69,7 +71,7 @@ class AccountState:
         """By the log: a grant counts until its GrantExpired, as on every statement."""
         paid = promotional = held = 0
         for bucket in self.buckets:
-            if bucket.kind is BucketKind.PAID:
+            if bucket.kind is PAID:
                 paid += bucket.free_micro
             else:
                 promotional += bucket.free_micro
@@ -82,7 +84,10 @@ class AccountState:
         return sum(bucket.spendable_micro(now) for bucket in self.buckets)
 
     def hold(self, hold_id: UUID) -> Hold | None:
-        return next((hold for hold in self.holds if hold.hold_id == hold_id), None)
+        for hold in self.holds:
+            if hold.hold_id == hold_id:
+                return hold
+        return None
 
 
 def evolve(state: AccountState | None, event: AccountEvent) -> AccountState:
@@ -92,17 +97,12 @@ def evolve(state: AccountState | None, event: AccountEvent) -> AccountState:
             id=event.originator_id, version=event.originator_version, user_id=event.user_id
         )
     assert state is not None, "an account's first event is AccountOpened"
-    return changed(_apply(state, event), version=event.originator_version)
+    return changed(state, version=event.originator_version, **_changes(state, event))
 
 
-def _apply(state: AccountState, event: AccountEvent) -> AccountState:
+def _changes(state: AccountState, event: AccountEvent) -> dict[str, object]:
+    """The fields that the event changes, beside the version."""
     match event:
-        case CreditsPurchased():
-            return _open_bucket(state, event, event.purchase_id, BucketKind.PAID)
-        case CreditsGranted():
-            return _open_bucket(
-                state, event, event.grant_id, BucketKind.PROMOTIONAL, event.expires_at
-            )
         case CreditsHeld():
             hold = Hold(
                 hold_id=event.hold_id,
@@ -112,29 +112,40 @@ def _apply(state: AccountState, event: AccountEvent) -> AccountState:
                 message_id=event.message_id,
                 conversation_id=event.conversation_id,
             )
-            return changed(_take(state, _by_bucket(event.shares)), holds=(*state.holds, hold))
+            return {
+                "buckets": _take(state.buckets, _by_bucket(event.shares)),
+                "holds": (*state.holds, hold),
+            }
         case CreditsDebited():
             return _close_hold(state, event.hold_id, event.shares)
         case HoldReleased():
             return _close_hold(state, event.hold_id, ())
+        case CreditsPurchased():
+            return _open_bucket(state, event, event.purchase_id, BucketKind.PAID)
+        case CreditsGranted():
+            return _open_bucket(
+                state, event, event.grant_id, BucketKind.PROMOTIONAL, event.expires_at
+            )
         case DebitRefunded():
-            return _give(state, event.shares)
+            return {"buckets": _give(state.buckets, event.shares)}
         case CreditsAdjusted(direction=Direction.CREDIT):
             return _open_bucket(state, event, event.adjustment_id, BucketKind.PAID)
         case CreditsAdjusted():
-            return _take(state, _by_bucket(event.shares))
+            return {"buckets": _take(state.buckets, _by_bucket(event.shares))}
         case GrantExpired():
-            return _take(state, {event.grant_id: event.amount_micro})
+            return {"buckets": _take(state.buckets, {event.grant_id: event.amount_micro})}
         case AccountFrozen():
-            return changed(state, frozen=True)
+            return {"frozen": True}
         case AccountUnfrozen():
-            return changed(state, frozen=False)
+            return {"frozen": False}
         case AccountOpened():
-            return state
+            return {}
 
 
 def subtract_shares(shares: tuple[Share, ...], spent: tuple[Share, ...]) -> tuple[Share, ...]:
     """What is left of `shares` after `spent` was taken out of them, bucket by bucket."""
+    if spent == shares:
+        return ()
     spent_micro = _by_bucket(spent)
     left = (
         changed(share, amount_micro=share.amount_micro - spent_micro.get(share.bucket_id, 0))
@@ -147,12 +158,14 @@ def _by_bucket(shares: tuple[Share, ...]) -> dict[UUID, int]:
     return {share.bucket_id: share.amount_micro for share in shares}
 
 
-def _close_hold(state: AccountState, hold_id: UUID, spent: tuple[Share, ...]) -> AccountState:
+def _close_hold(state: AccountState, hold_id: UUID, spent: tuple[Share, ...]) -> dict[str, object]:
     hold = state.hold(hold_id)
     if hold is None:
-        return state
-    rest = tuple(other for other in state.holds if other.hold_id != hold_id)
-    return _give(changed(state, holds=rest), subtract_shares(hold.shares, spent))
+        return {}
+    return {
+        "holds": tuple([other for other in state.holds if other is not hold]),
+        "buckets": _give(state.buckets, subtract_shares(hold.shares, spent)),
+    }
 
 
 def _open_bucket(
@@ -161,7 +174,7 @@ def _open_bucket(
     bucket_id: UUID,
     kind: BucketKind,
     expires_at: datetime | None = None,
-) -> AccountState:
+) -> dict[str, object]:
     share = Share(
         bucket_id=bucket_id,
         kind=kind,
@@ -169,29 +182,30 @@ def _open_bucket(
         opened_version=event.originator_version,
         amount_micro=event.amount_micro,
     )
-    return _give(state, (share,))
+    return {"buckets": _give(state.buckets, (share,))}
 
 
-def _take(state: AccountState, micro_by_bucket: dict[UUID, int]) -> AccountState:
-    buckets = (
-        changed(bucket, free_micro=bucket.free_micro - micro_by_bucket.get(bucket.bucket_id, 0))
-        for bucket in state.buckets
-    )
-    return changed(state, buckets=tuple(bucket for bucket in buckets if bucket.free_micro))
+def _take(buckets: tuple[Bucket, ...], micro_by_bucket: dict[UUID, int]) -> tuple[Bucket, ...]:
+    left = []
+    for bucket in buckets:
+        free_micro = bucket.free_micro - micro_by_bucket.get(bucket.bucket_id, 0)
+        if free_micro:
+            left.append(changed(bucket, free_micro=free_micro))
+    return tuple(left)
 
 
-def _give(state: AccountState, shares: tuple[Share, ...]) -> AccountState:
+def _give(buckets: tuple[Bucket, ...], shares: tuple[Share, ...]) -> tuple[Bucket, ...]:
     """A bucket that was used up meanwhile is opened again, under its own id and at its old age."""
-    buckets = {bucket.bucket_id: bucket for bucket in state.buckets}
+    if not shares:
+        return buckets
+    by_id = {bucket.bucket_id: bucket for bucket in buckets}
     for share in shares:
-        bucket = buckets.get(share.bucket_id) or Bucket(
+        bucket = by_id.get(share.bucket_id) or Bucket(
             bucket_id=share.bucket_id,
             kind=share.kind,
             expires_at=share.expires_at,
             free_micro=0,
             opened_version=share.opened_version,
         )
-        buckets[share.bucket_id] = changed(
-            bucket, free_micro=bucket.free_micro + share.amount_micro
-        )
-    return changed(state, buckets=tuple(buckets.values()))
+        by_id[share.bucket_id] = changed(bucket, free_micro=bucket.free_micro + share.amount_micro)
+    return tuple(by_id.values())

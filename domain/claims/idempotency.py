@@ -6,16 +6,17 @@ debits them; CommandAbandoned, in the commit that releases the hold, frees the k
 try.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
 from domain.errors import IdempotencyKeyReused
 from domain.events import Event, PersonalText, header
+from domain.records import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CommandStarted(Event):
     """request_hash: hex SHA-256 of the canonical request. subject_id: what the command makes,
     for a chat message the answer's id."""
@@ -26,7 +27,7 @@ class CommandStarted(Event):
     subject_id: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CommandCompleted(Event):
     """result: the answer's JSON, replayed as it was."""
 
@@ -36,7 +37,7 @@ class CommandCompleted(Event):
     result: PersonalText
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class CommandAbandoned(Event):
     TOPIC: ClassVar[str] = "idempotency.command_abandoned"
 
@@ -46,7 +47,7 @@ class CommandAbandoned(Event):
 IdempotencyEvent = CommandStarted | CommandCompleted | CommandAbandoned
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class IdempotencyState:
     """running: the subject of a started command. result: of a completed one."""
 
@@ -79,7 +80,7 @@ def evolve(state: IdempotencyState | None, event: IdempotencyEvent) -> Idempoten
             return replace(state, version=event.originator_version, running=None)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class IdempotencyKey:
     """claim_id: `domain.identifiers.idempotency_claim_id`."""
 

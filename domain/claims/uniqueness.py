@@ -1,15 +1,15 @@
 """A value that one owner may have. The stream's id is a UUIDv5 of the value, so its first
 version can be written once, in the same commit as what it protects."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
 from domain.events import Event, header
+from domain.records import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ValueClaimed(Event):
     """kind: "username", "email" or "refund". The value itself is not repeated here."""
 
@@ -19,7 +19,7 @@ class ValueClaimed(Event):
     owner_id: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ClaimState:
     id: UUID
     version: int

@@ -1,12 +1,12 @@
 """What can be asked of a conversation."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from domain.pricing.price import Price
+from domain.records import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SubmitPrompt:
     """Starts the conversation when it does not exist yet."""
 
@@ -24,7 +24,7 @@ class SubmitPrompt:
     seed: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RecordResponse:
     user_id: UUID
     response_id: UUID
@@ -42,20 +42,20 @@ class RecordResponse:
     latency_ms: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RecordFailure:
     user_id: UUID
     response_id: UUID
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RenameConversation:
     user_id: UUID
     title: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class DeleteConversation:
     user_id: UUID
 

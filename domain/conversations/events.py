@@ -1,14 +1,14 @@
 """Facts about one conversation: prompts, and the answers they got or did not get."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 from uuid import UUID
 
 from domain.events import Event, PersonalText
 from domain.pricing.price import Price
+from domain.records import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ConversationStarted(Event):
     TOPIC: ClassVar[str] = "conversation.started"
 
@@ -17,7 +17,7 @@ class ConversationStarted(Event):
     model: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class PromptSubmitted(Event):
     """response_id: the answer's id, fixed before it exists, so that hold, debit and answer name
     each other. hold_id is the hold that pays for it.
@@ -38,7 +38,7 @@ class PromptSubmitted(Event):
     seed: int | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ResponseGenerated(Event):
     """manifest_hash cites the exact weights. turns_dropped: earlier turns that did not fit the
     model's window. latency_ms: from the command to the last token."""
@@ -63,7 +63,7 @@ class ResponseGenerated(Event):
     latency_ms: int
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ResponseFailed(Event):
     """reason: "failed", "cancelled", "empty", "timeout" or "expired"."""
 
@@ -76,7 +76,7 @@ class ResponseFailed(Event):
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ConversationRenamed(Event):
     TOPIC: ClassVar[str] = "conversation.renamed"
 
@@ -84,7 +84,7 @@ class ConversationRenamed(Event):
     title: PersonalText
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ConversationDeleted(Event):
     """Hidden from its owner; what it cost stays explained."""
 

@@ -1,6 +1,5 @@
 """The fold of a conversation: what the next prompt needs to know of the earlier ones."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
 from domain.conversations.events import (
@@ -12,13 +11,13 @@ from domain.conversations.events import (
     ResponseFailed,
     ResponseGenerated,
 )
-from domain.records import changed
+from domain.records import changed, record
 
 # A model's window ends long before this; the log keeps everything.
 EXCHANGES_REMEMBERED_MAX = 256
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Exchange:
     """response_text is None while the answer is under way."""
 
@@ -30,7 +29,7 @@ class Exchange:
     response_text: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ConversationState:
     """answered: finished exchanges in the order in which they were answered; open: under way.
     A failed exchange is dropped: its prompt is not part of the context."""
@@ -44,7 +43,10 @@ class ConversationState:
     deleted: bool = False
 
     def open_exchange(self, response_id: UUID) -> Exchange | None:
-        return next((x for x in self.open if x.response_id == response_id), None)
+        for exchange in self.open:
+            if exchange.response_id == response_id:
+                return exchange
+        return None
 
 
 def evolve(state: ConversationState | None, event: ConversationEvent) -> ConversationState:
@@ -57,10 +59,11 @@ def evolve(state: ConversationState | None, event: ConversationEvent) -> Convers
             title=event.title,
         )
     assert state is not None, "a conversation's first event is ConversationStarted"
-    return changed(_apply(state, event), version=event.originator_version)
+    return changed(state, version=event.originator_version, **_changes(state, event))
 
 
-def _apply(state: ConversationState, event: ConversationEvent) -> ConversationState:
+def _changes(state: ConversationState, event: ConversationEvent) -> dict[str, object]:
+    """The fields that the event changes, beside the version."""
     match event:
         case PromptSubmitted():
             exchange = Exchange(
@@ -71,23 +74,26 @@ def _apply(state: ConversationState, event: ConversationEvent) -> ConversationSt
                 prompt_text=event.text,
                 response_text=None,
             )
-            return changed(state, open=(*state.open, exchange))
+            return {"open": (*state.open, exchange)}
         case ResponseGenerated():
-            exchange_or_none = state.open_exchange(event.response_id)
-            state = _close(state, event.response_id)
-            if exchange_or_none is None:
-                return state
-            answered = (*state.answered, changed(exchange_or_none, response_text=event.text))
-            return changed(state, answered=answered[-EXCHANGES_REMEMBERED_MAX:])
+            answered_or_none = state.open_exchange(event.response_id)
+            if answered_or_none is None:
+                return {}
+            answered = (*state.answered, changed(answered_or_none, response_text=event.text))
+            return {
+                "answered": answered[-EXCHANGES_REMEMBERED_MAX:],
+                "open": _without(state.open, answered_or_none),
+            }
         case ResponseFailed():
-            return _close(state, event.response_id)
+            failed_or_none = state.open_exchange(event.response_id)
+            return {} if failed_or_none is None else {"open": _without(state.open, failed_or_none)}
         case ConversationRenamed():
-            return changed(state, title=event.title)
+            return {"title": event.title}
         case ConversationDeleted():
-            return changed(state, deleted=True, answered=())
+            return {"deleted": True, "answered": ()}
         case ConversationStarted():
-            return state
+            return {}
 
 
-def _close(state: ConversationState, response_id: UUID) -> ConversationState:
-    return changed(state, open=tuple(x for x in state.open if x.response_id != response_id))
+def _without(exchanges: tuple[Exchange, ...], closed: Exchange) -> tuple[Exchange, ...]:
+    return tuple([exchange for exchange in exchanges if exchange is not closed])

@@ -1,8 +1,9 @@
 """What a message costs: a fixed price, or a price per token. One rounding: up to the
 micro-credit, once per message."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from domain.records import record
 
 
 class PriceKind(StrEnum):
@@ -10,7 +11,7 @@ class PriceKind(StrEnum):
     PER_TOKEN = "per_token"  # noqa: S105 - no password
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Price:
     """The price an event used, whole, so that the event explains itself.
 

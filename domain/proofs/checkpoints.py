@@ -1,15 +1,16 @@
 """A checkpoint: what a log held at one moment, in a form that can be signed."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID
+
+from domain.records import record
 
 FORMAT = "chatledger checkpoint v1"
 NO_PREVIOUS = bytes(32)
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class Checkpoint:
     """log: which log it is. position: of its last event. events: how many there are. chain: the
     last link's hash. root: of the Merkle tree over all leaves. previous: the hash of the

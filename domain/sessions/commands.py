@@ -1,18 +1,19 @@
 """What can be asked of a session."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from domain.records import record
 
-@dataclass(frozen=True, kw_only=True)
+
+@record
 class OpenSession:
     session_id: UUID
     user_id: UUID
     expires_at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RotateSession:
     """generation: the one the presented refresh token carries."""
 
@@ -20,7 +21,7 @@ class RotateSession:
     expires_at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RevokeSession:
     reason: str
 

@@ -1,15 +1,15 @@
 """Facts about one sign-in. No token is ever stored: a refresh token names its session and its
 generation, and both are signed."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
 from domain.events import Event
+from domain.records import record
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SessionOpened(Event):
     TOPIC: ClassVar[str] = "session.opened"
 
@@ -17,7 +17,7 @@ class SessionOpened(Event):
     expires_at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SessionRotated(Event):
     """generation: of the refresh token that is good from now on."""
 
@@ -27,7 +27,7 @@ class SessionRotated(Event):
     expires_at: datetime
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SessionRevoked(Event):
     """reason: "logout", "refresh_token_reused" or "password_changed"."""
 

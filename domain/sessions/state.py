@@ -1,13 +1,14 @@
 """The fold of a session."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from domain.records import record
 from domain.sessions.events import SessionEvent, SessionOpened, SessionRevoked, SessionRotated
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SessionState:
     id: UUID
     version: int

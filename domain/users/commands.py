@@ -1,12 +1,12 @@
 """What can be asked of a user."""
 
-from dataclasses import dataclass
 from uuid import UUID
 
+from domain.records import record
 from domain.users.events import UserRole
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RegisterUser:
     user_id: UUID
     username: str
@@ -14,24 +14,24 @@ class RegisterUser:
     password_hash: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ChangePassword:
     password_hash: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class AssignRole:
     role: UserRole
     assigned_by: UUID | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class SuspendUser:
     reason: str
     suspended_by: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class ReinstateUser:
     reinstated_by: UUID
 

@@ -1,11 +1,11 @@
 """Facts about a user. Passwords appear as bcrypt hashes only."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
 from domain.events import Event, PersonalText
+from domain.records import record
 
 
 class UserRole(StrEnum):
@@ -14,7 +14,7 @@ class UserRole(StrEnum):
     ADMIN = "admin"
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class UserRegistered(Event):
     TOPIC: ClassVar[str] = "user.registered"
 
@@ -23,14 +23,14 @@ class UserRegistered(Event):
     password_hash: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class PasswordChanged(Event):
     TOPIC: ClassVar[str] = "user.password_changed"
 
     password_hash: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class RoleAssigned(Event):
     """assigned_by is None when the operator did it at the command line."""
 
@@ -40,7 +40,7 @@ class RoleAssigned(Event):
     assigned_by: UUID | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class UserSuspended(Event):
     TOPIC: ClassVar[str] = "user.suspended"
 
@@ -48,7 +48,7 @@ class UserSuspended(Event):
     suspended_by: UUID
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class UserReinstated(Event):
     TOPIC: ClassVar[str] = "user.reinstated"
 

@@ -1,9 +1,10 @@
 """The fold of a user."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from domain.records import record
 from domain.users.events import (
     PasswordChanged,
     RoleAssigned,
@@ -15,7 +16,7 @@ from domain.users.events import (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@record
 class UserState:
     """password_changed_at: None while it is the first one. Sessions from before it have ended."""
 

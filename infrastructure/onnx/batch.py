@@ -10,9 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from application.inference import (
     Completion,
@@ -24,7 +22,6 @@ from application.inference import (
 from infrastructure.onnx.generation import Answer, LoadedModel
 from infrastructure.onnx.jobs import Job, Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
-from infrastructure.onnx.sampling import pick_tokens
 
 _log = logging.getLogger(__name__)
 
@@ -184,10 +181,10 @@ class Batch:
             else:
                 self._choose(logits, [place])
 
-    def _choose(self, logits: NDArray[np.float32], places: Sequence[int]) -> None:
-        """Sample each place's next token from float32[places, vocab] and hand it on."""
+    def _choose(self, logits: Any, places: Sequence[int]) -> None:
+        """Sample each place's next token from the logits of a step and hand it on."""
         rows = [self._rows[place] for place in places]
-        picked = pick_tokens(logits, [row.answer.sampler for row in rows])
+        picked = self.model.session.pick(logits, [row.answer.sampler for row in rows])
         ended = []
         for place, row, token in zip(places, rows, picked, strict=True):
             if token is None:

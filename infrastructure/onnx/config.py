@@ -79,6 +79,10 @@ class GraphFormat:
         return "float32" if self.provider is Provider.CPU else "bfloat16"
 
     @property
+    def activation_bytes(self) -> int:
+        return 4 if self.activations == "float32" else 2
+
+    @property
     def stream(self) -> str:
         """The type of the residual stream, which in Gemma 3 outgrows float16's 65,504."""
         return "float32" if self.activations == "float16" else self.activations

@@ -1,7 +1,8 @@
 """The weights of a folder as model hubs give it: config.json, tokenizer.json, safetensors."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,13 @@ from infrastructure.onnx.config import GraphFormat
 from infrastructure.onnx.errors import ModelFileDamaged, PreparationError, SourceUnusable
 from infrastructure.onnx.hub_config import CONFIG_FILE, read_hub_config
 from infrastructure.onnx.manifest import Source
-from infrastructure.onnx.model_source import Filled, Progress, copy_terms, graph_bytes
+from infrastructure.onnx.model_source import (
+    Filled,
+    OpenedSource,
+    Progress,
+    copy_terms,
+    graph_bytes,
+)
 from infrastructure.onnx.names import TOKENIZER_FILE
 from infrastructure.onnx.quantize import BLOCK
 from infrastructure.onnx.safetensors_folder import (
@@ -30,10 +37,12 @@ _HASHED_AT, _CONVERTED_AT = 0.1, 0.95
 
 
 class FolderSource:
-    """A `ModelSource`. Making one reads headers and checks everything but the numbers.
+    """A `WeightsSource`. Making one reads headers and checks everything but the numbers.
 
     Raises SourceUnusable naming the file, PreparationError where the folder is none.
     """
+
+    via = None
 
     def __init__(self, entry: CatalogueEntry, folder: Path) -> None:
         self._entry = entry
@@ -69,6 +78,16 @@ class FolderSource:
             )
         return self._identity
 
+    @contextmanager
+    def opened(self, _folder: Path, on_progress: Progress, /) -> Iterator[OpenedSource]:
+        yield OpenedSource(
+            weights=self._weights,
+            write_tokenizer=self._write_tokenizer,
+            bos_id=self.bos_id,
+            stop_ids=self.stop_ids,
+            source=self.identity(on_progress),
+        )
+
     def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
         from infrastructure.onnx.gemma_graph import write_graph
 
@@ -83,7 +102,7 @@ class FolderSource:
             provider=kind.provider,
             resume_key=source.sha256,
         )
-        (folder / TOKENIZER_FILE).write_bytes((self._folder / TOKENIZER_FILE).read_bytes())
+        self._write_tokenizer(folder / TOKENIZER_FILE)
         copy_terms(folder)
         return Filled(
             config=self.config,
@@ -92,6 +111,9 @@ class FolderSource:
             hashes=hashes,
             source=source,
         )
+
+    def _write_tokenizer(self, target: Path) -> None:
+        target.write_bytes((self._folder / TOKENIZER_FILE).read_bytes())
 
     def _refuse_a_base_model(self) -> None:
         """Only on proof: a tokenizer's configuration and no chat template anywhere."""

@@ -12,8 +12,8 @@ from application.inference import (
 )
 from infrastructure.onnx.answer_text import AnswerText
 from infrastructure.onnx.chunks import Chunks
+from infrastructure.onnx.row_session import RowSession
 from infrastructure.onnx.sampling import Sampler
-from infrastructure.onnx.session import BatchSession
 from infrastructure.onnx.tokenizer import GemmaTokenizer, IncrementalText
 
 
@@ -23,7 +23,7 @@ class LoadedModel:
     its prompts are cut."""
 
     name: str
-    session: BatchSession
+    session: RowSession
     tokenizer: GemmaTokenizer
     stops: tuple[str, ...]
     chunks: Chunks

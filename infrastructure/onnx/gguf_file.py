@@ -107,14 +107,17 @@ class GgufFile:
         count = 1 if len(place.shape) == 1 else place.shape[0]
         for first in range(0, count, rows):
             taken = min(rows, count - first)
-            raw = np.frombuffer(
-                self._map,
-                dtype=np.uint8,
-                count=taken * row_bytes,
-                offset=place.offset + first * row_bytes,
-            )
+            offset = place.offset + first * row_bytes
+            raw = np.frombuffer(self._map, dtype=np.uint8, count=taken * row_bytes, offset=offset)
             values = np.asarray(dequantize(raw.reshape(taken, row_bytes), kind), dtype=np.float32)
+            self._forget(offset, taken * row_bytes)
             yield values.reshape(-1) if len(place.shape) == 1 else values
+
+    def _forget(self, offset: int, size: int) -> None:
+        """Pages that were read count as this process's memory until it says otherwise."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            first = offset // mmap.PAGESIZE * mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, first, offset + size - first)
 
     def _tensor(self, name: str) -> _TensorPlace:
         if name not in self._tensors:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from infrastructure.onnx.chunks import Chunks
-from infrastructure.onnx.kv_slab import Array, KvSlab
+from infrastructure.onnx.row_session import Block, RowMemory
 
 _KEY_BYTES = 16
 
@@ -37,7 +37,7 @@ class KeptPrefixes:
     def __init__(self, chunks: Chunks, *, bytes_max: int) -> None:
         self._chunks = chunks
         self._bytes_max = bytes_max
-        self._blocks: OrderedDict[bytes, Array] = OrderedDict()
+        self._blocks: OrderedDict[bytes, Block] = OrderedDict()
         self.bytes_kept = 0
 
     @property
@@ -49,7 +49,7 @@ class KeptPrefixes:
         found = self._found(owner, ids)
         return found[-1].last if found else 0
 
-    def restore(self, owner: str, ids: Sequence[int], slab: KvSlab, row: int) -> int:
+    def restore(self, owner: str, ids: Sequence[int], slab: RowMemory, row: int) -> int:
         """Copy what is kept into the row; the number of tokens that are there now."""
         found = self._found(owner, ids)
         for place in found:
@@ -57,7 +57,7 @@ class KeptPrefixes:
         self._touch([place.key for place in found])
         return found[-1].last if found else 0
 
-    def keep(self, owner: str, ids: Sequence[int], last: int, slab: KvSlab, row: int) -> None:
+    def keep(self, owner: str, ids: Sequence[int], last: int, slab: RowMemory, row: int) -> None:
         """Keep the block of the row that ends at `last`, if that is where a whole chunk ends."""
         places = self._places(owner, ids[:last])
         if not places or places[-1].last != last:

@@ -2,12 +2,12 @@
 
 import logging
 import math
-import os
 import time
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from application.inference import ModelUnavailable, Role, Turn
 from infrastructure.onnx.batch import Batch
@@ -16,16 +16,20 @@ from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import Provider
 from infrastructure.onnx.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.onnx.errors import ModelFileDamaged
+from infrastructure.onnx.exported_session import ExportedSession, UnknownGraph
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.jobs import Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
 from infrastructure.onnx.manifest import Manifest, check_hashes, read_manifest
-from infrastructure.onnx.names import TOKENIZER_FILE
-from infrastructure.onnx.providers import (
-    chosen_provider,
-    opened_session,
-    refuse_what_is_not_served,
+from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE
+from infrastructure.onnx.needs import (
+    MemoryNeeds,
+    keeps_rows_on_device,
+    memory_needs,
+    session_limits,
 )
+from infrastructure.onnx.providers import chosen_provider, opened_session
+from infrastructure.onnx.row_session import RowSession
 from infrastructure.onnx.session import (
     BatchSession,
     SessionLimits,
@@ -45,22 +49,16 @@ _TEMPLATES: dict[str, type[TranscriptTemplate | TurnsTemplate]] = {
     TEMPLATE_VERSION: TranscriptTemplate,
     TURNS_TEMPLATE_VERSION: TurnsTemplate,
 }
-# Of a loaded model beside its packed weights: the tokenizer, the runtime, a step's activations.
-_OVERHEAD_BYTES = 256 * 1024**2
-_WEIGHTS_SHARE = 1.25
-_CHUNK_TOKENS_MIN, _CHUNK_TOKENS_MAX = 8, 64
-_CHUNK_MODEL_BYTES = 340_000_000
-_CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadyModel:
-    """worker: answers. template: safe to use from any thread. bytes_needed: see `bytes_needed`."""
+    """worker: answers. template: safe to use from any thread. needs: what it takes while loaded."""
 
     worker: ModelWorker
     template: PromptTemplate
     runs_on: str
-    bytes_needed: int
+    needs: MemoryNeeds
 
 
 def load_model(
@@ -107,15 +105,11 @@ def _load(
         required=settings.require_provider,
         **names,
     )
-    session, provider = opened_session(
-        partial(open_session, folder, threads=limits.threads, provider=chosen, spin=settings.spin),
-        chosen,
-        **names,
-    )
-    refuse_what_is_not_served(chosen, **names)
+    open_rows = _on_device if keeps_rows_on_device(manifest, settings) else _on_host
+    session, provider = open_rows(folder, manifest, settings, chosen, names)
     model = LoadedModel(
         name=entry.name,
-        session=BatchSession(session, manifest.config, limits),
+        session=session,
         tokenizer=tokenizer,
         stops=template.stops,
         manifest_hash=manifest.hash,
@@ -133,8 +127,71 @@ def _load(
         worker=worker,
         template=template,
         runs_on=provider,
-        bytes_needed=bytes_needed(manifest, settings),
+        needs=memory_needs(manifest, settings),
     )
+
+
+def _on_host(
+    folder: Path,
+    manifest: Manifest,
+    settings: OnnxEngineSettings,
+    chosen: Provider,
+    names: dict[str, str],
+) -> tuple[RowSession, str]:
+    """A session that keeps rows in the host's memory, and where it runs."""
+    limits = session_limits(manifest, settings)
+    session, provider = opened_session(
+        partial(
+            open_session,
+            folder,
+            threads=limits.threads,
+            provider=chosen,
+            spin_us=settings.spin_us,
+        ),
+        chosen,
+        **names,
+    )
+    return _batch_session(manifest, folder, session, limits), provider
+
+
+def _on_device(
+    folder: Path,
+    manifest: Manifest,
+    settings: OnnxEngineSettings,
+    chosen: Provider,
+    names: dict[str, str],
+) -> tuple[RowSession, str]:
+    """A session that keeps rows and logits where it runs, and where that is."""
+    from infrastructure.onnx.device import Device
+    from infrastructure.onnx.device_session import DeviceLimits, DeviceSession
+
+    limits, needs = session_limits(manifest, settings), memory_needs(manifest, settings)
+    device = Device(provider=chosen, threads=limits.threads)
+    session, provider = opened_session(
+        partial(
+            device.session,
+            str(folder / GRAPH_FILE),
+            arena_bytes=needs.workspace,
+            cuda_graph=settings.cuda_graphs,
+        ),
+        chosen,
+        **names,
+    )
+    of_device = DeviceLimits(kept_bytes_max=needs.kept, cuda_graphs=settings.cuda_graphs)
+    return DeviceSession(session, manifest.config, limits, device, of_device), provider
+
+
+def _batch_session(
+    manifest: Manifest, folder: Path, session: Any, limits: SessionLimits
+) -> BatchSession:
+    """Raises ModelFileDamaged where the graph is not what the manifest says."""
+    if manifest.via is None:
+        return BatchSession(session, manifest.config, limits)
+    try:
+        return ExportedSession(session, manifest.config, limits)
+    except UnknownGraph as error:
+        what = f"its inputs are not those of {manifest.via} ({error})"
+        raise ModelFileDamaged(folder / GRAPH_FILE, what) from error
 
 
 def _warm_up(
@@ -153,8 +210,8 @@ def _warm_up(
             quickest_s = min(quickest_s, took_s)
         kept.keep("", ids, last, session.slab, 0)
     with turnstile:
-        session.check_rows(ids[-1], len(ids))
-    if not session.rows_together:
+        free_of_company = session.check_rows(ids[-1], len(ids))
+    if not free_of_company:
         _log.warning(
             "%s decodes its rows one by one: here they would depend on each other", model.name
         )
@@ -168,45 +225,3 @@ def _warm_up(
             quickest_s * 1000,
             STALL_MS_MAX,
         )
-
-
-def session_limits(manifest: Manifest, settings: OnnxEngineSettings) -> SessionLimits:
-    """A function of the manifest and the settings alone, so that answers can be repeated."""
-    context_tokens = min(settings.context_tokens_max, manifest.config.positions_max)
-    row_bytes = manifest.config.kv_bytes_per_token * context_tokens
-    return SessionLimits(
-        context_tokens=context_tokens,
-        threads=settings.threads or usable_cores(),
-        chunk_tokens=settings.prefill_chunk_tokens or _chunk_tokens(manifest.size_bytes()),
-        rows_max=max(1, min(settings.rows_max, settings.kv_bytes_max // row_bytes)),
-    )
-
-
-def bytes_needed(manifest: Manifest, settings: OnnxEngineSettings) -> int:
-    """Memory that a loaded model takes with one full row and as much kept as it may, about."""
-    limits = session_limits(manifest, settings)
-    row_bytes = manifest.config.kv_bytes_per_token * limits.context_tokens
-    weights_bytes = int(_WEIGHTS_SHARE * manifest.size_bytes())
-    return weights_bytes + _OVERHEAD_BYTES + row_bytes + settings.kept_bytes_max
-
-
-def _chunk_tokens(model_bytes: int) -> int:
-    """The largest power of two in bounds whose step takes about as long as that of 64 tokens of
-    a model of 300 MB, which is 75 ms on two cores."""
-    fitting = _CHUNK_TOKENS_MAX * _CHUNK_MODEL_BYTES // max(model_bytes, 1)
-    fitting = min(max(fitting, _CHUNK_TOKENS_MIN), _CHUNK_TOKENS_MAX)
-    return 1 << (fitting.bit_length() - 1)
-
-
-def usable_cores() -> int:
-    """Physical cores that affinity and the container's quota leave to this process."""
-    import psutil
-
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    counts = [count for count in (allowed, psutil.cpu_count(logical=False)) if count]
-    try:
-        quota, period = _CGROUP_QUOTA.read_text().split()
-        counts.append(max(1, math.floor(int(quota) / int(period))))
-    except (OSError, ValueError):
-        pass  # No cgroup v2, or no limit ("max").
-    return min(counts, default=1)

@@ -43,7 +43,8 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """providers: ONNX Runtime providers whose kernels the graph was made for ("cpu")."""
+    """providers: ONNX Runtime providers whose kernels the graph was made for ("cpu").
+    via: who made the graph; None for our own writer, and then no part of the hash."""
 
     name: str
     title: str
@@ -58,6 +59,7 @@ class Manifest:
     licence: str
     licence_url: str
     files: Mapping[str, FileRecord]
+    via: str | None = None
 
     @property
     def hash(self) -> str:
@@ -65,8 +67,12 @@ class Manifest:
 
     def canonical(self) -> bytes:
         """UTF-8 JSON with sorted keys and no white space."""
+        values = asdict(self)
+        if self.via is None:
+            # Answers cite manifests that were written before there was another way.
+            del values["via"]
         return json.dumps(
-            {"format": _FORMAT, **asdict(self)},
+            {"format": _FORMAT, **values},
             sort_keys=True,
             separators=(",", ":"),
             ensure_ascii=False,

@@ -1,27 +1,45 @@
-"""Which models stand in memory: a budget, and who must go when another one is asked for."""
+"""Which models stand in memory: a budget of the machine's and one of the GPU's, and who must go
+when another one is asked for."""
 
 import gc
 import logging
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from application.inference import MemoryReleased, ModelTooLarge
 from infrastructure.onnx.engine_settings import OnnxEngineSettings
-from infrastructure.onnx.loading import bytes_needed
+from infrastructure.onnx.gpu_memory import gpu_memory
 from infrastructure.onnx.manifest import Manifest
 from infrastructure.onnx.model_slot import ModelSlot, NoRoomNow
+from infrastructure.onnx.needs import MemoryNeeds, memory_needs
 from infrastructure.onnx.session import release_freed_memory
 
 _log = logging.getLogger(__name__)
 
 # Of the machine's memory, for models, where the operator names no budget.
 _SHARE = 0.75
+# The same of a GPU's, which nothing else uses.
+_GPU_SHARE = 0.9
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLOAD_TIMEOUT_S = 10.0
 # How long a model that is answering may take to forget what it keeps.
 _DROP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Store:
+    """One of the memories that models share. budget: bytes for models. available: bytes that
+    can still be had, whoever has the others. of: what a model takes of it."""
+
+    name: str
+    setting: str
+    budget: int
+    available: int
+    of: Callable[[MemoryNeeds], int]
 
 
 class ModelMemory:
@@ -39,32 +57,39 @@ class ModelMemory:
         Raises ModelTooLarge when it could not fit even alone, NoRoomNow when those that would
         have to go are answering.
         """
-        needed = bytes_needed(manifest, self._settings)
+        needs = memory_needs(manifest, self._settings)
+        stores = [self._host, self._device] if needs.device else [self._host]
         with self._one_at_a_time:
-            total, _ = system_memory()
-            budget = self._settings.memory_bytes_max or int(_SHARE * total)
-            if needed > budget:
-                raise ModelTooLarge(
-                    title,
-                    needed_bytes=needed,
-                    free_bytes=budget,
-                    remedy="raise INFERENCE_MEMORY_MB, lower CONTEXT_TOKENS_MAX or choose a"
-                    " smaller model",
-                )
-            while (free := self._free(budget)) < needed:
-                if not self._evict():
-                    raise NoRoomNow(
+            for look in stores:
+                store = look()
+                if store.of(needs) > store.budget:
+                    raise ModelTooLarge(
                         title,
-                        needed_bytes=needed,
-                        free_bytes=free,
-                        remedy="try again when other models or programs need less",
+                        needed_bytes=store.of(needs),
+                        free_bytes=store.budget,
+                        remedy=f"raise {store.setting}, lower CONTEXT_TOKENS_MAX or choose a"
+                        " smaller model",
+                        of=store.name,
                     )
+            for look in stores:
+                self._make_room(title, needs, look)
             yield
+
+    def _make_room(self, title: str, needs: MemoryNeeds, look: Callable[[], _Store]) -> None:
+        while (free := self._free(store := look())) < store.of(needs):
+            if not self._evict(store.of):
+                raise NoRoomNow(
+                    title,
+                    needed_bytes=store.of(needs),
+                    free_bytes=free,
+                    remedy="try again when other models or programs need less",
+                    of=store.name,
+                )
 
     def release(self) -> MemoryReleased:
         """See `InferenceEngine.release_memory`."""
         with self._one_at_a_time:
-            before = resident_bytes()
+            before, gpu_before = resident_bytes(), self._loaded(lambda needs: needs.device)
             dropped, unloaded = 0, []
             for slot in self._slots:
                 ready = slot.ready
@@ -83,17 +108,48 @@ class ModelMemory:
                 kept_bytes_dropped=dropped,
                 rss_before_bytes=before,
                 rss_after_bytes=resident_bytes(),
+                gpu_before_bytes=gpu_before,
+                gpu_after_bytes=self._loaded(lambda needs: needs.device),
             )
 
-    def _free(self, budget: int) -> int:
-        ready = [slot.ready for slot in self._slots]
-        loaded = sum(model.bytes_needed for model in ready if model is not None)
-        _, available = system_memory()
-        return max(0, min(budget - loaded, available))
+    def _host(self) -> _Store:
+        total, available = system_memory()
+        return _Store(
+            name="memory",
+            setting="INFERENCE_MEMORY_MB",
+            budget=self._settings.memory_bytes_max or int(_SHARE * total),
+            available=available,
+            of=lambda needs: needs.host,
+        )
 
-    def _evict(self) -> bool:
-        """Unload the idle model that was used longest ago; False when there is none."""
+    def _device(self) -> _Store:
+        # Where no GPU answers, the setting alone counts; and without it the session, which then
+        # cannot be opened, says what is missing.
+        total, available = gpu_memory() or (sys.maxsize, sys.maxsize)
+        return _Store(
+            name="the GPU's memory",
+            setting="INFERENCE_GPU_MEMORY_MB",
+            budget=self._settings.gpu_bytes_max or int(_GPU_SHARE * total),
+            available=available,
+            of=lambda needs: needs.device,
+        )
+
+    def _loaded(self, of: Callable[[MemoryNeeds], int]) -> int:
+        ready = [slot.ready for slot in self._slots]
+        return sum(of(model.needs) for model in ready if model is not None)
+
+    def _free(self, store: _Store) -> int:
+        return max(0, min(store.budget - self._loaded(store.of), store.available))
+
+    def _evict(self, of: Callable[[MemoryNeeds], int]) -> bool:
+        """Unload the idle model that was used longest ago and takes any of that memory; False
+        when there is none."""
         for slot in sorted(self._slots, key=lambda slot: slot.used_at):
+            ready = slot.ready
+            if ready is None or not of(ready.needs):
+                continue
+            # Or this frame would keep the model.
+            del ready
             if slot.unload_if_idle(_UNLOAD_TIMEOUT_S):
                 _log.info("%s was unloaded to make room", slot.name)
                 gc.collect()

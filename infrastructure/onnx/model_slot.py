@@ -159,7 +159,9 @@ class ModelSlot:
     def _state(self) -> tuple[ModelState, str]:
         ready = self.ready
         if ready is not None:
-            return ModelState.READY, f"Ready, runs on {ready.runs_on}."
+            taken = ready.needs.device
+            of_device = f" and takes {taken / 1e6:,.0f} MB of its memory" if taken else ""
+            return ModelState.READY, f"Ready, runs on {ready.runs_on}{of_device}."
         if self._loading is not None:
             return ModelState.LOADING, "Being loaded; the request waits for it."
         if self._failure is not None:

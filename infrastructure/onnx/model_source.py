@@ -1,11 +1,12 @@
 """Where a model that is being prepared comes from, and what that leaves in its folder."""
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from infrastructure.onnx.config import GemmaConfig, GraphFormat, Precision
+from infrastructure.onnx.config import GemmaConfig, GraphFormat, Precision, WeightSource
 from infrastructure.onnx.manifest import Source
 from infrastructure.onnx.quantize import BLOCK, BLOCK_INT4
 
@@ -28,7 +29,23 @@ class Filled:
     hashes: Mapping[str, str]
 
 
+@dataclass(frozen=True, kw_only=True)
+class OpenedSource:
+    """write_tokenizer: writes tokenizer.json to that path."""
+
+    weights: WeightSource
+    write_tokenizer: Callable[[Path], None]
+    bos_id: int
+    stop_ids: tuple[int, ...]
+    source: Source
+
+
 class ModelSource(Protocol):
+    @property
+    def via(self) -> str | None:
+        """See `Manifest`."""
+        ...
+
     def disk_bytes(self, kind: GraphFormat) -> int:
         """Free space that preparing takes."""
         ...
@@ -39,6 +56,16 @@ class ModelSource(Protocol):
 
     def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
         """Write graph, weights, tokenizer and terms. Raises PreparationError, OSError."""
+        ...
+
+
+class WeightsSource(ModelSource, Protocol):
+    """One whose weights can be read, by whoever makes the graph."""
+
+    def opened(
+        self, folder: Path, on_progress: Progress, /
+    ) -> AbstractContextManager[OpenedSource]:
+        """folder: for what must be unpacked, which is gone afterwards. Raises PreparationError."""
         ...
 
 

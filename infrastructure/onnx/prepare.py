@@ -22,10 +22,16 @@ from infrastructure.onnx.manifest import (
     record_of,
     write_manifest,
 )
-from infrastructure.onnx.model_source import TERMS_FILES, Filled, ModelSource, Progress
+from infrastructure.onnx.model_source import (
+    TERMS_FILES,
+    Filled,
+    ModelSource,
+    Progress,
+    WeightsSource,
+)
 from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from infrastructure.onnx.tensor_file import JOURNAL_SUFFIX
-from infrastructure.onnx.versions import GRAPH_VERSION
+from infrastructure.onnx.versions import graph_version
 
 _LOCK_TIMEOUT_S = 600
 
@@ -54,7 +60,7 @@ def prepare_model(
 
     Raises PreparationError: NotEnoughDisk, SourceUnusable, or the reason in words.
     """
-    entry, folder = _wanted(name, folder, catalogue)
+    entry, folder = wanted(name, folder, catalogue)
     ready = prepared_manifest(entry.name, models_dir, catalogue)
     try:
         kind = GraphFormat.of(precision, provider)
@@ -64,7 +70,23 @@ def prepare_model(
     if folder is None and ready is not None and (unasked or _is_of(ready, kind)):
         on_progress(1.0, f"{entry.title} is ready.")
         return ready
-    source = _source(entry, folder)
+    source = open_source(entry, folder)
+    return prepare_from(
+        source, entry, kind, models_dir, on_progress, disk_bytes=disk_bytes, catalogue=catalogue
+    )
+
+
+def prepare_from(
+    source: ModelSource,
+    entry: CatalogueEntry,
+    kind: GraphFormat,
+    models_dir: Path,
+    on_progress: Progress,
+    *,
+    disk_bytes: int | None = None,
+    catalogue: Sequence[CatalogueEntry] = CATALOGUE,
+) -> Manifest:
+    """See `prepare_model`."""
     needed = source.disk_bytes(kind) if disk_bytes is None else disk_bytes
     job = _Job(entry, source, kind, needed, catalogue)
     try:
@@ -88,12 +110,13 @@ def prepared_manifest(
         check_sizes(manifest, folder)
     except ModelFileDamaged:
         return None
-    wanted = {(entry.name, GRAPH_VERSION, entry.template_version) for entry in catalogue}
-    made = (name, manifest.graph_version, manifest.template_version)
-    return manifest if made in wanted else None
+    if manifest.graph_version != graph_version(manifest.via):
+        return None
+    known = {(entry.name, entry.template_version) for entry in catalogue}
+    return manifest if (name, manifest.template_version) in known else None
 
 
-def _wanted(
+def wanted(
     name: str, folder: Path | None, catalogue: Sequence[CatalogueEntry]
 ) -> tuple[CatalogueEntry, Path | None]:
     """Which model is meant, and the folder of its weights where one was named."""
@@ -115,7 +138,8 @@ def _wanted(
     )
 
 
-def _source(entry: CatalogueEntry, folder: Path | None) -> ModelSource:
+def open_source(entry: CatalogueEntry, folder: Path | None) -> WeightsSource:
+    """Raises PreparationError where the weights are none of that model, or nowhere."""
     # Each brings libraries that a service which finds its models prepared never needs.
     if folder is not None:
         from infrastructure.onnx.folder_source import FolderSource
@@ -184,8 +208,9 @@ class _Job:
         return manifest
 
     def _is_wanted(self, ready: Manifest, on_progress: Progress) -> bool:
-        source = self._source.identity(on_progress)
-        return _is_of(ready, self._format) and source in (None, ready.source)
+        if not _is_of(ready, self._format, self._source.via):
+            return False
+        return self._source.identity(on_progress) in (None, ready.source)
 
     def _manifest(self, filled: Filled, folder: Path) -> Manifest:
         names = (GRAPH_FILE, *filled.hashes, TOKENIZER_FILE, *TERMS_FILES)
@@ -193,7 +218,7 @@ class _Job:
             name=self._entry.name,
             title=self._entry.title,
             precision=self._format.weights.value,
-            graph_version=GRAPH_VERSION,
+            graph_version=graph_version(self._source.via),
             template_version=self._entry.template_version,
             providers=(self._format.provider.value,),
             bos_id=filled.bos_id,
@@ -203,11 +228,13 @@ class _Job:
             licence=self._entry.licence,
             licence_url=self._entry.licence_url,
             files={name: _record(folder / name, filled.hashes.get(name)) for name in names},
+            via=self._source.via,
         )
 
 
-def _is_of(ready: Manifest, kind: GraphFormat) -> bool:
-    return (ready.precision, ready.providers) == (kind.weights.value, (kind.provider.value,))
+def _is_of(ready: Manifest, kind: GraphFormat, via: str | None = None) -> bool:
+    made = (ready.precision, ready.providers, ready.via)
+    return made == (kind.weights.value, (kind.provider.value,), via)
 
 
 def _record(path: Path, known_sha256: str | None) -> FileRecord:

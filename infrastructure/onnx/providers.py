@@ -9,12 +9,15 @@ import contextlib
 import io
 import logging
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from application.inference import ModelUnavailable
 from infrastructure.onnx.config import Provider
 
 _log = logging.getLogger(__name__)
+
+LOG_ERRORS_ONLY = 3
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 _NAMES = {CPU_PROVIDER: "CPU", CUDA_PROVIDER: "CUDA"}
@@ -74,28 +77,21 @@ def opened_session(
     return session, found
 
 
-def refuse_what_is_not_served(chosen: Provider, *, title: str, prepare_command: str) -> None:
-    """Raises ModelUnavailable. Sessions keep keys and values in the host's memory as float32, and
-    CUDA's attention takes halves on the device: its graphs are ready, such sessions are not."""
-    if chosen is Provider.CUDA:
-        raise ModelUnavailable(
-            f"{title} was prepared for CUDA, on which this version measures (`python -m"
-            " benchmarks.gpu`) but does not serve yet: run"
-            f" `{prepare_command} --provider cpu`"
-        )
-
-
 def provider_names(chosen: Provider) -> list[str]:
     """For `InferenceSession`. CUDA's libraries are loaded out of NVIDIA's packages first."""
     if chosen is Provider.CPU:
         return [CPU_PROVIDER]
-    _preload_cuda()
+    preload_cuda()
     return [CUDA_PROVIDER, CPU_PROVIDER]
 
 
-def _preload_cuda() -> None:
+@cache
+def preload_cuda() -> None:
+    """Load CUDA's libraries out of NVIDIA's packages, once."""
     import onnxruntime
 
+    # Or each session on CUDA says that there is no plug-in for it, and that copies are copies.
+    onnxruntime.set_default_logger_severity(LOG_ERRORS_ONLY)
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is None:
         return

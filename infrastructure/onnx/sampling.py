@@ -70,19 +70,33 @@ def pick_tokens(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> lis
     _add_bias(logits, samplers)
     best = logits.argmax(axis=1)
     finite = np.isfinite(np.take_along_axis(logits, best[:, None], axis=1)[:, 0])
+    for top_k, rows in draw_groups(samplers, finite).items():
+        group = logits if len(rows) == len(samplers) else logits[rows]
+        chosen = top_indices(group, top_k)
+        values = np.take_along_axis(group, chosen, axis=1)
+        best[rows] = draw_tokens(values, chosen, [samplers[row] for row in rows])
+    return taken(best, finite, samplers)
+
+
+def draw_groups(samplers: Sequence[Sampler], finite: NDArray[np.bool_]) -> dict[int, list[int]]:
+    """The rows that draw, by their top_k."""
     groups: dict[int, list[int]] = {}
     for row, sampler in enumerate(samplers):
         if finite[row] and not sampler.greedy:
             groups.setdefault(max(0, sampler.sampling.top_k), []).append(row)
-    for top_k, rows in groups.items():
-        group = logits if len(rows) == len(samplers) else logits[rows]
-        best[rows] = _draw(group, top_k, [samplers[row] for row in rows])
-    tokens: list[int | None] = []
-    for sampler, token, good in zip(samplers, best.tolist(), finite, strict=True):
+    return groups
+
+
+def taken(
+    tokens: NDArray[np.int64], finite: NDArray[np.bool_], samplers: Sequence[Sampler]
+) -> list[int | None]:
+    """The rows' tokens, which their samplers remember; None where a row is not finite."""
+    found: list[int | None] = []
+    for sampler, token, good in zip(samplers, tokens.tolist(), finite, strict=True):
         if good:
             sampler.took(token)
-        tokens.append(token if good else None)
-    return tokens
+        found.append(token if good else None)
+    return found
 
 
 def _penalise(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> None:
@@ -103,14 +117,14 @@ def _add_bias(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> None:
             logits[row, token] += np.float32(bias)
 
 
-def _draw(
-    logits: NDArray[np.float32], top_k: int, samplers: Sequence[Sampler]
+def draw_tokens(
+    logits: NDArray[np.float32], ids: NDArray[np.int64], samplers: Sequence[Sampler]
 ) -> NDArray[np.int64]:
-    """One draw for each row of float32[rows, vocab], all with the same top_k."""
+    """One draw for each row from its candidates, float32[rows, K] and int64[rows, K], the
+    likeliest first."""
     asked = [sampler.sampling for sampler in samplers]
     temperatures = np.array([sampling.temperature for sampling in asked])[:, None]
-    chosen = top_indices(logits, top_k)
-    values = np.take_along_axis(logits, chosen, axis=1).astype(np.float64)
+    values = logits.astype(np.float64)
     weights = np.exp((values - values[:, :1]) / temperatures)
     # A running sum, as its first places do not depend on how many follow.
     summed = np.cumsum(weights, axis=1)
@@ -119,12 +133,12 @@ def _draw(
     kept = (summed < reach[:, None]).sum(axis=1) + 1
     least = np.array([min(sampling.min_p, 1.0) for sampling in asked])
     kept = np.minimum(kept, (weights >= least[:, None]).sum(axis=1))
-    kept = np.minimum(kept, chosen.shape[1])[:, None]
+    kept = np.minimum(kept, ids.shape[1])[:, None]
     draws = np.array([sampler.draw() for sampler in samplers])[:, None]
     drawn = draws * np.take_along_axis(summed, kept - 1, axis=1)
     places = np.minimum((summed <= drawn).sum(axis=1)[:, None], kept - 1)
-    taken: NDArray[np.int64] = np.take_along_axis(chosen, places, axis=1)[:, 0]
-    return taken
+    found: NDArray[np.int64] = np.take_along_axis(ids, places, axis=1)[:, 0]
+    return found
 
 
 def top_indices(logits: NDArray[np.float32], count: int) -> NDArray[np.int64]:

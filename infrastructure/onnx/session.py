@@ -19,6 +19,7 @@ from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.kv_slab import KvSlab
 from infrastructure.onnx.names import GRAPH_FILE
 from infrastructure.onnx.providers import provider_names, shown
+from infrastructure.onnx.sampling import Sampler, pick_tokens
 
 _LOG_ERRORS_ONLY = 3
 # Bindings kept for another step of the same shape; making one takes half a millisecond.
@@ -36,12 +37,13 @@ class SessionLimits:
     rows_max: int = 1
 
 
-def open_session(folder: Path, *, threads: int, provider: str, spin: bool = False) -> Any:
+def open_session(folder: Path, *, threads: int, provider: str, spin_us: int = 0) -> Any:
     """An `onnxruntime.InferenceSession`; provider "cpu" or "cuda" is a wish, see `runs_on`.
 
-    spin: threads wait for each other in a busy loop. On two cores that do nothing else this
-    gave 5% more tokens a second; as soon as a database or an event loop wanted the same cores
-    it halved them, because a spinning thread keeps the core from the one it waits for.
+    spin_us: how long a thread waits for another in a busy loop before it sleeps. About as long as
+    a kernel takes gave 13% more tokens a second on two cores with nothing else on them, and cost
+    nothing where others wanted the cores; without an end, a waiting thread kept the core from the
+    one that it waited for, which halved the tokens.
     """
     import onnxruntime
 
@@ -51,7 +53,9 @@ def open_session(folder: Path, *, threads: int, provider: str, spin: bool = Fals
     options.log_severity_level = _LOG_ERRORS_ONLY
     # Weights stay out of the arena, which never gives memory back.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin else "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin_us else "0")
+    if spin_us:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us))
     wanted = provider_names(Provider(provider))
     return onnxruntime.InferenceSession(str(folder / GRAPH_FILE), options, providers=wanted)
 
@@ -77,16 +81,18 @@ class BatchSession:
         self.slab = KvSlab(config, rows=limits.rows_max, tokens=limits.context_tokens)
         # Overwritten by each step.
         self._logits = np.zeros((limits.rows_max, config.vocab_size), np.float32)
-        self._bindings: dict[tuple[int, int, int], _Binding] = {}
+        self._bindings: dict[tuple[int, int, int, bool], _Binding] = {}
 
     @property
     def limits(self) -> SessionLimits:
         return self._limits
 
     def prefill(self, row: int, ids: Sequence[int], first: int, last: int) -> NDArray[np.float32]:
-        """Append tokens first to last of a prompt whose first tokens stand in the row; the
-        logits after them, float32[1, vocab], which callers may change in place."""
-        return self._run(row, np.array([ids[first:last]], np.int64), [last])
+        """Append tokens first to last of a prompt whose first tokens stand in the row. Where
+        they end the prompt, the logits after them, float32[1, vocab], which callers may change
+        in place; float32[0, vocab] otherwise."""
+        chunk = np.array([ids[first:last]], np.int64)
+        return self._run(row, chunk, [last], logits=last == len(ids))
 
     def decode(self, token_ids: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
         """Append one token to each of the first rows; the logits after them, float32[rows,
@@ -99,7 +105,10 @@ class BatchSession:
             self._run(row, ids[row : row + 1], totals[row : row + 1])
         return self._logits[: len(ids)]
 
-    def check_rows(self, token: int, length: int) -> None:
+    def pick(self, logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> list[int | None]:
+        return pick_tokens(logits, samplers)
+
+    def check_rows(self, token: int, length: int) -> bool:
         """Find out whether row 0, which holds so many tokens, gets the same bits after one more
         token in company as alone. If not, rows are decoded one by one from now on."""
         alone = self.decode_row(0, token, length).copy()
@@ -107,24 +116,30 @@ class BatchSession:
             lengths = [length, *(row % length for row in range(1, rows))]
             beside = self.decode([token] * rows, lengths)[:1]
             self.rows_together = self.rows_together and np.array_equal(alone, beside)
+        return self.rows_together
 
     def decode_row(self, row: int, token_id: int, length: int) -> NDArray[np.float32]:
         """One row of `decode` by itself, float32[1, vocab]."""
         return self._run(row, np.array([[token_id]], np.int64), [length + 1])
 
     def _run(
-        self, first_row: int, ids: NDArray[np.int64], totals: Sequence[int]
+        self,
+        first_row: int,
+        ids: NDArray[np.int64],
+        totals: Sequence[int],
+        *,
+        logits: bool = True,
     ) -> NDArray[np.float32]:
         rows, tokens = ids.shape
         assert max(totals) <= self.slab.values.shape[3], "prompts are cut to the window before"
-        key = (first_row, rows, tokens)
+        key = (first_row, rows, tokens, logits)
         binding = self._bindings.get(key)
         if binding is None:
             if len(self._bindings) >= _BINDINGS_MAX:
                 self._bindings.clear()
-            logits = self._logits[first_row : first_row + rows]
             caches = self.slab.values[:, first_row : first_row + rows]
-            binding = self._bindings[key] = _Binding(self._session, caches, logits, tokens)
+            out = self._logits[first_row : first_row + rows if logits else first_row]
+            binding = self._bindings[key] = _Binding(self._session, caches, out, tokens)
         binding.set(ids, totals)
         self._session.run_with_iobinding(binding.io)
         return binding.logits
@@ -167,13 +182,14 @@ class GemmaSession:
 class _Binding:
     """Inputs of a fixed shape bound once; their memory is then written in place.
 
-    caches: float32[2 * layers, rows, kv_heads, T, head_dim]; logits: float32[rows, vocab].
+    caches: float32[2 * layers, rows, kv_heads, T, head_dim]; logits: float32[rows, vocab], or
+    float32[0, vocab] where none are wanted.
     """
 
     def __init__(
         self, session: Any, caches: NDArray[Any], logits: NDArray[np.float32], tokens: int
     ) -> None:
-        rows = len(logits)
+        rows = caches.shape[1]
         self.io = session.io_binding()
         self.logits = logits
         self._ids = np.zeros((rows, tokens), np.int64)
@@ -181,7 +197,9 @@ class _Binding:
         self._total = np.zeros((), np.int32)
         inputs: dict[str, NDArray[Any]] = {
             "input_ids": self._ids,
-            "last_positions": np.full((rows, 1), tokens - 1, np.int64),
+            "logits_at": np.array(
+                [(row, tokens - 1) for row in range(len(logits))], np.int64
+            ).reshape(-1, 2),
             "seqlens_k": self._seqlens,
             "total_sequence_length": self._total,
         }

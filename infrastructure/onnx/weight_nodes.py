@@ -6,7 +6,7 @@ is stored once and read by the lookup and by the head. In an int4 graph it stays
 by row on the way in, and on the way out its errors would be those of the logits themselves.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -57,12 +57,18 @@ class WeightNodes:
         self._table: StoredTensor
         self._table_scales: StoredTensor
 
-    def linear(self, value: str, name: str) -> str:
-        graph, kind = self._graph, self._format
+    def linear(self, value: str, name: str, parts: Sequence[str] = ()) -> str:
+        """parts: matrices that are multiplied at once, their outputs one behind the other; none
+        takes the one of this name."""
+        graph, kind, parts = self._graph, self._format, parts or (name,)
         if not kind.quantized:
             table = graph.made_constant(
                 f"{name}.weight",
-                lambda: rounded(self._source.tensor(name), kind.activations).T,
+                lambda: (
+                    np.concatenate(
+                        [rounded(self._source.tensor(part), kind.activations) for part in parts]
+                    ).T
+                ),
             )
             return graph.node("MatMul", [value, table], [f"{name}.out"])
         bits, block, quantize = 8, BLOCK, quantize_rows
@@ -71,7 +77,11 @@ class WeightNodes:
 
         @cache
         def quantized() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-            return quantize(self._source.tensor(name))
+            # Part by part, as float32 the largest models' two would take a gigabyte.
+            levels, scales = zip(
+                *(quantize(self._source.tensor(part)) for part in parts), strict=True
+            )
+            return np.concatenate(levels), np.concatenate(scales)
 
         levels = graph.tensors.store_made(lambda: quantized()[0])
         scales = graph.tensors.store_made(lambda: rounded(quantized()[1], kind.activations))

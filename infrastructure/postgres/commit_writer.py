@@ -31,9 +31,14 @@ class Waiting:
         """Raises DataError."""
         self.commit = commit
         self.deadline = max(deadline, commit.deadline)
-        self.rows = [statement.encode_event(event) for event in commit.events]
-        self.keys = [row[0] + row[1] for row in self.rows]
-        self.bytes = sum([len(row[3]) for row in self.rows])
+        self.rows: list[statement.Row] = []
+        self.keys: list[bytes] = []
+        self.bytes = 0
+        for event in commit.events:
+            row = statement.encode_event(event)
+            self.rows.append(row)
+            self.keys.append(row[0] + row[1])
+            self.bytes += len(row[3])
 
 
 class CommitWriter:

@@ -25,15 +25,20 @@ def parser() -> argparse.ArgumentParser:
     actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
     actions.add_parser("list", help="the catalogue and what is prepared")
     prepare = actions.add_parser("prepare", help="convert a model's weights for this service")
-    prepare.add_argument(
-        "name", metavar="NAME|FOLDER", help="a model of the catalogue, or a folder of weights"
+    export = actions.add_parser("export", help="the same through another exporter, for comparison")
+    export.add_argument(
+        "--via", choices=("optimum",), required=True, help="in an environment that it makes"
     )
-    prepare.add_argument(
-        "--from",
-        dest="source",
-        metavar="FOLDER",
-        help="its weights: config.json, tokenizer.json and safetensors, as model hubs give them",
-    )
+    for action in (prepare, export):
+        action.add_argument(
+            "name", metavar="NAME|FOLDER", help="a model of the catalogue, or a folder of weights"
+        )
+        action.add_argument(
+            "--from",
+            dest="source",
+            metavar="FOLDER",
+            help="its weights: config.json, tokenizer.json and safetensors, as hubs give them",
+        )
     prepare.add_argument(
         "--precision",
         choices=("int8", "int4", "fp32", "fp16", "bf16"),

@@ -1,16 +1,26 @@
-"""`chatledger models list` and
-`chatledger models prepare NAME|FOLDER [--from FOLDER] [--precision P] [--provider cpu|cuda]`."""
+"""`chatledger models list`,
+`chatledger models prepare NAME|FOLDER [--from FOLDER] [--precision P] [--provider cpu|cuda]` and
+`chatledger models export --via optimum NAME|FOLDER [--from FOLDER]`."""
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from infrastructure.onnx.manifest import Manifest
+from infrastructure.settings import Settings
 from interfaces.cli.options import settings_from
 
 
 def models(options: argparse.Namespace) -> int:
     """Raises SettingsError, PreparationError."""
-    return _prepare(options) if options.action == "prepare" else _list(options)
+    match options.action:
+        case "prepare":
+            return _shown(options, _prepare)
+        case "export":
+            return _shown(options, _export)
+        case _:
+            return _list(options)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -25,16 +35,44 @@ def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(options: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-
+def _prepare(options: argparse.Namespace, settings: Settings, show: "_Show") -> Manifest:
     from infrastructure.onnx.config import Precision, Provider
     from infrastructure.onnx.prepare import prepare_model
 
+    return prepare_model(
+        options.name,
+        settings.prepared_models_dir,
+        show,
+        folder=Path(options.source) if options.source else None,
+        precision=Precision(options.precision) if options.precision else None,
+        provider=Provider(options.provider) if options.provider else None,
+    )
+
+
+def _export(options: argparse.Namespace, settings: Settings, show: "_Show") -> Manifest:
+    from infrastructure.onnx.optimum_export import export_model, optimum_environment
+
+    return export_model(
+        options.name,
+        settings.prepared_models_dir,
+        optimum_environment(settings.data_dir / "environments"),
+        show,
+        folder=Path(options.source) if options.source else None,
+    )
+
+
+_Show = Callable[[float, str], None]
+
+
+def _shown(
+    options: argparse.Namespace,
+    make: Callable[[argparse.Namespace, Settings, _Show], Manifest],
+) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
     settings = settings_from(options)
-    folder = settings.prepared_models_dir
-    folder.mkdir(parents=True, exist_ok=True)
+    settings.prepared_models_dir.mkdir(parents=True, exist_ok=True)
     console = Console(file=sys.stdout)
     columns = (TextColumn("  {task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=console) as bar:
@@ -43,14 +81,7 @@ def _prepare(options: argparse.Namespace) -> int:
         def show(fraction: float, sentence: str) -> None:
             bar.update(task, completed=fraction, description=sentence)
 
-        manifest = prepare_model(
-            options.name,
-            folder,
-            show,
-            folder=Path(options.source) if options.source else None,
-            precision=Precision(options.precision) if options.precision else None,
-            provider=Provider(options.provider) if options.provider else None,
-        )
+        manifest = make(options, settings, show)
     if not console.is_terminal:
         print(f"  {manifest.name} is prepared, manifest {manifest.hash[:12]}")
     return 0

@@ -43,6 +43,8 @@ async def optimize_memory(found: ServicesDep, who: AdministratorDep) -> Response
             rss_fell_bytes=released.rss_fell_bytes,
             rss_before_bytes=released.rss_before_bytes,
             rss_after_bytes=released.rss_after_bytes,
+            gpu_before_bytes=released.gpu_before_bytes,
+            gpu_after_bytes=released.gpu_after_bytes,
             kept_bytes_dropped=released.kept_bytes_dropped,
             models_unloaded=list(released.models_unloaded),
         )

@@ -1,29 +1,27 @@
 """Many answers at once on a tiny model: the same tokens as alone, whoever comes and goes."""
 
-import random
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from application.inference import (
     Completion,
-    GenerationRequest,
     GenerationTimedOut,
     InferenceError,
     NumbersNotFinite,
-    Sampling,
 )
 from infrastructure.onnx.config import Precision
 from infrastructure.onnx.generation import LoadedModel
-from infrastructure.onnx.names import GRAPH_FILE
+from tests.infrastructure.onnx.crowd import answers_in_a_crowd, varied_requests
+from tests.infrastructure.onnx.sociable import make_sociable
 from tests.infrastructure.onnx.stepping import Asked, Stepper, answer_alone, request_of
 from tests.infrastructure.onnx.tiny import (
     BOS_ID,
     TINY,
     TinyWeights,
+    host_values,
     prepare_tiny,
     tiny_batch,
     tiny_tokenizer,
@@ -44,64 +42,12 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return tiny_batch(folder, rows_max=ROWS, chunk_tokens=CHUNK, header_ids=header)
 
 
-def _requests(model: LoadedModel, count: int) -> list[GenerationRequest]:
-    draw = random.Random(4)  # The seed makes the requests the same in every run.
-    made = []
-    for number in range(count):
-        length = draw.choice([1, 5, CHUNK - 1, CHUNK, 3 * CHUNK, 60, 90])
-        text = "".join(chr(draw.randrange(97, 123)) for _ in range(length))
-        sampling = Sampling(
-            temperature=draw.choice([0.0, 0.7, 1.5]),
-            top_k=draw.choice([0, 3, 64]),
-            top_p=draw.choice([0.6, 0.95, 1.0]),
-            min_p=draw.choice([0.0, 0.1]),
-            repetition_penalty=draw.choice([1.0, 1.2]),
-            seed=number,
-            logit_bias=draw.choice([(), ((300, 4.0), (301, -100.0))]),
-        )
-        stop = draw.choice([(), ("a",), ("zz", "q")])
-        # Two in three share how they begin with others of their owner.
-        text = draw.choice(["", "x" * 40, "y" * 40]) + text
-        made.append(
-            request_of(
-                model,
-                text,
-                max_tokens=draw.randrange(1, 50),
-                sampling=sampling,
-                stop=stop,
-                owner=draw.choice(["ana", "ben"]),
-            )
-        )
-    return made
-
-
 async def test_every_answer_in_a_busy_batch_is_the_one_it_gets_alone(model: LoadedModel) -> None:
-    requests = _requests(model, 40)
+    requests = varied_requests(model, 40, chunk_tokens=CHUNK)
     expected = [answer_alone(model, request) for request in requests]
     for seed in range(2):
-        draw = random.Random(seed)  # The seed makes the comings and goings the same.
-        stepper, asked, waiting = (
-            Stepper(model, kept_bytes_max=2**20),
-            {},
-            list(enumerate(requests)),
-        )
-        draw.shuffle(waiting)
-        most = 0
-        while waiting or stepper.batch.jobs:
-            while waiting and stepper.batch.has_room and draw.random() < 0.7:
-                number, request = waiting.pop()
-                asked[number] = stepper.ask(request)
-            if draw.random() < 0.1 and stepper.batch.has_room:
-                # Somebody who leaves before the end, at any moment.
-                passer_by = stepper.ask(replace(requests[draw.randrange(40)], max_tokens=60))
-                for _ in range(draw.randrange(6)):
-                    stepper.round()
-                passer_by.job.cancelled = True
-            most = max(most, len(stepper.batch.jobs))
-            stepper.round()
-        for number, (deltas, completion) in enumerate(expected):
-            assert asked[number].completion == completion
-            assert asked[number].deltas == deltas
+        found, most = answers_in_a_crowd(model, requests, seed=seed)
+        assert found == expected
         assert most == ROWS, "the batch was full at least once"
 
 
@@ -148,7 +94,7 @@ async def test_a_cancelled_answer_gets_no_further_token_and_gives_its_row_back(
     stepper.round()
     assert len(asked[0].items) == seen
     assert stepper.batch.jobs == [asked[1].job]
-    assert not model.session.slab.values[:, 1].any(), "its memory went back to the system"
+    assert not host_values(model)[:, 1].any(), "its memory went back to the system"
 
 
 async def test_an_answer_whose_time_is_over_ends_with_a_typed_error_and_others_go_on(
@@ -200,7 +146,7 @@ async def test_an_idle_slab_holds_no_memory(model: LoadedModel) -> None:
         stepper.round()
     for one in asked:
         assert isinstance(stepper.finish(one).items[-1], Completion)
-    assert not model.session.slab.values.any(), "pages given back read as zeros"
+    assert not host_values(model).any(), "pages given back read as zeros"
 
 
 async def test_what_left_the_window_is_given_back_and_no_bit_of_the_logits_changes(
@@ -214,39 +160,21 @@ async def test_what_left_the_window_is_given_back_and_no_bit_of_the_logits_chang
     assert np.array_equal(session.decode_row(1, 9, len(ids)), next_whole)
     page = 4096 // (4 * TINY.head_dim)
     gone = (len(ids) - TINY.sliding_window) // page * page
-    sliding, seeing_all = session.slab.values[0, 1], session.slab.values[-1, 1]
+    sliding, seeing_all = host_values(model)[0, 1], host_values(model)[-1, 1]
     assert not sliding[:, :gone].any()
     assert sliding[:, gone : len(ids)].all(axis=2).all()
     assert seeing_all[:, 1 : len(ids)].any(axis=2).all()
     session.slab.move(1, 2, len(ids) + 1)
-    assert np.array_equal(session.slab.values[:, 2], session.slab.values[:, 1])
+    assert np.array_equal(host_values(model)[:, 2], host_values(model)[:, 1])
     for row in range(3):
         session.slab.give_back(row)
-
-
-def _make_sociable(folder: Path) -> None:
-    """Logits that depend on the number of rows, as another processor's kernels might have it."""
-    model = onnx.load(folder / GRAPH_FILE, load_external_data=False)
-    graph = model.graph
-    for node in graph.node:
-        node.output[:] = ["plain" if name == "logits" else name for name in node.output]
-    tilt = np.random.default_rng(1).normal(0, 1, TINY.vocab_size).astype(np.float32)
-    graph.initializer.append(onnx.numpy_helper.from_array(tilt, "tilt"))
-    for kind, inputs, output, more in (
-        ("Shape", ["input_ids"], "rows", {"start": 0, "end": 1}),
-        ("Cast", ["rows"], "rows_float", {"to": onnx.TensorProto.FLOAT}),
-        ("Mul", ["rows_float", "tilt"], "tilted", {}),
-        ("Add", ["plain", "tilted"], "logits", {}),
-    ):
-        graph.node.append(onnx.helper.make_node(kind, inputs, [output], **more))
-    onnx.save(model, folder / GRAPH_FILE)
 
 
 async def test_kernels_that_do_not_treat_rows_alike_are_found_out_and_change_no_answer(
     tmp_path: Path,
 ) -> None:
     prepare_tiny(tmp_path)
-    _make_sociable(tmp_path / FOLDER)
+    make_sociable(tmp_path / FOLDER)
     model = tiny_batch(tmp_path / FOLDER, rows_max=4, chunk_tokens=CHUNK)
     request = request_of(model)
     expected = answer_alone(model, request)

@@ -16,7 +16,6 @@ from application.inference import (
 from infrastructure.onnx.config import Precision, Provider
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.onnx.names import MANIFEST_FILE, WEIGHTS_FILE
-from infrastructure.onnx.providers import refuse_what_is_not_served
 from tests.infrastructure.onnx.asking import MODEL, answer_to, card_of, request_for, settings_for
 from tests.infrastructure.onnx.tiny import prepare_tiny
 
@@ -127,13 +126,6 @@ async def test_a_cuda_model_never_falls_back_to_the_cpu_in_silence(
     with pytest.raises(ModelUnavailable, match="was prepared for CUDA"):
         await engine.preload(MODEL)
     await engine.close()
-
-
-def test_a_model_that_does_run_on_cuda_is_refused_until_it_is_served_there() -> None:
-    names = {"title": "Gemma 3 1B", "prepare_command": "prepare it"}
-    refuse_what_is_not_served(Provider.CPU, **names)
-    with pytest.raises(ModelUnavailable, match="not serve yet: run `prepare it --provider cpu`"):
-        refuse_what_is_not_served(Provider.CUDA, **names)
 
 
 def test_settings_that_cannot_work_are_refused_with_what_they_must_be(tmp_path: Path) -> None:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from benchmarks.graph_runner import GraphRunner, RunnerOptions
-from infrastructure.onnx.candidates import CANDIDATES
 from infrastructure.onnx.config import GraphFormat, Precision, Provider
 from infrastructure.onnx.errors import PreparationError
 from infrastructure.onnx.gemma_graph import write_graph
@@ -42,7 +41,7 @@ APART_MAX = {Precision.FP32: 1e-5, Precision.FP16: 2e-3, Precision.BF16: 2e-2}
 IDS = np.random.default_rng(1).integers(6, TINY.vocab_size, (1, 40))
 
 
-def _write(folder: Path, kind: GraphFormat, candidates: bool | None = None) -> Path:
+def _write(folder: Path, kind: GraphFormat) -> Path:
     folder.mkdir()
     write_graph(
         TinyWeights(),
@@ -50,7 +49,6 @@ def _write(folder: Path, kind: GraphFormat, candidates: bool | None = None) -> P
         kind.weights,
         lambda _: None,
         provider=kind.provider,
-        candidates=candidates,
     )
     return folder
 
@@ -61,7 +59,7 @@ def _apart(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
 
 @pytest.mark.parametrize("kind", FORMATS, ids=str)
 def test_a_graph_computes_what_its_stored_weights_mean(tmp_path: Path, kind: GraphFormat) -> None:
-    folder = _write(tmp_path / "graph", kind, candidates=False)
+    folder = _write(tmp_path / "graph", kind)
     write_widened(folder, tmp_path / "widened")
     runner = GraphRunner(tmp_path / "widened", TINY, RunnerOptions(rows=1, tokens=64, threads=1))
     expected = reference_logits(StoredWeights(TinyWeights(), kind), IDS[0].tolist(), True)[0]
@@ -70,7 +68,7 @@ def test_a_graph_computes_what_its_stored_weights_mean(tmp_path: Path, kind: Gra
 
 def test_an_fp16_graph_runs_on_the_cpu_as_it_is(tmp_path: Path) -> None:
     kind = GraphFormat(weights=Precision.FP16, provider=CUDA)
-    folder = _write(tmp_path / "graph", kind, candidates=False)
+    folder = _write(tmp_path / "graph", kind)
     runner = GraphRunner(folder, TINY, RunnerOptions(rows=1, tokens=64, threads=1))
     expected = reference_logits(TinyWeights(), IDS[0].tolist(), True)[0]
     assert _apart(runner.step(IDS)[0], expected) < 5e-3
@@ -100,7 +98,7 @@ def test_keys_and_values_on_cuda_are_halves_and_logits_float32(
     types = {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)}
     half = TensorProto.FLOAT16 if kind.activations == "float16" else TensorProto.BFLOAT16
     assert types["past.0.key"] == types["present.3.value"] == half
-    assert types["logits"] == types["top_logits"] == TensorProto.FLOAT
+    assert types["logits"] == TensorProto.FLOAT
 
 
 @pytest.mark.parametrize("kind", FORMATS, ids=str)
@@ -134,7 +132,7 @@ def test_the_residual_stream_of_an_fp16_graph_stays_float32(tmp_path: Path) -> N
             return weights[name]
 
     (tmp_path / "graph").mkdir()
-    write_graph(Large(), tmp_path / "graph", kind.weights, lambda _: None, candidates=False)
+    write_graph(Large(), tmp_path / "graph", kind.weights, lambda _: None)
     runner = GraphRunner(tmp_path / "graph", TINY, RunnerOptions(rows=1, tokens=64, threads=1))
     expected = reference_logits(Large(), IDS[0].tolist(), True)[0]
     assert _apart(runner.step(IDS)[0], expected) < 5e-3
@@ -188,31 +186,3 @@ def test_int4_rows_are_within_half_a_step_and_their_furthest_value_is_exact() ->
     found = np.take_along_axis(back, furthest, axis=2)
     assert np.allclose(found, np.take_along_axis(wanted, furthest, axis=2), rtol=1e-6)
     assert (back[2] == 0).all()
-
-
-def test_candidates_are_the_likeliest_tokens_after_penalty_and_bias(tmp_path: Path) -> None:
-    kind = GraphFormat(weights=Precision.FP32, provider=CPU)
-    folder = _write(tmp_path / "graph", kind, candidates=True)
-    runner = GraphRunner(folder, TINY, RunnerOptions(rows=2, tokens=64, threads=1))
-    logits = runner.step(np.repeat(IDS, 2, axis=0)).copy()
-    first, second, third = np.argsort(-logits[0])[:3]
-    runner.forget()
-    runner.choose(
-        # Filled up by saying a token again; the second row asks for nothing.
-        seen_ids=np.array([[first, second, first], [9, 9, 9]]),
-        penalties=np.array([[1.5], [1.0]], np.float32),
-        bias_ids=np.array([[third, 7], [0, 0]]),
-        biases=np.array([[-4.0, 100.0], [0.0, 0.0]], np.float32),
-    )
-    runner.step(np.repeat(IDS, 2, axis=0))
-    expected = logits.copy()
-    for token in (first, second):
-        value = logits[0, token]
-        expected[0, token] = value / 1.5 if value > 0 else value * 1.5
-    expected[0, third] -= 4
-    expected[0, 7] += 100
-    best = np.argsort(-expected, axis=1)[:, :CANDIDATES]
-    assert np.array_equal(runner.top_ids, best)
-    assert np.allclose(runner.top_logits, np.take_along_axis(expected, best, axis=1), atol=1e-5)
-    assert runner.top_ids[0, 0] == 7
-    assert runner.top_ids[1, 0] == first

@@ -12,7 +12,7 @@ from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
 from infrastructure.onnx.kv_slab import KvSlab
 from tests.infrastructure.onnx.stepping import Asked, Stepper, answer_alone, request_of
-from tests.infrastructure.onnx.tiny import TINY, prepare_tiny, tiny_batch
+from tests.infrastructure.onnx.tiny import TINY, host_values, prepare_tiny, tiny_batch
 
 CHUNK = 16
 BLOCK_BYTES = TINY.kv_bytes_per_token * CHUNK
@@ -70,7 +70,7 @@ async def test_the_answer_itself_is_computed_ahead_while_nobody_asks(model: Load
     assert _settle(stepper) == 4, "21 + 70 tokens make five whole chunks, and one was kept"
     following = (*answer.prompt_ids, *answer.token_ids, 70, 71)
     assert stepper.kept.kept_tokens("ana", following) == 5 * CHUNK
-    assert not model.session.slab.values.any(), "it left no memory behind"
+    assert not host_values(model).any(), "it left no memory behind"
     prompt = replace(asked.job.request.prompt, token_ids=following, max_tokens=99)
     turn = replace(asked.job.request, prompt=prompt)
     second = stepper.ask(turn)

@@ -20,9 +20,9 @@ from application.inference import (
 )
 from infrastructure.onnx.catalogue import CatalogueEntry
 from infrastructure.onnx.engine import OnnxEngine
-from infrastructure.onnx.loading import bytes_needed
 from infrastructure.onnx.manifest import read_manifest, record_of, write_manifest
 from infrastructure.onnx.names import GRAPH_FILE
+from infrastructure.onnx.needs import memory_needs
 from tests.infrastructure.onnx.asking import LONG, answer_to, card_of, request_for, settings_for
 from tests.infrastructure.onnx.tiny import prepare_tiny
 
@@ -45,7 +45,7 @@ MUCH_TOKENS = 2_800
 
 
 def _needed(models_dir: Path) -> int:
-    return bytes_needed(read_manifest(models_dir / MODELS[0]), settings_for(models_dir))
+    return memory_needs(read_manifest(models_dir / MODELS[0]), settings_for(models_dir)).host
 
 
 @pytest.fixture

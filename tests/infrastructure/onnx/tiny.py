@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import GemmaConfig, Provider
+from infrastructure.onnx.device import Device
+from infrastructure.onnx.device_session import DeviceLimits, DeviceSession
 from infrastructure.onnx.gemma_graph import Precision, write_graph
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.manifest import Manifest, Source, record_of, write_manifest
@@ -182,8 +184,9 @@ def tiny_batch(
     context_tokens: int = 1024,
     stops: tuple[str, ...] = ("\nUser:",),
     header_ids: tuple[int, ...] = (),
+    on_device: bool = False,
 ) -> LoadedModel:
-    """The prepared tiny model, to be stepped by hand."""
+    """The prepared tiny model, to be stepped by hand. on_device: by the path that CUDA takes."""
     limits = SessionLimits(
         context_tokens=context_tokens,
         threads=1,
@@ -192,7 +195,9 @@ def tiny_batch(
     )
     return LoadedModel(
         name=name,
-        session=BatchSession(open_session(folder, threads=1, provider="cpu"), TINY, limits),
+        session=_device_session(folder, limits)
+        if on_device
+        else BatchSession(open_session(folder, threads=1, provider="cpu"), TINY, limits),
         tokenizer=tiny_tokenizer(folder),
         stops=stops,
         chunks=Chunks(chunk_tokens=chunk_tokens, header_ids=header_ids),
@@ -200,3 +205,15 @@ def tiny_batch(
         context_tokens=context_tokens,
         runs_on="CPU",
     )
+
+
+def _device_session(folder: Path, limits: SessionLimits) -> DeviceSession:
+    device = Device(provider=Provider.CPU)
+    session = device.session(str(folder / GRAPH_FILE), arena_bytes=0)
+    return DeviceSession(session, TINY, limits, device, DeviceLimits(kept_bytes_max=2**20))
+
+
+def host_values(model: LoadedModel) -> NDArray[np.float32]:
+    """Keys and values of a model that keeps them on the host."""
+    assert isinstance(model.session, BatchSession)
+    return model.session.slab.values

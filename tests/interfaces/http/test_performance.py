@@ -21,6 +21,8 @@ async def test_an_administrator_hears_how_much_memory_went_back(api: Api) -> Non
         "rss_fell_bytes": 0,
         "rss_before_bytes": 1,
         "rss_after_bytes": 1,
+        "gpu_before_bytes": 0,
+        "gpu_after_bytes": 0,
         "kept_bytes_dropped": 0,
         "models_unloaded": [],
     }
