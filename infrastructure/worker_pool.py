@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from typing import Any, Generic, Protocol, TypeVar
 
-# What a process costs to start is the work on so many events.
-EVENTS_A_PROCESS_MIN = 50_000
-
 
 class Worker(Protocol):
     """Has what one process or thread works with, like a connection of its own."""
@@ -62,10 +59,8 @@ class WorkerPool:
 
 
 @contextmanager
-def worker_pool(*, events: int, processes: int) -> Iterator[WorkerPool]:
-    """events: about how many there are to work on. processes: at most so many. For one alone a
-    thread does, beside the one who asks."""
-    processes = min(processes, events // EVENTS_A_PROCESS_MIN)
+def worker_pool(processes: int) -> Iterator[WorkerPool]:
+    """For less than two, a thread beside the one who asks."""
     if processes < 2:
         executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="worker")
     else:
