@@ -7,10 +7,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.util import Finalize
 from typing import Any, Generic, Protocol, TypeVar
+
+
+class WorkersLost(Exception):
+    """The text says what to do."""
 
 
 class Worker(Protocol):
@@ -60,7 +65,7 @@ class WorkerPool:
 
 @contextmanager
 def worker_pool(processes: int) -> Iterator[WorkerPool]:
-    """For less than two, a thread beside the one who asks."""
+    """For less than two, a thread beside the one who asks. Raises WorkersLost."""
     if processes < 2:
         executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="worker")
     else:
@@ -69,6 +74,11 @@ def worker_pool(processes: int) -> Iterator[WorkerPool]:
         executor = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin_process)
     try:
         yield WorkerPool(executor, max(1, processes) + 1)
+    except BrokenProcessPool as error:
+        raise WorkersLost(
+            "a process that took part of the work ended before it was done; where memory is"
+            " short, set REPLAY_PROCESSES=1 and try again"
+        ) from error
     finally:
         if processes < 2:
             executor.submit(_close_all)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infrastructure.worker_pool import worker_pool
+from infrastructure.worker_pool import WorkersLost, worker_pool
 
 WITHIN_S = 20.0
 
@@ -36,6 +36,9 @@ class Counter:
 
     def sleep(self) -> None:
         time.sleep(600)
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def itself(self) -> "Counter":
         return self
@@ -113,3 +116,12 @@ def test_no_process_outlives_the_one_that_it_works_for(tmp_path: Path) -> None:
         parent.wait()
         _, alive = psutil.wait_procs(children, timeout=WITHIN_S)
     assert not alive
+
+
+def test_a_process_that_is_lost_is_told_with_what_to_do() -> None:
+    def lose_one() -> None:
+        with worker_pool(2) as pool:
+            pool.crew("counters", partial(Counter, 0)).submit(Counter.die).result()
+
+    with pytest.raises(WorkersLost, match="set REPLAY_PROCESSES=1"):
+        lose_one()
