@@ -10,8 +10,16 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPool
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from multiprocessing.util import Finalize
 from typing import Any, Generic, Protocol, TypeVar
+
+# What most of the work needs.
+_LOADED_FIRST = (
+    "infrastructure.postgres.bulk_fold",
+    "infrastructure.verify.accounts",
+    "infrastructure.verify.events",
+)
 
 
 class WorkersLost(Exception):
@@ -69,9 +77,9 @@ def worker_pool(processes: int) -> Iterator[WorkerPool]:
     if processes < 2:
         executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="worker")
     else:
-        # A process that is copied from this one would have its threads' locks and connections.
-        spawn = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(processes, mp_context=spawn, initializer=_begin_process)
+        executor = ProcessPoolExecutor(
+            processes, mp_context=_start_context(), initializer=_begin_process
+        )
     try:
         yield WorkerPool(executor, max(1, processes) + 1)
     except BrokenProcessPool as error:
@@ -85,6 +93,17 @@ def worker_pool(processes: int) -> Iterator[WorkerPool]:
             executor.shutdown()
         else:
             executor.shutdown(cancel_futures=True)
+
+
+def _start_context() -> BaseContext:
+    """A process that is copied from this one would have its threads' locks and connections. One
+    that is copied from a process of nothing but modules starts twice as fast as one that has to
+    load them."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(_LOADED_FIRST))
+    return context
 
 
 _own = threading.local()
