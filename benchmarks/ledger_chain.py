@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import resource
 import tempfile
 import time
@@ -30,6 +31,7 @@ from infrastructure.identity import SystemClock
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.rebuild import rebuild
+from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.verify.verification import verify
 from tests.support.servers import DatabaseUrls, fresh_database
 
@@ -169,6 +171,7 @@ async def _verified(
             _settings(folder),
             keys,
             lambda _part, _done: None,
+            bounds=ReplayBounds(processes=os.cpu_count() or 1),
         )
         seconds = time.perf_counter() - began
         assert not any(part.findings.count for part in parts), parts
@@ -188,7 +191,7 @@ async def _verified(
             conditions,
             Goal(bound=100_000, at_least=True),
         ),
-        of_repeats("Replaying accounts", "account events/s", rates["accounts"], "one process"),
+        of_repeats("Replaying accounts", "account events/s", rates["accounts"], "a process a core"),
         of_repeats(
             "Comparing every read model",
             "events/s",

@@ -1,18 +1,16 @@
-"""Making all read models anew from the log: events a second, and memory.
+"""Making all read models anew from the log, and verifying it: events a second, and memory.
 
 `python -m benchmarks.rebuild` fills a database of its own; `--keep` leaves it running for a
 comparison, whose `--database URL` measures whatever code it is started from.
 """
 
 import argparse
-import asyncio
 import json
+import os
 import random
-import resource
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +19,7 @@ from uuid import UUID
 import psycopg
 
 from application.mapping import EventMapper
+from benchmarks.replay_cost import floors, measure_round
 from domain.accounts import commands as a
 from domain.accounts.decider import decide as decide_account
 from domain.accounts.state import AccountState
@@ -36,7 +35,6 @@ from domain.users.commands import RegisterUser
 from domain.users.decider import decide as decide_user
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.postgres.migrate import migrate
-from infrastructure.postgres.rebuild import rebuild
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _PRICE = per_message(2_000_000)
@@ -206,35 +204,25 @@ def fill(owner_url: str, events: int) -> None:
         connection.execute("VACUUM ANALYZE ledger.ledger_events")
 
 
-def measure(service_url: str, rounds: int) -> None:
-    with psycopg.connect(service_url) as connection:
-        row = connection.execute("SELECT count(*) FROM ledger.ledger_events").fetchone()
-    assert row is not None
-    rates: list[float] = []
+def measure(service_url: str, rounds: int, processes: int) -> None:
+    floors(service_url)
+    rates: dict[str, list[int]] = {}
     for _ in range(rounds):
-        began = time.perf_counter()
-        cpu = time.process_time()
-        asyncio.run(rebuild([], service_url, lambda _fraction: None))
-        seconds = time.perf_counter() - began
-        rates.append(row[0] / seconds)
-        print(
-            f"{row[0]:,} events in {seconds:.2f} s: {rates[-1]:,.0f}/s;"
-            f" this process {time.process_time() - cpu:.2f} s of processor time, peak"
-            f" {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB",
-            flush=True,
-        )
-    print(json.dumps({"events": row[0], "events_per_s": [round(rate) for rate in rates]}))
+        for cost in measure_round(service_url, processes):
+            rates.setdefault(cost.what, []).append(round(cost.events / cost.seconds))
+    print(json.dumps({"processes": processes, "events_per_s": rates}))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--database", help="the service's URL of a database that is filled")
     parser.add_argument("--keep", action="store_true", help="say the URL and wait for Enter")
     options = parser.parse_args()
     if options.database:
-        measure(options.database, options.rounds)
+        measure(options.database, options.rounds, options.processes)
         return
     folder = Path(tempfile.mkdtemp(prefix="chatledger-rebuild-"))
     folder.chmod(0o755)
@@ -249,7 +237,7 @@ def main() -> None:
                 print(urls[1], urls[0], servers.superuser_url, flush=True)
                 sys.stdin.readline()
             else:
-                measure(urls[1], options.rounds)
+                measure(urls[1], options.rounds, options.processes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -74,6 +74,12 @@ class Settings(InferenceSettings):
         10, description="Or after so much time, if there are new events"
     )
 
+    replay_processes: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Processes that work on the whole log for a rebuild or a verification, 1 for"
+        " none but the command's own; 0: as many as there are cores",
+    )
+
     host: str = Field("127.0.0.1", description="Address that the API and the chat page bind")
     port: Port = Field(8000, description="Port of the REST API")
     ui_port: Port = Field(7861, description="Port of the chat page")

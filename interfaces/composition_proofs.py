@@ -1,5 +1,7 @@
 """The part of the composition root that builds what proves the log."""
 
+import os
+
 from infrastructure.checkpoints.proofs import PostgresProofs
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.checkpoints.settings import CheckpointSettings
@@ -7,6 +9,7 @@ from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.postgres.read_models import PostgresReadModels
+from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.settings import Settings
 
 
@@ -28,6 +31,13 @@ def checkpoint_settings(settings: Settings) -> CheckpointSettings:
         connections=ProjectionSettings(
             stream=settings.nats_stream, connect_timeout_s=settings.database_timeout_s
         ),
+    )
+
+
+def replay_bounds(settings: Settings) -> ReplayBounds:
+    return ReplayBounds(
+        processes=settings.replay_processes or os.cpu_count() or 1,
+        connect_timeout_s=settings.database_timeout_s,
     )
 
 

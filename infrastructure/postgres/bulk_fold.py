@@ -4,7 +4,7 @@ A stretch is folded without knowing what was before it, so several can be folded
 threads or processes of their own, as long as they are written in order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from infrastructure.postgres.pipeline import Statement
 from infrastructure.postgres.projection_writer import Statements
 from infrastructure.postgres.row_fold import CannotFold, Chunk, Values
 from projections.registry import PROJECTIONS
+from projections.row_changes import RowChange
 
 # What a state that is not ours can make decoders and handlers raise.
 _FOREIGN = (
@@ -113,7 +114,7 @@ class Folder:
     """Reads and folds on a connection of its own; one stretch at a time."""
 
     def __init__(self, plan: FoldPlan) -> None:
-        self._plan = plan
+        self.plan = plan
         self._events = LeanEvents(plan.takers())
         self._connection = psycopg.connect(
             plan.service_url,
@@ -128,34 +129,37 @@ class Folder:
     def fold(self, after: int, until: int) -> Folded:
         """Ends before `until` where there are more bytes than fit into memory. Raises
         psycopg.Error."""
-        until, rows = self._read(after, until)
+        until, rows = self.read(after, until)
         # Nothing made here refers to itself, and walking all of it takes half of the time.
         with collection_paused():
             try:
-                chunk = Chunk(self._plan.statements.primary_keys)
-                for changes in self._events.changes(rows):
+                chunk = Chunk(self.plan.statements.primary_keys)
+                for changes in self.changes(rows):
                     chunk.add(changes)
-                return self._folded(chunk, after, until)
+                return self.folded(chunk, after, until)
             except _FOREIGN:
                 # The live projector's way says what is wrong, if anything is.
                 return Folded(after=after, until=until, foldable=False)
 
-    def _read(self, after: int, until: int) -> tuple[int, list[LeanRow]]:
+    def changes(self, rows: Iterable[LeanRow]) -> Iterator[Iterable[RowChange]]:
+        return self._events.changes(rows)
+
+    def read(self, after: int, until: int) -> tuple[int, list[LeanRow]]:
         bounds: dict[str, Any] = {
             "after": after,
             "until": until,
             "topics": self._events.topics,
-            "bytes": self._plan.bounds.bytes_max,
+            "bytes": self.plan.bounds.bytes_max,
         }
         with self._connection.cursor(binary=True) as cursor:
             ((measured,),) = cursor.execute(_MEASURE, bounds, prepare=True).fetchall()
-            if measured > self._plan.bounds.bytes_max:
+            if measured > self.plan.bounds.bytes_max:
                 ((until,),) = cursor.execute(_FIND_END, bounds, prepare=True).fetchall()
                 bounds["until"] = until
             return until, cursor.execute(_READ, bounds, prepare=True).fetchall()
 
-    def _folded(self, chunk: Chunk, after: int, until: int) -> Folded:
-        text = self._plan.statements.text
+    def folded(self, chunk: Chunk, after: int, until: int) -> Folded:
+        text = self.plan.statements.text
         return Folded(
             after=after,
             until=until,
@@ -164,7 +168,7 @@ class Folder:
         )
 
     def _copy(self, table: str, columns: tuple[str, ...], rows: Sequence[Values]) -> Copy:
-        statements = self._plan.statements
+        statements = self.plan.statements
         json_columns = [name for name in statements.json_columns(table) if name in columns]
         statement = sql.SQL("COPY {} ({}) FROM STDIN " + COPY_FORMAT).format(
             sql.Identifier(statements.schema, table),

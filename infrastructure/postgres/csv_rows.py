@@ -33,7 +33,7 @@ def csv_rows(rows: Sequence[Values], json_columns: Sequence[str]) -> bytes:
     # No text holds a line end as such, so this cannot be in the middle of one.
     lines = _encoder.encode_lines([list(row.values()) for row in rows]).replace(b"]\n[", b"\n")
     body = lines[1:-2] + b"\n"
-    if b"\\" not in body:
+    if body.count(b"\\") == body.count(b'\\"'):
         return body
     # From left to right two backslashes are one escape, so none is cut in two.
     return b"\\\\".join(map(_plain, body.split(b"\\\\")))

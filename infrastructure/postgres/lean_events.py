@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.mapping import CODEC
+from application.mapping import CODEC, VERSION_MARK, EventCodec
 from domain.events import Event
 
 Id = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
@@ -37,18 +37,20 @@ class LeanReader:
     """Of one kind of event. decode: of a stored state, raises what a foreign state makes it raise.
     ids: all that are in the event, but its stream's."""
 
-    def __init__(self, event_type: type[Event]) -> None:
+    def __init__(self, event_type: type[Event], codec: EventCodec = CODEC) -> None:
+        self._codec = codec
         self._topic = event_type.TOPIC
+        self._never_changed = event_type.class_version == 1
         self._struct = lean(event_type)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._struct).decode
         self.ids = _ids_of(event_type)
 
     def decode(self, stream_id: str, state: bytes) -> Any:
         event: Any
-        if CODEC.is_current(self._topic, state):
+        if self._never_changed and VERSION_MARK not in state:
             event = self._decode(state)
         else:
-            event = msgspec.convert(CODEC.upcast(self._topic, state), self._struct)
+            event = msgspec.convert(self._codec.upcast(self._topic, state), self._struct)
         event.originator_id = stream_id
         return event
 

@@ -1,7 +1,6 @@
 """The shadow tables of a rebuild, filled from the log."""
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -32,16 +31,19 @@ _CAREFUL = ReadBounds(events_max=1000, bytes_max=4 * 2**20)
 @dataclass(frozen=True, kw_only=True)
 class ReplayBounds:
     """events_max, bytes_max: of a stretch that is folded in memory and written at once.
-    processes: at most so many fold, each on a core of its own; beyond one, so many stretches
-    and one more are in memory at a time."""
+    processes: at most so many work beside the one who writes, each on a core of its own; a
+    stretch for each and two more are in memory at a time. process_events_min: a process costs as
+    much to start as so many events."""
 
     events_max: int = 10_000
     bytes_max: int = 16 * 2**20
-    processes: int = os.cpu_count() or 1
+    processes: int = 1
+    process_events_min: int = 100_000
     connect_timeout_s: int = 5
 
     def pool(self, events: int) -> AbstractContextManager[WorkerPool]:
-        return worker_pool(events=events, processes=self.processes)
+        """For about so many events to work on."""
+        return worker_pool(min(self.processes, events // self.process_events_min))
 
 
 class Replay:

@@ -13,7 +13,7 @@ from infrastructure.verify.report import PartReport
 from interfaces.cli.options import settings_from
 from interfaces.cli.refusals import explain
 from interfaces.composition import Endpoints, migrate_schema, open_endpoints
-from interfaces.composition_proofs import checkpoint_settings
+from interfaces.composition_proofs import checkpoint_settings, replay_bounds
 
 EXIT_DIFFERS = 1
 EXIT_CANNOT_RUN = 2
@@ -70,6 +70,7 @@ async def verify_with(
             checkpoint_settings(settings),
             keys,
             on_progress,
+            bounds=replay_bounds(settings),
         )
 
 

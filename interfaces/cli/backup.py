@@ -12,6 +12,7 @@ from interfaces.cli.audit_verify import EXIT_DIFFERS, as_text, verify_with
 from interfaces.cli.book_tables import moment
 from interfaces.cli.options import settings_from
 from interfaces.composition import Endpoints, open_endpoints
+from interfaces.composition_proofs import replay_bounds
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -53,7 +54,14 @@ def restore(options: argparse.Namespace) -> int:
             connect_timeout_s=settings.database_timeout_s,
         )
         _say("Making the read models")
-        asyncio.run(rebuild([], endpoints.service_url, lambda _fraction: None))
+        asyncio.run(
+            rebuild(
+                [],
+                endpoints.service_url,
+                lambda _fraction: None,
+                bounds=replay_bounds(settings),
+            )
+        )
         print(f"restored {_described(manifest)}")
         return _verified(settings, endpoints)
 

@@ -4,9 +4,11 @@ import argparse
 import asyncio
 import sys
 
+from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.settings import SettingsError
 from interfaces.cli.options import settings_from
 from interfaces.composition import Endpoints, migrate_schema, open_endpoints
+from interfaces.composition_proofs import replay_bounds
 from projections.registry import PROJECTIONS
 
 
@@ -20,7 +22,7 @@ def projections(options: argparse.Namespace) -> int:
         migrate_schema(settings, endpoints)
         if options.action == "status":
             return asyncio.run(_status(endpoints))
-        return asyncio.run(_rebuild(endpoints, options.name))
+        return asyncio.run(_rebuild(endpoints, options.name, replay_bounds(settings)))
 
 
 def _check_name(name: str) -> None:
@@ -43,7 +45,7 @@ async def _status(endpoints: Endpoints) -> int:
     return 0
 
 
-async def _rebuild(endpoints: Endpoints, name: str) -> int:
+async def _rebuild(endpoints: Endpoints, name: str, bounds: ReplayBounds) -> int:
     from rich.progress import Progress
 
     from infrastructure.postgres.rebuild import rebuild
@@ -53,7 +55,10 @@ async def _rebuild(endpoints: Endpoints, name: str) -> int:
         task = bar.add_task(f"Rebuilding {name}", total=1.0)
         names = known if name == "all" else [name]
         await rebuild(
-            names, endpoints.service_url, lambda fraction: bar.update(task, completed=fraction)
+            names,
+            endpoints.service_url,
+            lambda fraction: bar.update(task, completed=fraction),
+            bounds=bounds,
         )
     print(f"{name} is rebuilt from the log", file=sys.stderr)
     return 0

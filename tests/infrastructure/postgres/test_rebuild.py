@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from infrastructure.postgres.log_reader import ReadBounds, read_log
+from infrastructure.postgres.log_reader import read_log
 from infrastructure.postgres.projection_writer import PositionsMoved, ProjectionWriter
 from infrastructure.postgres.rebuild import (
     REBUILD_LOCK,
@@ -17,29 +17,10 @@ from infrastructure.postgres.rebuild import (
 )
 from infrastructure.postgres.replay import ReplayBounds
 from projections.registry import PROJECTIONS
+from tests.infrastructure.postgres.replaying import SMALL, SMALL_READ, Watched, project
 from tests.projections.log import Log, comparable, stored_rows
 from tests.projections.random_history import RandomHistory
 from tests.support.servers import DatabaseUrls
-
-SMALL = ReplayBounds(events_max=40)
-SMALL_READ = ReadBounds(events_max=40)
-
-
-class Watched:
-    def __init__(self) -> None:
-        self.fractions: list[float] = []
-
-    def __call__(self, fraction: float) -> None:
-        self.fractions.append(fraction)
-
-
-async def project(service_url: str, events_max: int = 40) -> None:
-    """Until the rows hold the whole log."""
-    async with await AsyncConnection.connect(service_url, autocommit=True) as connection:
-        writer = await ProjectionWriter.open(connection, PROJECTIONS)
-        bounds = ReadBounds(events_max=events_max)
-        while events := await read_log(connection, after=writer.position, bounds=bounds):
-            await writer.write(events)
 
 
 @pytest.mark.parametrize("seed", [11, 12, 13])

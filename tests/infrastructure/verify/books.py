@@ -9,6 +9,7 @@ from infrastructure.checkpoints.signing_key import PublicKey
 from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.postgres.log_reader import ReadBounds, read_log
 from infrastructure.postgres.projection_writer import ProjectionWriter
+from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.verify.report import Difference, PartReport
 from infrastructure.verify.verification import verify
 from projections.registry import PROJECTIONS
@@ -57,19 +58,22 @@ class Books:
                 for statement in statements if switch == "DISABLE" else ():
                     assert connection.execute(statement.encode()).rowcount != 0, statement
 
-    async def verify(self, keys: list[PublicKey] | None = None) -> list[PartReport]:
+    async def verify(
+        self, keys: list[PublicKey] | None = None, bounds: ReplayBounds | None = None
+    ) -> list[PartReport]:
         return await verify(
             self.urls.service,
             self.signing.nats_url,
             self.signing.settings,
             [self.signing.key.public] if keys is None else keys,
             lambda part, done: self.progress.append((part, done)),
+            bounds=bounds,
         )
 
-    async def differences(self) -> dict[str, list[Difference]]:
+    async def differences(self, bounds: ReplayBounds | None = None) -> dict[str, list[Difference]]:
         """By part, those that have any."""
         return {
             part.name: part.findings.differences
-            for part in await self.verify()
+            for part in await self.verify(bounds=bounds)
             if part.findings.count
         }

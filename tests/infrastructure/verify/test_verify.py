@@ -4,6 +4,7 @@ import itertools
 
 from infrastructure.checkpoints.records import SignedCheckpoint
 from infrastructure.checkpoints.signing_key import SigningKey
+from infrastructure.postgres.replay import ReplayBounds
 from projections.registry import PROJECTIONS
 from tests.infrastructure.verify.books import Books
 
@@ -100,6 +101,43 @@ async def test_an_event_behind_the_chain_is_named(books: Books) -> None:
     found = await books.differences()
 
     assert [d.position for d in found["log"]] == [position]
+
+
+async def test_an_event_far_behind_the_chain_is_named(books: Books) -> None:
+    """Whatever is between is no work."""
+    position = 2**62
+    books.tamper(
+        "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state,"
+        f" notification_id) VALUES (gen_random_uuid(), 1, 'account.frozen', '{{}}', {position})"
+    )
+
+    found = await books.differences()
+
+    assert [d.position for d in found["log"]] == [position]
+
+
+async def test_several_processes_name_what_one_names(books: Books) -> None:
+    accounts = [
+        (position, event)
+        for position, event in books.log.events
+        if event.TOPIC == "account.credits_debited"
+    ]
+    changed, removed = accounts[3][0], accounts[-3][0]
+    books.tamper(
+        "UPDATE ledger.ledger_events SET state = replace(encode(state, 'escape'),"
+        f" '\"held_micro\":', '\"held_micro\":1')::bytea WHERE notification_id = {changed}",
+        f"DELETE FROM ledger.ledger_events WHERE notification_id = {removed}",
+        "DELETE FROM read.journal WHERE position = (SELECT min(position) FROM read.journal)",
+    )
+
+    by_one = await books.differences()
+    by_three = await books.differences(
+        ReplayBounds(events_max=50, processes=3, process_events_min=1)
+    )
+
+    assert by_three == by_one
+    assert [d.position for d in by_one["log"]] == [changed, removed]
+    assert {"log", "accounts", "read.journal", "read.transactions"} <= by_one.keys()
 
 
 async def test_a_changed_link_is_named(books: Books) -> None:
