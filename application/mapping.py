@@ -31,7 +31,7 @@ _decoder = msgspec.json.Decoder()
 # Stands before a stored state so that it decodes in one step; then the stream's own is put there.
 _HEADER = b'{"originator_id":"00000000000000000000000000000000","originator_version":1,'
 # No text within a state can look like this: its quotes would be escaped.
-_VERSION_MARK = b'"class_version":'
+VERSION_MARK = b'"class_version":'
 
 
 class JsonTranscoder(Transcoder):
@@ -76,7 +76,7 @@ class EventCodec:
         """
         try:
             decode = self._decoders.get(topic)
-            if decode is not None and _VERSION_MARK not in state and state[:1] == b"{":
+            if decode is not None and VERSION_MARK not in state and state[:1] == b"{":
                 event = decode(_HEADER + state[1:])
             else:
                 event = self._upcast(topic, state)
@@ -89,10 +89,6 @@ class EventCodec:
         fields["originator_id"] = originator_id
         fields["originator_version"] = originator_version
         return event
-
-    def is_current(self, topic: str, state: bytes) -> bool:
-        """Whether the state's fields are surely those of its class, without an upcaster's work."""
-        return topic in self._decoders and _VERSION_MARK not in state
 
     def upcast(self, topic: str, state: bytes) -> dict[str, Any]:
         """The stored fields as the class's present version has them, without the stream's.

@@ -3,10 +3,11 @@ PostgreSQL, which tells more than time does where other work goes on."""
 
 import asyncio
 import os
-import resource
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ from infrastructure.worker_pool import WorkerPool
 from projections.registry import PROJECTIONS
 
 _FLOOR_ROUNDS = 9
+_LOOKED_EVERY_S = 0.05
+# What a server's process has used is told by the server once it has seen it end.
+_ENDED_WITHIN_S = 1.0
 _COLUMNS = "notification_id, topic, originator_id, originator_version, state"
 
 
@@ -59,11 +63,13 @@ class Meter:
     def run(self, what: str, events: int, work: Callable[[], object]) -> None:
         server_s, python_s, began = self._server_s(), _python_s(), time.perf_counter()
         work()
+        seconds = time.perf_counter() - began
+        time.sleep(_ENDED_WITHIN_S)
         self.costs.append(
             Cost(
                 what=what,
                 events=events,
-                seconds=time.perf_counter() - began,
+                seconds=seconds,
                 python_s=_python_s() - python_s,
                 server_s=self._server_s() - server_s,
             )
@@ -84,28 +90,64 @@ class Meter:
 
 
 def _python_s() -> float:
-    """Of this process, the workers that have ended, and those that have not."""
-    times = os.times()
-    total = times.user + times.system + times.children_user + times.children_system
-    for child in psutil.Process().children():
-        if "python" in child.name():
-            alive = child.cpu_times()
-            total += alive.user + alive.system
-    return float(total)
+    """Of this process and its workers. They are children of one that starts them, which knows
+    what those have used that have ended."""
+    total = 0.0
+    for process in _python_processes():
+        times = process.cpu_times()
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
-def memory() -> str:
-    own, child = (
-        resource.getrusage(who).ru_maxrss // 1024
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return f"peak {own} MB, of the largest other process {child} MB, load {os.getloadavg()[0]:.1f}"
+def _python_processes() -> list[psutil.Process]:
+    own = psutil.Process()
+    return [own, *(child for child in own.children() if "python" in child.name())]
+
+
+class MemoryWatch:
+    """Looks every so often at this process's memory and that of every worker, in MB of RSS.
+    all_mb: of them together, where pages that they share count for each."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self.own_mb = self.worker_mb = self.all_mb = 0
+
+    def __enter__(self) -> "MemoryWatch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        own = psutil.Process()
+        while not self._done.wait(_LOOKED_EVERY_S):
+            mine = own.memory_info().rss >> 20
+            workers = [0]
+            for child in own.children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    if "python" in child.name():
+                        workers.append(child.memory_info().rss >> 20)
+            self.own_mb = max(self.own_mb, mine)
+            self.worker_mb = max(self.worker_mb, *workers)
+            self.all_mb = max(self.all_mb, mine + sum(workers))
+
+    def __str__(self) -> str:
+        return (
+            f"peak {self.own_mb} MB, of the largest worker {self.worker_mb} MB, of all"
+            f" {self.all_mb} MB; load {os.getloadavg()[0]:.1f}"
+        )
 
 
 def measure_round(service_url: str, processes: int) -> list[Cost]:
     """A rebuild and each part of a verification, in turn."""
     bounds = ReplayBounds(processes=processes)
-    with psycopg.connect(service_url, autocommit=True) as connection:
+    with (
+        psycopg.connect(service_url, autocommit=True) as connection,
+        MemoryWatch() as memory,
+    ):
         row = connection.execute(
             "SELECT count(*), max(notification_id), count(*) FILTER (WHERE topic LIKE 'account.%')"
             " FROM ledger.ledger_events"
@@ -165,7 +207,7 @@ def measure_round(service_url: str, processes: int) -> list[Cost]:
                 )
             ),
         )
-    print(memory(), flush=True)
+    print(memory, flush=True)
     return meter.costs
 
 

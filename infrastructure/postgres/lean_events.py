@@ -17,7 +17,7 @@ from uuid import UUID
 
 import msgspec
 
-from application.mapping import CODEC, EventCodec
+from application.mapping import CODEC, VERSION_MARK, EventCodec
 from domain.events import Event
 
 Id = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
@@ -40,13 +40,14 @@ class LeanReader:
     def __init__(self, event_type: type[Event], codec: EventCodec = CODEC) -> None:
         self._codec = codec
         self._topic = event_type.TOPIC
+        self._never_changed = event_type.class_version == 1
         self._struct = lean(event_type)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._struct).decode
         self.ids = _ids_of(event_type)
 
     def decode(self, stream_id: str, state: bytes) -> Any:
         event: Any
-        if self._codec.is_current(self._topic, state):
+        if self._never_changed and VERSION_MARK not in state:
             event = self._decode(state)
         else:
             event = msgspec.convert(self._codec.upcast(self._topic, state), self._struct)

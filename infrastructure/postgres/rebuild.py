@@ -16,6 +16,7 @@ from psycopg.errors import LockNotAvailable
 from infrastructure.postgres.log_reader import read_head
 from infrastructure.postgres.projection_writer import load_positions
 from infrastructure.postgres.replay import Replay, ReplayBounds, tables_of
+from infrastructure.tasks import cancel_until_done
 from projections.registry import PROJECTIONS, Projection
 
 # Any number, as long as every version of the service uses the same.
@@ -93,9 +94,11 @@ async def _complete(connections: Sequence[AsyncConnection[Any]], tables: list[st
             table = waiting.pop()
             await connection.execute("SELECT read_shadow.complete(%s)", ([table],))
 
-    async with asyncio.TaskGroup() as group:
-        for connection in connections:
-            group.create_task(complete(connection))
+    tasks = [asyncio.create_task(complete(connection)) for connection in connections]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await cancel_until_done(tasks)
 
 
 async def _connect(service_url: str, timeout_s: int) -> AsyncConnection[Any]:

@@ -38,7 +38,7 @@ class ReplayBounds:
     events_max: int = 10_000
     bytes_max: int = 16 * 2**20
     processes: int = 1
-    process_events_min: int = 50_000
+    process_events_min: int = 100_000
     connect_timeout_s: int = 5
 
     def pool(self, events: int) -> AbstractContextManager[WorkerPool]:

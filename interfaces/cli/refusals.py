@@ -22,6 +22,7 @@ def explain(error: Exception) -> str:
     from infrastructure.postgres.migrate import MigrationError
     from infrastructure.postgres.rebuild import ReadModelsBusy, RebuildInProgress
     from infrastructure.settings import SettingsError
+    from infrastructure.worker_pool import WorkersLost
 
     match error:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():
@@ -30,7 +31,7 @@ def explain(error: Exception) -> str:
             return str(error)
         case BackupRefused() | MapperDeserialisationError():
             return str(error)
-        case RebuildInProgress() | ReadModelsBusy():
+        case RebuildInProgress() | ReadModelsBusy() | WorkersLost():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"

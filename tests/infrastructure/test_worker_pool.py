@@ -1,4 +1,3 @@
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infrastructure.worker_pool import worker_pool
+from infrastructure.worker_pool import WorkersLost, worker_pool
 
 WITHIN_S = 20.0
 
@@ -37,6 +36,9 @@ class Counter:
     def sleep(self) -> None:
         time.sleep(600)
 
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def itself(self) -> "Counter":
         return self
 
@@ -53,7 +55,7 @@ def test_several_processes_answer_in_the_order_of_the_questions() -> None:
     for process in processes:
         asked = [count for _, count, of in answers if of == process]
         assert asked == list(range(101, 101 + len(asked)))
-    assert not multiprocessing.active_children()
+    assert not any(psutil.pid_exists(process) for process in processes)
 
 
 def test_one_process_is_a_thread_of_this_one_and_its_worker_is_closed() -> None:
@@ -113,3 +115,12 @@ def test_no_process_outlives_the_one_that_it_works_for(tmp_path: Path) -> None:
         parent.wait()
         _, alive = psutil.wait_procs(children, timeout=WITHIN_S)
     assert not alive
+
+
+def test_a_process_that_is_lost_is_told_with_what_to_do() -> None:
+    def lose_one() -> None:
+        with worker_pool(2) as pool:
+            pool.crew("counters", partial(Counter, 0)).submit(Counter.die).result()
+
+    with pytest.raises(WorkersLost, match="set REPLAY_PROCESSES=1"):
+        lose_one()

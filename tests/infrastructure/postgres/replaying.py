@@ -1,0 +1,28 @@
+"""What tests of rebuilds share."""
+
+from psycopg import AsyncConnection
+
+from infrastructure.postgres.log_reader import ReadBounds, read_log
+from infrastructure.postgres.projection_writer import ProjectionWriter
+from infrastructure.postgres.replay import ReplayBounds
+from projections.registry import PROJECTIONS
+
+SMALL = ReplayBounds(events_max=40)
+SMALL_READ = ReadBounds(events_max=40)
+
+
+class Watched:
+    def __init__(self) -> None:
+        self.fractions: list[float] = []
+
+    def __call__(self, fraction: float) -> None:
+        self.fractions.append(fraction)
+
+
+async def project(service_url: str, events_max: int = 40) -> None:
+    """Until the rows hold the whole log."""
+    async with await AsyncConnection.connect(service_url, autocommit=True) as connection:
+        writer = await ProjectionWriter.open(connection, PROJECTIONS)
+        bounds = ReadBounds(events_max=events_max)
+        while events := await read_log(connection, after=writer.position, bounds=bounds):
+            await writer.write(events)
