@@ -17,6 +17,7 @@ from domain.accounts.events import AccountOpened, Balance, CreditsDebited, Credi
 from domain.events import Event, header
 from domain.identifiers import NAMESPACE, account_id
 from domain.pricing.price import per_message
+from infrastructure.garbage import collect_seldom
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.postgres.position_board import PositionBoard
@@ -124,6 +125,7 @@ async def measure_lag(
     await service.start()
     try:
         await _settle(board, commands)
+        collect_seldom()  # as the service does when it has started
         commits = await _load(commands, commands_per_s, round(commands_per_s * seconds))
         if not await board.wait_for(commits[-1][0], timeout_s=30):
             raise TimeoutError("the read models did not keep up")

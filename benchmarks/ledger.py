@@ -5,18 +5,20 @@ import asyncio
 import json
 import logging
 import os
+import tempfile
 import time
 from pathlib import Path
 
 import structlog
 
-from benchmarks import ledger_speed, machine
+from benchmarks import ledger_chain, ledger_speed, machine, settlement_floor
 from benchmarks.figures import Figure, Goal, of_repeats, percentile, table
 from benchmarks.lag_probe import measure_lag
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.postgres.migrate import migrate
 
 LAG_P99_MS_MAX = Goal(bound=20)
+LAG_COMMANDS_PER_S = 500
 _FLUSHES = 200
 _PAGE_BYTES = 8192
 
@@ -84,9 +86,14 @@ def main() -> None:
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     print(json.dumps(machine.describe()))
-    figures = ledger_speed.run(
+    figures = asyncio.run(settlement_floor.measure(turns=options.rounds * 4))
+    figures += ledger_speed.run(
         rounds=options.rounds, commands=options.commands, log_sizes=options.log_sizes
     )
+    figures += ledger_chain.run(rounds=options.rounds, commands=options.commands, verifying=False)
+    with tempfile.TemporaryDirectory(prefix="chatledger-bench-") as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL's own user has to pass through
+        figures += read_model_lag(Path(folder), commands_per_s=LAG_COMMANDS_PER_S, seconds=10)
     print(table(figures))
 
 

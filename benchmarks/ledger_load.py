@@ -24,9 +24,11 @@ from infrastructure.identity import SystemClock, TimeOrderedIds
 from infrastructure.postgres.recorder import open_application
 
 _HOLD_MICRO = 2_000_000
+_CACHED_PRICE = per_message(0)
+_RETRY = timedelta(seconds=1)
 _MODEL = "gemma3-1b"
-_PROMPT = PreparedPrompt(model=_MODEL, token_ids=tuple(range(24)), turns_dropped=0, max_tokens=100)
-_GENERATED = Generated(
+PROMPT = PreparedPrompt(model=_MODEL, token_ids=tuple(range(24)), turns_dropped=0, max_tokens=100)
+GENERATED = Generated(
     text="A credit is held before the first token and captured with the last one. " * 2,
     finish_reason=FinishReason.STOP,
     completion_tokens=40,
@@ -68,31 +70,37 @@ class LedgerLoad:
     async def settlements(self, users: list[UUID], callers: int) -> Round:
         """An answer for each user, by so many callers at a time, each with one after the other;
         the holds are made before the clock runs."""
-        holds = await asyncio.gather(*(self._hold(user) for user in users))
+        holds = await self.holds(users)
         waiting = [holds[number::callers] for number in range(callers)]
         latencies_ms: list[float] = []
 
         async def caller(answers: list[Started]) -> None:
             for started in answers:
-                settlement = Settlement(
-                    ledger=self.ledger,
-                    clock=self.clock,
-                    started=started,
-                    prompt=_PROMPT,
-                    stages=Stages(),
-                    manifest_hash="unused",
-                    cached_price=per_message(0),
-                    key=None,
-                    retry=timedelta(seconds=1),
-                )
+                settlement = self.settlement(started)
                 began = time.perf_counter()
-                await settlement.deliver(_GENERATED)
+                await settlement.deliver(GENERATED)
                 latencies_ms.append((time.perf_counter() - began) * 1000)
 
         began = time.perf_counter()
         await asyncio.gather(*(caller(answers) for answers in waiting))
         seconds = time.perf_counter() - began
         return Round(len(latencies_ms) / seconds, latencies_ms)
+
+    async def holds(self, users: list[UUID]) -> list[Started]:
+        return await asyncio.gather(*(self._hold(user) for user in users))
+
+    def settlement(self, started: Started) -> Settlement:
+        return Settlement(
+            ledger=self.ledger,
+            clock=self.clock,
+            started=started,
+            prompt=PROMPT,
+            stages=Stages(),
+            manifest_hash="unused",
+            cached_price=_CACHED_PRICE,
+            key=None,
+            retry=_RETRY,
+        )
 
     async def one_account(self, user: UUID, *, callers: int, each: int) -> Round:
         """All callers write the same account: corrections of one micro-credit."""

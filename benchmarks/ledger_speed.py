@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from uuid import UUID
 
 import psycopg
 
@@ -23,6 +24,7 @@ from domain.identifiers import account_id
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.garbage import collect_seldom
 from infrastructure.postgres.migrate import migrate
+from tests.support.servers import fresh_database
 
 CALLERS = (8, 32, 128)
 _GOALS_P = {8: ("p50", 50, Goal(bound=5)), 128: ("p99", 99, Goal(bound=40))}
@@ -43,42 +45,24 @@ def servers(folder: Path) -> Iterator[EmbeddedServers]:
         yield started
 
 
-@contextmanager
-def without_chain(owner_url: str) -> Iterator[None]:
-    """What a commit would cost if nothing were hashed."""
-    with psycopg.connect(owner_url, autocommit=True) as connection:
-        connection.execute("ALTER TABLE ledger.ledger_events DISABLE TRIGGER ledger_events_chain")
-        try:
-            yield
-        finally:
-            connection.execute(
-                "ALTER TABLE ledger.ledger_events ENABLE ALWAYS TRIGGER ledger_events_chain"
-            )
-
-
 def measure(folder: Path, *, rounds: int, commands: int, log_sizes: int) -> list[Figure]:
     """rounds: of every contender, one after the other. commands: in a round of the ledger."""
     with servers(folder) as started:
         url = started.service_database_url
-        owner_url = started.owner_database_url
-        make_peers_table(owner_url)
-        figures = asyncio.run(_throughput(url, owner_url, folder, rounds, commands))
+        make_peers_table(started.owner_database_url)
+        figures = asyncio.run(_throughput(url, folder, rounds, commands))
         figures += asyncio.run(_long_stream(url, rounds))
-        figures += asyncio.run(
-            _growing_log(url, owner_url, _LOG_SIZES[:log_sizes], rounds, commands)
-        )
+        figures += asyncio.run(_growing_log(started, _LOG_SIZES[:log_sizes], rounds, commands))
     return figures
 
 
-async def _throughput(
-    url: str, owner_url: str, folder: Path, rounds: int, commands: int
-) -> list[Figure]:
+async def _throughput(url: str, folder: Path, rounds: int, commands: int) -> list[Figure]:
     load, alone, stock = LedgerLoad(url), GroupCommit(url), StockRecorder(url, 32)
     users = await load.users(commands)
     hot = (await load.users(1))[0]
     ledger: dict[int, list[Round]] = {callers: [] for callers in CALLERS}
     hot_rounds: list[Round] = []
-    alone_rates, stock_rates, pgbench_rates, unchained = [], [], [], []
+    alone_rates, stock_rates, pgbench_rates = [], [], []
     await load.settlements(users, 32)  # connections, prepared statements
     collect_seldom()  # as the service does when it has started
     for _ in range(rounds):
@@ -89,8 +73,6 @@ async def _throughput(
             # Eight callers need not settle as much as a hundred for the same precision.
             some = users if callers > 8 else users[: commands // 4]
             ledger[callers].append(await load.settlements(some, callers))
-        with without_chain(owner_url):
-            unchained.append((await load.settlements(users, 128)).rate)
         hot_rounds.append(await load.one_account(hot, callers=32, each=commands // 32))
         alone_rates.append(await alone.rate(128, commands * 2 // 128))
         stock_rates.append(await asyncio.to_thread(stock.rate, max(1, commands // 10 // 32)))
@@ -116,12 +98,6 @@ async def _throughput(
             best,
             stocked,
             Goal(bound=20, at_least=True),
-        ),
-        _ratio(
-            "Settlement, 128 callers, with chain / without",
-            best,
-            median(unchained),
-            Goal(bound=0.9, at_least=True),
         ),
         of_repeats(
             "One hot account, 32 callers",
@@ -188,28 +164,41 @@ async def _long_stream(url: str, rounds: int) -> list[Figure]:
 
 
 async def _growing_log(
-    url: str, owner_url: str, sizes: tuple[int, ...], rounds: int, commands: int
+    servers: EmbeddedServers, sizes: tuple[int, ...], rounds: int, commands: int
 ) -> list[Figure]:
-    load = LedgerLoad(url)
-    users = await load.users(commands)
-    await load.settlements(users, 32)
-    costs_us: dict[int, list[float]] = {}
+    """A log of each size beside the others, and rounds in turn: what the machine does meanwhile
+    comes to all of them."""
+    loads: dict[int, LedgerLoad] = {}
+    users: dict[int, list[UUID]] = {}
+    costs_us: dict[int, list[float]] = {size: [] for size in sizes}
     for size in sizes:
-        _fill(owner_url, size)
-        costs_us[size] = []
-        for _ in range(rounds):
-            measured = await load.settlements(users, 32)
+        urls = fresh_database(servers, f"log_of_{size}")
+        migrate(urls.owner, urls.service)
+        loads[size] = LedgerLoad(urls.service)
+        users[size] = await loads[size].users(commands)
+        await loads[size].settlements(users[size], 32)
+        _fill(urls.owner, size)
+    with psycopg.connect(servers.superuser_url, autocommit=True) as connection:
+        # Otherwise the rounds would pay for writing what they did not add.
+        connection.execute("CHECKPOINT")
+    collect_seldom()
+    for number in range(rounds):
+        for size in sizes if number % 2 else sizes[::-1]:
+            measured = await loads[size].settlements(users[size], 32)
             costs_us[size].append(1e6 / measured.rate)
-    await load.close()
+    for load in loads.values():
+        await load.close()
     figures = [
         of_repeats(f"A command at {size:,} events", "µs", costs_us[size], "32 callers")
         for size in sizes
     ]
+    last, first = costs_us[sizes[-1]], costs_us[sizes[0]]
     figures.append(
-        _ratio(
+        of_repeats(
             f"A command at {sizes[-1]:,} / at {sizes[0]:,} events",
-            median(costs_us[sizes[-1]]),
-            median(costs_us[sizes[0]]),
+            "×",
+            [one / other for one, other in zip(last, first, strict=True)],
+            "round by round, the order changes",
             Goal(bound=1.2),
         )
     )

@@ -89,7 +89,9 @@ class _Bench:
         return [overhead.engine_alone(self._models(), self._engine_ms, messages=messages)]
 
     def _lag(self, seconds: float) -> list[Figure]:
-        return ledger.read_model_lag(self._folder, commands_per_s=200, seconds=seconds)
+        return ledger.read_model_lag(
+            self._folder, commands_per_s=ledger.LAG_COMMANDS_PER_S, seconds=seconds
+        )
 
     def _models(self) -> Path:
         """Of the first start, or prepared now."""

@@ -50,13 +50,13 @@ ADMIN_EMAIL = "admin@example.com"
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Where the servers are. owner_url: for migrations alone. given_up: embedded servers that
-    ended too often to be started again."""
+    """Where the servers are. owner_url: for migrations alone. failing: embedded servers that
+    end as soon as they are started."""
 
     owner_url: str
     service_url: str
     nats_url: str
-    given_up: Callable[[], tuple[str, ...]] = tuple
+    failing: Callable[[], tuple[str, ...]] = tuple
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def open_endpoints(
             owner_url=embedded.owner_database_url,
             service_url=embedded.service_database_url,
             nats_url=embedded.nats_url,
-            given_up=lambda: embedded.given_up,
+            failing=lambda: embedded.failing,
         )
     finally:
         embedded.stop()
@@ -231,7 +231,7 @@ async def open_services(
                 read_models=read_models,
                 projections=projections,
                 checkpoints=checkpoints,
-                given_up=endpoints.given_up,
+                failing=endpoints.failing,
                 engine=engine,
                 default_model=settings.default_model,
             ).components,

@@ -20,14 +20,14 @@ class Health:
         read_models: ReadModels,
         projections: ProjectionService,
         checkpoints: CheckpointService,
-        given_up: Callable[[], tuple[str, ...]],
+        failing: Callable[[], tuple[str, ...]],
         engine: InferenceEngine,
         default_model: str,
     ) -> None:
         self._read_models = read_models
         self._projections = projections
         self._checkpoints = checkpoints
-        self._given_up = given_up
+        self._failing = failing
         self._engine = engine
         self._default_model = default_model
 
@@ -46,7 +46,7 @@ class Health:
             # The same goes for what is not signed yet.
             Component(name=checkpoints.name, healthy=True, detail=checkpoints.detail),
             self._model(),
-            *(self._lost(name) for name in self._given_up()),
+            *(self._lost(name) for name in self._failing()),
         ]
 
     async def _database(self) -> Component:
@@ -58,8 +58,8 @@ class Health:
         return Component(
             name=f"embedded {name}",
             healthy=False,
-            detail="ended too often and is not started again; see its log, then start chatledger"
-            " anew",
+            detail="ends as soon as it is started; see its log and mend what it says. It is tried"
+            " again every minute",
         )
 
     def _model(self) -> Component:

@@ -88,8 +88,7 @@ def balance_after(
 ) -> Balance:
     """The balance after shares were taken from the buckets (or given back)."""
     sign = 1 if give else -1
-    balance = state.balance
-    paid_micro, promotional_micro = balance.paid_micro, balance.promotional_micro
+    paid_micro, promotional_micro, before_micro = state.sums_micro()
     for share in shares:
         if share.kind is PAID:
             paid_micro += sign * share.amount_micro
@@ -98,5 +97,5 @@ def balance_after(
     return Balance(
         paid_micro=paid_micro,
         promotional_micro=promotional_micro,
-        held_micro=balance.held_micro + held_micro,
+        held_micro=before_micro + held_micro,
     )

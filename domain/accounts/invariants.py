@@ -18,7 +18,9 @@ def evolve_checked(state: AccountState | None, event: AccountEvent) -> AccountSt
         in_shares_micro = sum([share.amount_micro for share in hold.shares])
         assert hold.amount_micro == in_shares_micro, "a hold is the sum of its shares"
     if isinstance(event, MoneyEvent):
-        assert event.balance == after.balance, "the balance an event carries is the fold's"
+        carried = event.balance
+        sums_micro = carried.paid_micro, carried.promotional_micro, carried.held_micro
+        assert sums_micro == after.sums_micro(), "the balance an event carries is the fold's"
     return after
 
 

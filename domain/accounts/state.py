@@ -68,7 +68,12 @@ class AccountState:
 
     @property
     def balance(self) -> Balance:
-        """By the log: a grant counts until its GrantExpired, as on every statement."""
+        paid, promotional, held = self.sums_micro()
+        return Balance(paid_micro=paid, promotional_micro=promotional, held_micro=held)
+
+    def sums_micro(self) -> tuple[int, int, int]:
+        """Paid, promotional and held. By the log: a grant counts until its GrantExpired, as on
+        every statement."""
         paid = promotional = held = 0
         for bucket in self.buckets:
             if bucket.kind is PAID:
@@ -77,15 +82,17 @@ class AccountState:
                 promotional += bucket.free_micro
         for hold in self.holds:
             held += hold.amount_micro
-        return Balance(paid_micro=paid, promotional_micro=promotional, held_micro=held)
+        return paid, promotional, held
 
     def available_micro(self, now: datetime) -> int:
         """What can be spent now: without grants whose time has passed."""
         return sum(bucket.spendable_micro(now) for bucket in self.buckets)
 
     def hold(self, hold_id: UUID) -> Hold | None:
+        # Ids are compared by their numbers, in C.
+        wanted = hold_id.int
         for hold in self.holds:
-            if hold.hold_id == hold_id:
+            if hold.hold_id.int == wanted:
                 return hold
         return None
 

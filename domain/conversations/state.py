@@ -43,8 +43,10 @@ class ConversationState:
     deleted: bool = False
 
     def open_exchange(self, response_id: UUID) -> Exchange | None:
+        # Ids are compared by their numbers, in C.
+        wanted = response_id.int
         for exchange in self.open:
-            if exchange.response_id == response_id:
+            if exchange.response_id.int == wanted:
                 return exchange
         return None
 

@@ -172,9 +172,9 @@ class EmbeddedServers:
         return None if self._nats is None else self._nats.pid
 
     @property
-    def given_up(self) -> tuple[str, ...]:
-        """Names of servers that died too often and are not started again."""
-        return self._supervisor.given_up
+    def failing(self) -> tuple[str, ...]:
+        """Names of servers that died too often; each is tried again after a window."""
+        return self._supervisor.failing
 
     @property
     def _passwords(self) -> Secrets:

@@ -67,7 +67,8 @@ class Supervisor:
         self._restart_window_s = restart_window_s
         self._log_bytes_max = log_bytes_max
         self._stopping = threading.Event()
-        self._given_up: tuple[str, ...] = ()
+        # Since when; only the supervising thread changes it.
+        self._failing: dict[str, float] = {}
         # Progress texts, then None when all is up or the error that prevents it.
         self._reports: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(
@@ -75,9 +76,10 @@ class Supervisor:
         )
 
     @property
-    def given_up(self) -> tuple[str, ...]:
-        """Names of servers that died too often and are not started again."""
-        return self._given_up
+    def failing(self) -> tuple[str, ...]:
+        """Names of servers that died too often: each is tried again once a window has passed, as
+        what stopped it (a full disk, say) may have been mended meanwhile."""
+        return tuple(self._failing)
 
     def start(self, on_progress: Report) -> None:
         """Wait until all servers are up; `on_progress` is called on the caller's own thread."""
@@ -121,23 +123,27 @@ class Supervisor:
         logs_checked_s = time.monotonic()
         while not self._stopping.wait(WATCH_INTERVAL_S):
             for server in self._servers:
-                if server.name not in self._given_up and not server.is_running():
+                if not self._rests(server.name) and not server.is_running():
                     self._heal(server, budgets[server.name])
             if time.monotonic() - logs_checked_s >= LOG_CHECK_INTERVAL_S:
                 logs_checked_s = time.monotonic()
                 self._bound_logs(self._servers)
+
+    def _rests(self, name: str) -> bool:
+        since = self._failing.get(name)
+        return since is not None and time.monotonic() - since < self._restart_window_s
 
     def _heal(self, server: Server, budget: RestartBudget) -> None:
         log.error("embedded_server_died", server=server.name, exit_status=server.exit_status())
         while not self._stopping.is_set():
             delay_s = budget.take(time.monotonic())
             if delay_s is None:
-                self._given_up += (server.name,)
+                self._failing = {**self._failing, server.name: time.monotonic()}
                 log.error(
-                    "embedded_server_given_up",
+                    "embedded_server_keeps_failing",
                     server=server.name,
                     restarts_max=self._restarts_max,
-                    restart_window_s=self._restart_window_s,
+                    next_try_s=self._restart_window_s,
                     log_file=str(server.log_file),
                 )
                 return
@@ -145,6 +151,9 @@ class Supervisor:
                 return
             try:
                 server.start(self._stopping)
+                self._failing = {
+                    name: since for name, since in self._failing.items() if name != server.name
+                }
                 return
             except (EmbeddedServerError, OSError, psutil.Error) as error:
                 log.error("embedded_server_restart_failed", server=server.name, error=str(error))

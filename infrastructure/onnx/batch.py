@@ -19,6 +19,7 @@ from application.inference import (
     NumbersNotFinite,
     OutOfMemory,
 )
+from infrastructure.onnx.errors import found_no_memory
 from infrastructure.onnx.generation import Answer, LoadedModel
 from infrastructure.onnx.jobs import Job, Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
@@ -28,7 +29,6 @@ _log = logging.getLogger(__name__)
 # Conversations whose last answer waits to be computed ahead of their next turn.
 _UNSETTLED_MAX = 8
 _TRIM_EVERY_TOKENS = 64
-_NO_MEMORY = ("allocate", "bad_alloc", "out of memory")
 
 
 @dataclass
@@ -225,7 +225,7 @@ class Batch:
     def _failure(self, error: Exception) -> InferenceError:
         # The step may have left a row half written, and what is wrong may be older.
         self.kept.clear()
-        if isinstance(error, MemoryError) or any(word in str(error) for word in _NO_MEMORY):
+        if found_no_memory(error):
             _log.error("a step of %s found no memory: %s", self.model.name, error)
             return OutOfMemory()
         _log.error("a step of %s broke off", self.model.name, exc_info=error)

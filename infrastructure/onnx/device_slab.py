@@ -18,11 +18,7 @@ from numpy.typing import NDArray
 from infrastructure.onnx.config import GemmaConfig
 from infrastructure.onnx.device import Device, Region, element_bytes
 from infrastructure.onnx.device_graphs import read_graph, write_graph
-
-# Copies are made of stretches of tokens as long as both ends allow, up to this many.
-TOKENS_STEP = 256
-# A row is moved in pieces of about so many bytes, which pass through memory of their own.
-MOVED_BYTES_MAX = 64 * 1024**2
+from infrastructure.onnx.needs import COPIES, MOVED_BYTES_MAX, TOKENS_STEP, copied_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +37,7 @@ class DeviceSlab:
     """For one thread only.
 
     lengths: tokens that stand in each row; what lies beyond is old and never read.
+    kept_bytes_max, chunk_tokens: of blocks that others keep, and tokens of the largest.
     """
 
     def __init__(
@@ -49,6 +46,7 @@ class DeviceSlab:
         device: Device,
         *,
         kept_bytes_max: int,
+        chunk_tokens: int,
         moved_bytes_max: int = MOVED_BYTES_MAX,
     ) -> None:
         self._device = device
@@ -56,11 +54,14 @@ class DeviceSlab:
         self._layers, self._rows, self._heads, self._tokens, width = region.shape
         self._token_words = width * element_bytes(region.element) // 8
         self.lengths = [0] * self._rows
-        at_once = max(1, moved_bytes_max // self.bytes_per_token // TOKENS_STEP)
-        self._tokens_at_once = at_once * TOKENS_STEP
-        copied = self.bytes_per_token * self._tokens_at_once
-        self._read = device.session(read_graph(), arena_bytes=kept_bytes_max + 2 * copied)
-        self._write = device.session(write_graph(), arena_bytes=copied)
+        token_bytes = self.bytes_per_token
+        moved_bytes = copied_bytes(token_bytes, 0, moved_bytes_max)
+        piece_bytes = copied_bytes(token_bytes, chunk_tokens, moved_bytes_max)
+        self._moved_tokens = moved_bytes // token_bytes
+        self._read = device.session(
+            read_graph(), arena_bytes=kept_bytes_max + (COPIES - 1) * piece_bytes
+        )
+        self._write = device.session(write_graph(), arena_bytes=piece_bytes)
 
     @property
     def rows(self) -> int:
@@ -81,7 +82,7 @@ class DeviceSlab:
 
     def move(self, source: int, target: int, tokens: int) -> None:
         last = -(-tokens // TOKENS_STEP) * TOKENS_STEP
-        cuts = [*range(0, last, self._tokens_at_once), last]
+        cuts = [*range(0, last, self._moved_tokens), last]
         for first, end in pairwise(cuts):
             self.write(target, first, self.read(source, first, end))
         self.lengths[target] = tokens

@@ -38,3 +38,12 @@ class ModelFileDamaged(PreparationError):
     def __init__(self, file: Path, what: str) -> None:
         self.file = file
         super().__init__(f"{file.name} of the model in {file.parent} cannot be used: {what}")
+
+
+# ONNX Runtime has no type for it: of the CPU's allocators, of CUDA, of an arena at its limit.
+_NO_MEMORY = ("allocate", "bad_alloc", "out of memory", "smaller than requested bytes")
+
+
+def found_no_memory(error: Exception) -> bool:
+    """Whether what broke off in ONNX Runtime did so for want of memory."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)

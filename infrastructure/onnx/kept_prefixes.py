@@ -59,7 +59,7 @@ class KeptPrefixes:
 
     def keep(self, owner: str, ids: Sequence[int], last: int, slab: RowMemory, row: int) -> None:
         """Keep the block of the row that ends at `last`, if that is where a whole chunk ends."""
-        places = self._places(owner, ids[:last])
+        places = self._places(owner, ids[:last]) if self.enabled else []
         if not places or places[-1].last != last:
             return
         block = slab.read(row, places[-1].first, last)

@@ -15,7 +15,7 @@ from infrastructure.onnx.catalogue import CatalogueEntry
 from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import Provider
 from infrastructure.onnx.engine_settings import STALL_MS_MAX, OnnxEngineSettings
-from infrastructure.onnx.errors import ModelFileDamaged
+from infrastructure.onnx.errors import ModelFileDamaged, found_no_memory
 from infrastructure.onnx.exported_session import ExportedSession, UnknownGraph
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.jobs import Outbox
@@ -77,6 +77,8 @@ def load_model(
         raise
     except Exception as error:
         _log.exception("%s cannot be loaded", entry.name)
+        if found_no_memory(error):
+            raise MemoryError from error
         raise ModelUnavailable(
             f"ONNX Runtime cannot load {entry.title} ({type(error).__name__}); the log says why"
         ) from error
@@ -177,7 +179,9 @@ def _on_device(
         chosen,
         **names,
     )
-    of_device = DeviceLimits(kept_bytes_max=needs.kept, cuda_graphs=settings.cuda_graphs)
+    of_device = DeviceLimits(
+        kept_bytes_max=settings.kept_bytes_max, cuda_graphs=settings.cuda_graphs
+    )
     return DeviceSession(session, manifest.config, limits, device, of_device), provider
 
 

@@ -28,14 +28,21 @@ SAMPLING_COPIES = 7
 # Of float32 numbers that a prompt's token passes through at once, in widths of the feed-forward
 # part, with room to spare.
 _ACTIVATION_WIDTHS = 8
+# Copies are made of stretches of tokens as long as both ends allow, up to this many.
+TOKENS_STEP = 256
+# Pieces of rows that there are at once beside what is kept: read, written, and one in reserve.
+COPIES = 3
+# A row is moved in pieces of about so many bytes, which pass through memory of their own.
+MOVED_BYTES_MAX = 64 * 1024**2
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryNeeds:
     """Bytes, about. host: of the machine's memory. rows: of keys and values, kept: of those of
-    earlier prompts, sampling: logits and what choosing from them takes, workspace: of a step;
-    these and the weights are the device's, and 0 for a model that keeps its rows on the host."""
+    earlier prompts and of what is being copied, sampling: logits and what choosing from them
+    takes, workspace: of a step; these and the weights are the device's, and 0 for a model that
+    keeps its rows on the host."""
 
     host: int
     weights: int = 0
@@ -84,14 +91,23 @@ def memory_needs(manifest: Manifest, settings: OnnxEngineSettings) -> MemoryNeed
         step += 2 * config.hidden_size * max(config.vocab_size, config.feed_forward_size)
     if kind.provider is Provider.CUDA:
         step += _CUDA_BYTES
+    piece = copied_bytes(_token_bytes(manifest), limits.chunk_tokens)
     return MemoryNeeds(
         host=_OVERHEAD_BYTES,
         weights=weights_bytes,
         rows=row_bytes * limits.rows_max,
-        kept=settings.kept_bytes_max,
+        kept=settings.kept_bytes_max + COPIES * piece,
         sampling=SAMPLING_COPIES * 4 * limits.rows_max * config.vocab_size,
         workspace=step,
     )
+
+
+def copied_bytes(
+    token_bytes: int, chunk_tokens: int, moved_bytes_max: int = MOVED_BYTES_MAX
+) -> int:
+    """Of the largest piece of a row that is copied at once: a chunk to be kept, or of a move."""
+    moved_tokens = max(1, moved_bytes_max // token_bytes // TOKENS_STEP) * TOKENS_STEP
+    return token_bytes * max(chunk_tokens, moved_tokens)
 
 
 def _format(manifest: Manifest) -> GraphFormat:

@@ -167,19 +167,26 @@ async def test_a_killed_nats_comes_back_on_its_port_with_its_messages(used_data_
         await connection.close()
 
 
-def test_a_server_that_cannot_come_back_is_given_up(used_data_dir: Path) -> None:
-    with capture_logs() as logged, start(used_data_dir, restarts_max=2) as servers:
+def test_a_server_that_cannot_come_back_is_tried_again_when_it_was_mended(
+    used_data_dir: Path,
+) -> None:
+    bounds = {"restarts_max": 2, "restart_window_s": 3}
+    with capture_logs() as logged, start(used_data_dir, **bounds) as servers:
         control_file = used_data_dir / "postgres" / "global" / "pg_control"
-        control_file.rename(control_file.with_name("pg_control.away"))
-        assert servers.postgres_pid is not None
-        os.kill(servers.postgres_pid, signal.SIGKILL)
-        assert wait_until(lambda: servers.given_up == ("PostgreSQL",), HEALED_TIMEOUT_S)
+        away = control_file.rename(control_file.with_name("pg_control.away"))
+        first_pid = servers.postgres_pid
+        assert first_pid is not None
+        os.kill(first_pid, signal.SIGKILL)
+        assert wait_until(lambda: servers.failing == ("PostgreSQL",), HEALED_TIMEOUT_S)
+        away.rename(control_file)
+        assert wait_until(lambda: servers.failing == (), HEALED_TIMEOUT_S)
+        assert servers.postgres_pid not in {None, first_pid}
     events = [entry["event"] for entry in logged if entry["log_level"] == "error"]
-    assert events == [
+    assert events[:4] == [
         "embedded_server_died",
         "embedded_server_restart_failed",
         "embedded_server_restart_failed",
-        "embedded_server_given_up",
+        "embedded_server_keeps_failing",
     ]
 
 

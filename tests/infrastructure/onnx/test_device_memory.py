@@ -15,6 +15,7 @@ from infrastructure.onnx.config import Provider
 from infrastructure.onnx.device import Device, Region, cuda_options
 from infrastructure.onnx.device_graphs import serialised
 from infrastructure.onnx.device_slab import DeviceSlab, slab_shape
+from infrastructure.onnx.errors import found_no_memory
 from infrastructure.onnx.gpu_memory import gpu_memory
 from tests.infrastructure.onnx.tiny import TINY
 
@@ -59,9 +60,11 @@ def test_rows_hold_what_was_put_into_them_after_any_moves_and_copies(moved_bytes
     """Moved in pieces of the least size, and at once."""
     (region,) = DEVICE.zeros([(slab_shape(TINY, rows=ROWS, tokens=TOKENS), TensorProto.FLOAT)])
     assert region.shape == (8, ROWS, 2, 1024, 16)
-    slab = DeviceSlab(region, DEVICE, kept_bytes_max=2**20, moved_bytes_max=moved_bytes_max)
+    slab = DeviceSlab(
+        region, DEVICE, kept_bytes_max=2**20, chunk_tokens=16, moved_bytes_max=moved_bytes_max
+    )
     full = np.random.default_rng(3).normal(size=(8, 2, 1024, 16)).astype(np.float32)
-    source = DeviceSlab(_region_of(full), DEVICE, kept_bytes_max=2**20)
+    source = DeviceSlab(_region_of(full), DEVICE, kept_bytes_max=2**20, chunk_tokens=16)
     wanted, held = np.zeros(region.shape, np.float32), [0] * ROWS
     draw = random.Random(5)  # The seed makes the moves the same in every run.
     for _ in range(60):
@@ -109,3 +112,17 @@ def test_how_much_memory_a_gpu_has_is_known_where_there_is_one() -> None:
     assert found is not None
     total, free = found
     assert 0 < free <= total
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Failed to allocate memory for requested buffer of size 4398046511104",
+        "AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Available memory of 144640 is"
+        " smaller than requested bytes of 253440",
+        "CUDA failure 2: out of memory ; GPU=0",
+    ],
+)
+def test_what_onnx_runtime_says_when_memory_is_gone_is_understood(words: str) -> None:
+    assert found_no_memory(RuntimeError(words))
+    assert not found_no_memory(RuntimeError("CUDA failure 700: an illegal memory access"))

@@ -81,9 +81,12 @@ async def test_kernels_that_depend_on_the_number_of_rows_always_get_the_same_num
     assert most == 4
 
 
-async def test_kernels_that_depend_on_the_others_numbers_decode_row_by_row(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["lengths", "place"])
+async def test_kernels_that_depend_on_more_than_the_number_of_rows_decode_them_one_by_one(
+    tmp_path: Path, by: str
+) -> None:
     prepare_tiny(tmp_path, precision=Precision.FP32)
-    make_sociable(tmp_path / FOLDER, by="lengths")
+    make_sociable(tmp_path / FOLDER, by=by)
     model = _model(tmp_path / FOLDER, rows_max=4)
     session = _checked(model)
     assert (session.rows_together, session.step_sizes) == (False, (1,))
