@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from domain.accounts import commands as c
 from domain.accounts import events as e
-from domain.accounts.decider import decide
+from domain.accounts.decider import decide, decide_folded
 from domain.accounts.postings import postings
 from domain.accounts.state import AccountState, evolve
 from domain.credits import MICRO_PER_CREDIT
@@ -58,9 +58,13 @@ class Account:
         return account
 
     def when(self, command: c.AccountCommand, *, at: datetime = NOW) -> tuple[e.AccountEvent, ...]:
-        events = decide(command, self.state, at)
+        before = self.state
+        events = decide(command, before, at)
         for event in events:
             self._append(event)
+        if before is not None:
+            # What the decider says the events lead to is what they lead to.
+            assert decide_folded(command, before, at) == (events, self.state)
         return events
 
     @property
