@@ -205,7 +205,6 @@ def fill(owner_url: str, events: int) -> None:
 
 
 def measure(service_url: str, rounds: int, processes: int) -> None:
-    floors(service_url)
     rates: dict[str, list[int]] = {}
     for _ in range(rounds):
         for cost in measure_round(service_url, processes):
@@ -218,10 +217,15 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--floors", action="store_true", help="each step of folding alone, first; costs memory"
+    )
     parser.add_argument("--database", help="the service's URL of a database that is filled")
     parser.add_argument("--keep", action="store_true", help="say the URL and wait for Enter")
     options = parser.parse_args()
     if options.database:
+        if options.floors:
+            floors(options.database)
         measure(options.database, options.rounds, options.processes)
         return
     folder = Path(tempfile.mkdtemp(prefix="chatledger-rebuild-"))
@@ -237,6 +241,8 @@ def main() -> None:
                 print(urls[1], urls[0], servers.superuser_url, flush=True)
                 sys.stdin.readline()
             else:
+                if options.floors:
+                    floors(urls[1])
                 measure(urls[1], options.rounds, options.processes)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

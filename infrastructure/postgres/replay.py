@@ -95,8 +95,8 @@ class Replay:
             bounds=ReadBounds(events_max=self._bounds.events_max, bytes_max=self._bounds.bytes_max),
             connect_timeout_s=self._bounds.connect_timeout_s,
         )
-        # A crew keeps what it has begun with, so each plan has its own.
-        crew = pool.crew(f"fold after {self.position}", partial(Folder, plan))
+        # A crew keeps what it has begun with, so each plan has one of its own.
+        crew = pool.crew(f"fold behind {plan.held}", partial(Folder, plan))
         stretches = _Stretches(crew, self._find_end(until), self.position, until)
         while (folded := await stretches.next()) is not None:
             try:
