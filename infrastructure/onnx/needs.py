@@ -57,6 +57,9 @@ class MemoryNeeds:
 
 
 def keeps_rows_on_device(manifest: Manifest, settings: OnnxEngineSettings) -> bool:
+    if manifest.via is not None:
+        # Such graphs take and give their keys and values as a whole, see `exported_session`.
+        return False
     if settings.on_device is not None:
         return settings.on_device
     return manifest.providers[0] == Provider.CUDA

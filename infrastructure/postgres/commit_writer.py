@@ -9,6 +9,7 @@ import structlog
 from eventsourcing.persistence import DataError, IntegrityError, OperationalError
 
 from application.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
+from infrastructure.garbage import YoungGarbage
 from infrastructure.postgres import commit_statement as statement
 from infrastructure.postgres.commit_limits import CommitLimits
 from infrastructure.postgres.commit_session import CommitSession, Rejected, Stored
@@ -31,14 +32,9 @@ class Waiting:
         """Raises DataError."""
         self.commit = commit
         self.deadline = max(deadline, commit.deadline)
-        self.rows: list[statement.Row] = []
-        self.keys: list[bytes] = []
-        self.bytes = 0
-        for event in commit.events:
-            row = statement.encode_event(event)
-            self.rows.append(row)
-            self.keys.append(row[0] + row[1])
-            self.bytes += len(row[3])
+        self.rows = rows = [statement.encode_event(event) for event in commit.events]
+        self.keys = [row[0] + row[1] for row in rows]
+        self.bytes = sum([len(row[3]) for row in rows])
 
 
 class CommitWriter:
@@ -64,6 +60,7 @@ class CommitWriter:
         self._queue: deque[Waiting] = deque()
         self._enough = 1
         self._send_is_due = False
+        self._garbage = YoungGarbage()
 
     def submit(self, commit: Commit) -> None:
         """As CommitRecorder.submit."""
@@ -184,6 +181,8 @@ class CommitWriter:
         elif self._queue and not self._send_is_due:
             self._send_is_due = True
             self._loop.call_soon(self._send_now)
+        # While the next transaction is on its way.
+        self._garbage.committed(len(batch))
 
     def _give_up(self, batch: list[Waiting]) -> None:
         for waiting in batch:

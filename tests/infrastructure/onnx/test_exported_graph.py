@@ -17,6 +17,7 @@ from infrastructure.onnx.engine import OnnxEngine
 from infrastructure.onnx.exported_session import ExportedSession
 from infrastructure.onnx.manifest import Manifest, read_manifest, record_of, write_manifest
 from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE
+from infrastructure.onnx.needs import keeps_rows_on_device
 from infrastructure.onnx.prepare import prepared_manifest
 from infrastructure.onnx.session import BatchSession, SessionLimits, open_session
 from infrastructure.onnx.versions import EXPORT_VERSION
@@ -134,8 +135,11 @@ def test_a_manifest_of_our_own_writer_keeps_the_hash_that_answers_cite(tmp_path:
     assert there.hash != own.hash
 
 
-def test_exports_have_a_version_of_their_own(tmp_path: Path) -> None:
+def test_exports_have_a_version_of_their_own_and_their_rows_stay_on_the_host(
+    tmp_path: Path,
+) -> None:
     manifest = prepare_exported(tmp_path, graph=checked_file())
     assert prepared_manifest(MODEL, tmp_path) == manifest
+    assert not keeps_rows_on_device(manifest, replace(settings_for(tmp_path), on_device=True))
     write_manifest(replace(manifest, graph_version=EXPORT_VERSION + 1), tmp_path / MODEL)
     assert prepared_manifest(MODEL, tmp_path) is None
