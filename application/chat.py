@@ -8,10 +8,12 @@ goes away the generation stops, and what was generated is settled all the same.
 """
 
 import asyncio
+from functools import partial
 from uuid import UUID
 
 from application.accounts import load_account
 from application.chat_commands import ChatLimits, Quote, SendMessage, affordable_tokens
+from application.chat_opening import Openings
 from application.chat_run import Answer, ChatRun, Started
 from application.chat_settlement import Settlement
 from application.inference import (
@@ -58,6 +60,7 @@ class ChatProcess:
         self._clock = clock
         self._ids = ids
         self._limits = limits
+        self._openings = Openings()
         self._runs: set[ChatRun] = set()
         self._closing = asyncio.Event()
 
@@ -80,8 +83,9 @@ class ChatProcess:
         price = self._price_list.price(model)
         prompt, conversation_id = await self._prepare(command, text, model)
         stages.end("prepare")
+        commit = self._open(command, text, price, prompt, conversation_id)
         try:
-            committed = await self._open(command, text, price, prompt, conversation_id)
+            return await self._openings.run(commit, partial(self._begin, command, prompt, stages))
         except CommandInProgress:
             # The same key arrived twice at once, and the other one was first.
             assert command.key is not None
@@ -89,38 +93,6 @@ class ChatProcess:
             if recorded is None:
                 raise
             return recorded
-        stages.end("hold")
-        run = ChatRun(
-            started=committed.value,
-            engine=self._engine,
-            request=GenerationRequest(
-                prompt=prompt,
-                max_tokens=committed.value.max_tokens,
-                sampling=Sampling(
-                    temperature=command.temperature, top_p=command.top_p, seed=command.seed
-                ),
-                owner=str(command.user_id),
-            ),
-            settlement=Settlement(
-                ledger=self._ledger,
-                clock=self._clock,
-                started=committed.value,
-                prompt=prompt,
-                stages=stages,
-                manifest_hash=self._manifest_hash(model),
-                cached_price=self._price_list.cached_price,
-                key=command.key,
-                retry=self._limits.settle_retry,
-            ),
-            position=committed.position,
-            timeout_s=self._limits.generation_timeout.total_seconds(),
-            stages=stages,
-        )
-        self._runs.add(run)
-        run.begin(on_end=self._runs.discard)
-        if self._closing.is_set():
-            run.cancel()
-        return run
 
     async def quote(self, command: SendMessage) -> Quote:
         """Raises what `send` raises before it holds anything."""
@@ -148,10 +120,10 @@ class ChatProcess:
     async def close(self) -> None:
         """Takes no more messages, stops every generation and waits until each is settled."""
         self._closing.set()
-        runs = list(self._runs)
-        for run in runs:
+        for run in self._runs:
             run.cancel()
-        await asyncio.gather(*(run.ended() for run in runs))
+        await self._openings.all_begun()
+        await asyncio.gather(*(run.ended() for run in list(self._runs)))
 
     @property
     def runs_open(self) -> int:
@@ -188,6 +160,46 @@ class ChatProcess:
         card = next(card for card in self._engine.models() if card.name == model)
         assert card.manifest_hash is not None, "a model that tokenises has a manifest"
         return card.manifest_hash
+
+    def _begin(
+        self,
+        command: SendMessage,
+        prompt: PreparedPrompt,
+        stages: Stages,
+        committed: Committed[Started],
+    ) -> ChatRun:
+        stages.end("hold")
+        run = ChatRun(
+            started=committed.value,
+            engine=self._engine,
+            request=GenerationRequest(
+                prompt=prompt,
+                max_tokens=committed.value.max_tokens,
+                sampling=Sampling(
+                    temperature=command.temperature, top_p=command.top_p, seed=command.seed
+                ),
+                owner=str(command.user_id),
+            ),
+            settlement=Settlement(
+                ledger=self._ledger,
+                clock=self._clock,
+                started=committed.value,
+                prompt=prompt,
+                stages=stages,
+                manifest_hash=self._manifest_hash(prompt.model),
+                cached_price=self._price_list.cached_price,
+                key=command.key,
+                retry=self._limits.settle_retry,
+            ),
+            position=committed.position,
+            timeout_s=self._limits.generation_timeout.total_seconds(),
+            stages=stages,
+        )
+        self._runs.add(run)
+        run.begin(on_end=self._runs.discard)
+        if self._closing.is_set():
+            run.cancel()
+        return run
 
     async def _open(
         self,

@@ -191,3 +191,26 @@ async def test_closing_at_once_settles_what_has_just_begun(world: World) -> None
 
     assert isinstance(await settled(run), GenerationFailed)
     assert await world.balance(user_id) == welcome_balance(10)
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 4))
+async def test_a_request_that_is_cancelled_at_any_step_leaves_no_hold(
+    world: World, steps: int
+) -> None:
+    """As a server does with requests that outlast its patience when it stops."""
+    user_id = await world.a_user()
+    pause = Pause()
+    world.scripted.script_next(script(pause, "Too late."))
+    sending = asyncio.create_task(world.send(user_id))
+
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    sending.cancel()
+    outcome = (await asyncio.gather(sending, return_exceptions=True))[0]
+    if not isinstance(outcome, asyncio.CancelledError):
+        assert not isinstance(outcome, BaseException), outcome
+        outcome.cancel()
+    await world.chat.close()
+
+    assert await world.balance(user_id) == welcome_balance(10)
+    assert world.scripted.running == 0
