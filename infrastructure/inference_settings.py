@@ -27,7 +27,7 @@ class InferenceSettings(BaseSettings):
         0, description="Threads of a model's session; 0: one for each core"
     )
     inference_spin_us: Annotated[int, Field(ge=0)] = Field(
-        50, description="How long such a thread waits in a busy loop before it sleeps"
+        200, description="How long such a thread waits in a busy loop before it sleeps"
     )
     inference_rows_max: Count = Field(16, description="Messages that a model answers at once")
     inference_queue_max: Count = Field(64, description="Messages that may wait for a model")

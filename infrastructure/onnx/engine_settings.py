@@ -46,7 +46,7 @@ class OnnxEngineSettings:
     gpu_bytes_max: int = 0
     cuda_graphs: bool = False
     on_device: bool | None = None
-    spin_us: int = 50
+    spin_us: int = 200
     verify_files: bool = True
     close_timeout_s: float = 10.0
 

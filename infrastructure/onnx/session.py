@@ -41,9 +41,8 @@ def open_session(folder: Path, *, threads: int, provider: str, spin_us: int = 0)
     """An `onnxruntime.InferenceSession`; provider "cpu" or "cuda" is a wish, see `runs_on`.
 
     spin_us: how long a thread waits for another in a busy loop before it sleeps. About as long as
-    a kernel takes gave 13% more tokens a second on two cores with nothing else on them, and cost
-    nothing where others wanted the cores; without an end, a waiting thread kept the core from the
-    one that it waited for, which halved the tokens.
+    the longer kernels take gave 10 to 20% more tokens a second on two cores with nothing else on
+    them, and cost nothing that could be seen where others wanted the cores.
     """
     import onnxruntime
 
