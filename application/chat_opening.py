@@ -45,9 +45,12 @@ class Openings:
         begun: asyncio.Future[None],
         committing: asyncio.Task[Committed[Started]],
     ) -> None:
-        if not committing.cancelled() and committing.exception() is None:
-            begin(committing.result()).cancel()
-        self._leave(begun)
+        try:
+            if not committing.cancelled() and committing.exception() is None:
+                begin(committing.result()).cancel()
+        finally:
+            # Or whoever closes would wait for ever.
+            self._leave(begun)
 
     def _leave(self, begun: asyncio.Future[None]) -> None:
         self._under_way.discard(begun)

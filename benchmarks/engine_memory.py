@@ -1,7 +1,7 @@
 """What a model takes to be made, to be loaded and to answer eight long prompts at once, each in a
 process of its own so that nothing else is counted.
 
-    python -m benchmarks.engine_memory convert|load|rows MODELS_DIR
+    python -m benchmarks.engine_memory convert|load|rows|kept MODELS_DIR
 
 prints one of these as JSON.
 """
@@ -38,6 +38,7 @@ def engine_memory(models_dir: Path) -> list[Figure]:
         converted = [_child("convert", Path(temporary) / str(number)) for number in range(_REPEATS)]
     loaded = [_child("load", models_dir) for _ in range(_REPEATS)]
     rows = [_child("rows", models_dir) for _ in range(_REPEATS)]
+    kept = [_child("kept", models_dir) for _ in range(_REPEATS)]
     how = f"{_ROWS} rows of {_ROW_TOKENS:,} tokens, {_PROMPT_TOKENS} of them prompts; whole process"
     return [
         Figure(
@@ -78,8 +79,8 @@ def engine_memory(models_dir: Path) -> list[Figure]:
         Figure(
             what="Peak memory of the engine, 128 MB of prompts kept",
             unit="MB",
-            value=median(one["kept_peak_mb"] for one in rows),
-            conditions=f"the same with the setting as it is; idle again {rows[0]['idle_mb']:,.0f}",
+            value=median(one["peak_mb"] for one in kept),
+            conditions=f"the same with the setting as it is; idle again {kept[0]['idle_mb']:,.0f}",
         ),
     ]
 
@@ -99,54 +100,46 @@ def _convert(models_dir: Path) -> dict[str, float]:
 
 
 def _load(models_dir: Path) -> dict[str, float]:
-    async def first_token() -> tuple[float, float]:
+    async def seconds() -> float:
         engine = OnnxEngine(OnnxEngineSettings(models_dir=models_dir))
         try:
             began = time.perf_counter()
-            await _answer(engine, 0, prompt_tokens=2, tokens=2)
-            loaded = time.perf_counter()
-            await _answer(engine, 1, prompt_tokens=2, tokens=2)
-            return began, 2 * loaded - time.perf_counter()
+            await engine.preload(_MODEL)
+            return time.perf_counter() - began
         finally:
             await engine.close()
 
-    began, ended = asyncio.run(first_token())
-    return {"seconds": ended - began}
+    return {"seconds": asyncio.run(seconds())}
 
 
 def _rows(models_dir: Path) -> dict[str, float]:
-    async def peak(kept_bytes_max: int) -> tuple[float, float]:
-        engine = OnnxEngine(
-            OnnxEngineSettings(models_dir=models_dir, kept_bytes_max=kept_bytes_max)
-        )
-        try:
-            await _answer(engine, 0, prompt_tokens=2, tokens=2)
-            _forget_peak()
-            tokens = _ROW_TOKENS - _PROMPT_TOKENS
-            await asyncio.gather(
-                *(
-                    _answer(engine, row, prompt_tokens=_PROMPT_TOKENS, tokens=tokens)
-                    for row in range(_ROWS)
-                )
-            )
-            return _peak_mb(), _status_mb("VmRSS")
-        finally:
-            await engine.close()
-
-    nothing_kept, _ = asyncio.run(peak(0))
-    kept, idle = asyncio.run(peak(OnnxEngineSettings(models_dir=models_dir).kept_bytes_max))
-    return {"peak_mb": nothing_kept, "kept_peak_mb": kept, "idle_mb": idle}
+    return asyncio.run(_peak(OnnxEngineSettings(models_dir=models_dir, kept_bytes_max=0)))
 
 
-async def _answer(engine: OnnxEngine, row: int, *, prompt_tokens: int, tokens: int) -> Completion:
+def _kept(models_dir: Path) -> dict[str, float]:
+    return asyncio.run(_peak(OnnxEngineSettings(models_dir=models_dir)))
+
+
+async def _peak(settings: OnnxEngineSettings) -> dict[str, float]:
+    engine = OnnxEngine(settings)
+    try:
+        await engine.preload(_MODEL)
+        _forget_peak()
+        await asyncio.gather(*(_full_row(engine, row) for row in range(_ROWS)))
+        return {"peak_mb": _peak_mb(), "idle_mb": _status_mb("VmRSS")}
+    finally:
+        await engine.close()
+
+
+async def _full_row(engine: OnnxEngine, row: int) -> None:
     """Greedy; every row has another prompt and another owner."""
-    ids = (2, *(1000 + 5000 * row + place for place in range(prompt_tokens - 1)))
+    tokens = _ROW_TOKENS - _PROMPT_TOKENS
+    ids = (2, *(1000 + 5000 * row + place for place in range(_PROMPT_TOKENS - 1)))
     prompt = PreparedPrompt(model=_MODEL, token_ids=ids, turns_dropped=0, max_tokens=tokens)
     request = GenerationRequest(prompt=prompt, max_tokens=tokens, sampling=_ENDLESS, owner=str(row))
     async for item in engine.stream(request):
-        if isinstance(item, Completion):
-            return item
-    raise RuntimeError("the engine ended without a completion")
+        if isinstance(item, Completion) and item.completion_tokens != tokens:
+            raise RuntimeError(f"row {row} ended after {item.completion_tokens} tokens")
 
 
 def _peak_mb() -> float:
@@ -170,9 +163,10 @@ def main(arguments: Sequence[str]) -> int:
         "convert": _convert,
         "load": _load,
         "rows": _rows,
+        "kept": _kept,
     }
     if len(arguments) != 2 or arguments[0] not in parts:
-        print("usage: python -m benchmarks.engine_memory convert|load|rows MODELS_DIR")
+        print("usage: python -m benchmarks.engine_memory convert|load|rows|kept MODELS_DIR")
         return 2
     print(json.dumps(parts[arguments[0]](Path(arguments[1]))))
     return 0

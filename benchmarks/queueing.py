@@ -27,7 +27,7 @@ class CommitLine:
     each command. batch_max: commands of one transaction."""
 
     fixed_s: float = 0.001
-    command_s: float = 0.000168
+    command_s: float = 0.000109
     batch_max: int = 512
 
     @property

@@ -1,6 +1,6 @@
 """`make bench`: speed and memory of the whole service, against its goals and its floors.
 
-Prints a table and writes the same as JSON. Every process it starts it ends. About six minutes on
+Prints a table and writes the same as JSON. Every process it starts it ends. About eight minutes on
 two cores.
 """
 

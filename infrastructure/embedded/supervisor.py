@@ -67,7 +67,7 @@ class Supervisor:
         self._restart_window_s = restart_window_s
         self._log_bytes_max = log_bytes_max
         self._stopping = threading.Event()
-        # Since when; only the supervising thread changes it.
+        # Since when. Put in place as a whole, as other threads read it.
         self._failing: dict[str, float] = {}
         # Progress texts, then None when all is up or the error that prevents it.
         self._reports: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()

@@ -178,8 +178,8 @@ class _GemmaWriter:
     def _joined(
         self, value: str, at: str, parts: Sequence[str], widths: NDArray[np.int64]
     ) -> list[str]:
-        """The value times several matrices by one kernel, since each costs its threads a meeting:
-        decoding the 270M became 13% faster, bit for bit the same."""
+        """The value times several matrices by one kernel, since each costs its threads a meeting;
+        bit for bit the same. Measured in docs/performance.md, "Inference: serving"."""
         graph, name = self.graph, f"{at}.{'_'.join(parts)}"
         joined = self.weights.linear(value, name, [f"{at}.{part}" for part in parts])
         outputs = [f"{at}.{part}.out" for part in parts]

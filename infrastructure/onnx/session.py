@@ -18,10 +18,9 @@ from infrastructure.onnx.chunks import Chunks
 from infrastructure.onnx.config import GemmaConfig, Provider
 from infrastructure.onnx.kv_slab import KvSlab
 from infrastructure.onnx.names import GRAPH_FILE
-from infrastructure.onnx.providers import provider_names, shown
+from infrastructure.onnx.providers import LOG_ERRORS_ONLY, provider_names, shown
 from infrastructure.onnx.sampling import Sampler, pick_tokens
 
-_LOG_ERRORS_ONLY = 3
 # Bindings kept for another step of the same shape; making one takes half a millisecond.
 _BINDINGS_MAX = 64
 
@@ -49,7 +48,7 @@ def open_session(folder: Path, *, threads: int, provider: str, spin_us: int = 0)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = _LOG_ERRORS_ONLY
+    options.log_severity_level = LOG_ERRORS_ONLY
     # Weights stay out of the arena, which never gives memory back.
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin_us else "0")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import psycopg
 from eventsourcing.persistence import MapperDeserialisationError
 from psycopg import sql
 
@@ -18,6 +17,7 @@ from infrastructure.garbage import collection_paused
 from infrastructure.postgres.csv_rows import COPY_FORMAT, csv_rows
 from infrastructure.postgres.lean_events import LeanEvents, LeanRow, NotLean, Taker
 from infrastructure.postgres.log_reader import ReadBounds
+from infrastructure.postgres.log_worker import LogWorker
 from infrastructure.postgres.pipeline import Statement
 from infrastructure.postgres.projection_writer import Statements
 from infrastructure.postgres.row_fold import CannotFold, Chunk, Values
@@ -110,21 +110,13 @@ WHERE bytes_before < %(bytes)s
 """
 
 
-class Folder:
-    """Reads and folds on a connection of its own; one stretch at a time."""
+class Folder(LogWorker):
+    """Reads and folds one stretch at a time."""
 
     def __init__(self, plan: FoldPlan) -> None:
+        super().__init__(plan.service_url, "chatledger replay", plan.connect_timeout_s)
         self.plan = plan
         self._events = LeanEvents(plan.takers())
-        self._connection = psycopg.connect(
-            plan.service_url,
-            autocommit=True,
-            application_name="chatledger replay",
-            connect_timeout=plan.connect_timeout_s,
-        )
-
-    def close(self) -> None:
-        self._connection.close()
 
     def fold(self, after: int, until: int) -> Folded:
         """Ends before `until` where there are more bytes than fit into memory. Raises
@@ -151,7 +143,7 @@ class Folder:
             "topics": self._events.topics,
             "bytes": self.plan.bounds.bytes_max,
         }
-        with self._connection.cursor(binary=True) as cursor:
+        with self.connection.cursor(binary=True) as cursor:
             ((measured,),) = cursor.execute(_MEASURE, bounds, prepare=True).fetchall()
             if measured > self.plan.bounds.bytes_max:
                 ((until,),) = cursor.execute(_FIND_END, bounds, prepare=True).fetchall()

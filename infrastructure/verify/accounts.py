@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from eventsourcing.persistence import MapperDeserialisationError
 
 from application.streams import ACCOUNT
@@ -14,6 +13,7 @@ from domain.accounts.invariants import evolve_checked
 from domain.accounts.state import AccountState
 from infrastructure.garbage import collection_paused
 from infrastructure.postgres.log_reader import LoggedEvent
+from infrastructure.postgres.log_worker import LogWorker
 from infrastructure.verify.report import Difference, Findings, PartReport, Progress
 from infrastructure.worker_pool import WorkerPool
 
@@ -35,28 +35,20 @@ class _Checked:
     findings: Findings = field(default_factory=Findings)
 
 
-class _Auditor:
+class _Auditor(LogWorker):
     """Constant memory: the events come account by account."""
 
     def __init__(self, service_url: str, connect_timeout_s: int) -> None:
+        super().__init__(service_url, "chatledger verify", connect_timeout_s)
         self._topics = [event_type.TOPIC for event_type in ACCOUNT.event_types]
-        self._connection = psycopg.connect(
-            service_url,
-            autocommit=True,
-            application_name="chatledger verify",
-            connect_timeout=connect_timeout_s,
-        )
-
-    def close(self) -> None:
-        self._connection.close()
 
     def check(self, share: int, until: int) -> _Checked:
         """Of the accounts whose ids begin with the byte `share`."""
         first, last = UUID(int=share << 120), UUID(int=((share + 1) << 120) - 1)
         checked = _Checked()
         with (
-            self._connection.transaction(),
-            self._connection.cursor("verify_accounts", binary=True) as cursor,
+            self.connection.transaction(),
+            self.connection.cursor("verify_accounts", binary=True) as cursor,
         ):
             cursor.itersize = _ROWS_MAX
             cursor.execute(_READ, (self._topics, until, first, last))

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from infrastructure.postgres.log_reader import STRETCH_END
+from infrastructure.postgres.log_worker import LogWorker
 from infrastructure.worker_pool import WorkerPool
 
 _LENGTH = Struct("!I")
@@ -34,22 +35,14 @@ WHERE bytes_before < %s
 _POSITION_BYTES = slice(1, 9)
 
 
-class _Packer:
+class _Packer(LogWorker):
     def __init__(self, service_url: str, connect_timeout_s: int) -> None:
-        self._connection = psycopg.connect(
-            service_url,
-            autocommit=True,
-            application_name="chatledger verify",
-            connect_timeout=connect_timeout_s,
-        )
-
-    def close(self) -> None:
-        self._connection.close()
+        super().__init__(service_url, "chatledger verify", connect_timeout_s)
 
     def entries(self, after: int, until: int) -> bytes:
         entries: list[bytes] = []
         while after < until:
-            row = self._connection.execute(
+            row = self.connection.execute(
                 _READ, (after, until, _BYTES_MAX), prepare=True, binary=True
             ).fetchone()
             assert row is not None, "an aggregate has one row"
