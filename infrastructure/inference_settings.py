@@ -60,6 +60,3 @@ class InferenceSettings(BaseSettings):
     response_cache_across_users: bool = Field(
         False, description="Whether one user's kept answers also serve the others"
     )
-    cached_response_cost: str = Field(
-        "0", description="Price of an answer that did not have to be generated, as a model's"
-    )

@@ -2,16 +2,23 @@
 
 from datetime import timedelta
 
+import structlog
+
 from application.chat import ChatProcess
 from application.chat_commands import ChatLimits
-from application.inference import InferenceEngine
+from application.inference import InferenceEngine, InferenceError
 from application.ledger import Ledger
 from application.price_list import PACKAGES, PriceList
 from application.read_models import ReadModels
 from application.sweeper import Sweeper, SweeperLimits
+from infrastructure.chat_settings import parse_price
 from infrastructure.identity import SystemClock, TimeOrderedIds
-from infrastructure.settings import Settings, parse_price
+from infrastructure.inference_settings import Provider
+from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
+from infrastructure.settings import Settings
 from infrastructure.shared_answers import SharedAnswers, SharingLimits
+
+log = structlog.get_logger()
 
 
 def price_list(settings: Settings) -> PriceList:
@@ -59,3 +66,35 @@ def build_sweeper(settings: Settings, ledger: Ledger, read_models: ReadModels) -
         clock=SystemClock(),
         limits=SweeperLimits(interval_s=settings.sweep_interval_s),
     )
+
+
+def build_engine(settings: Settings) -> OnnxEngine:
+    return OnnxEngine(
+        OnnxEngineSettings(
+            models_dir=settings.prepared_models_dir,
+            provider=settings.inference_provider.value,
+            require_provider=(
+                settings.is_production and settings.inference_provider is Provider.CUDA
+            ),
+            threads=settings.inference_threads or None,
+            spin_us=settings.inference_spin_us,
+            context_tokens_max=settings.context_tokens_max,
+            rows_max=settings.inference_rows_max,
+            queue_max=settings.inference_queue_max,
+            prefill_chunk_tokens=settings.inference_chunk_tokens,
+            kv_bytes_max=settings.inference_kv_mb * 1024**2,
+            kept_bytes_max=settings.inference_kept_mb * 1024**2,
+            memory_bytes_max=settings.inference_memory_mb * 1024**2,
+            gpu_bytes_max=settings.inference_gpu_memory_mb * 1024**2,
+            cuda_graphs=settings.inference_cuda_graphs,
+            generation_timeout_s=settings.generation_timeout_s,
+        )
+    )
+
+
+async def preload(engine: OnnxEngine, model: str) -> None:
+    """So that the first message does not wait for the weights."""
+    try:
+        await engine.preload(model)
+    except InferenceError as error:
+        log.warning("model_not_ready", model=model, reason=str(error))

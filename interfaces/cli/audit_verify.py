@@ -12,8 +12,8 @@ from infrastructure.settings import Settings
 from infrastructure.verify.report import PartReport
 from interfaces.cli.options import settings_from
 from interfaces.cli.refusals import explain
-from interfaces.composition import Endpoints, migrate_schema, open_endpoints
 from interfaces.composition_proofs import checkpoint_settings, replay_bounds
+from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints
 
 EXIT_DIFFERS = 1
 EXIT_CANNOT_RUN = 2

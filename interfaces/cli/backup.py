@@ -11,8 +11,8 @@ from infrastructure.settings import Settings
 from interfaces.cli.audit_verify import EXIT_DIFFERS, as_text, verify_with
 from interfaces.cli.book_tables import moment
 from interfaces.cli.options import settings_from
-from interfaces.composition import Endpoints, open_endpoints
 from interfaces.composition_proofs import replay_bounds
+from interfaces.endpoints import Endpoints, open_endpoints
 
 
 def backup(options: argparse.Namespace) -> int:

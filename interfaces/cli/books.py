@@ -26,7 +26,7 @@ from infrastructure.exports.tables import TABLES, Selection, money_topics
 from infrastructure.postgres.log_scan import LogScan, open_scan
 from interfaces.cli.book_tables import amount, moment, statement_text, trial_balance_text
 from interfaces.cli.options import settings_from
-from interfaces.composition import open_endpoints
+from interfaces.endpoints import open_endpoints
 
 EXIT_BOOKS_WRONG = 1
 

@@ -25,7 +25,7 @@ def models(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     from infrastructure.onnx.engine import OnnxEngine
-    from interfaces.composition import build_engine
+    from interfaces.chat_composition import build_engine
 
     settings = settings_from(options)
     engine: OnnxEngine = build_engine(settings)

@@ -7,8 +7,8 @@ import sys
 from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.settings import SettingsError
 from interfaces.cli.options import settings_from
-from interfaces.composition import Endpoints, migrate_schema, open_endpoints
 from interfaces.composition_proofs import replay_bounds
+from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints
 from projections.registry import PROJECTIONS
 
 

@@ -15,15 +15,11 @@ from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD, Settings
 from interfaces.cli.refusals import CannotStart
 from interfaces.cli.serve_page import PageProcess
 from interfaces.cli.start import GEMMA_TERMS, say
-from interfaces.composition import (
-    ADMIN_USERNAME,
-    Endpoints,
-    migrate_schema,
-    open_endpoints,
-    open_services,
-)
+from interfaces.composition import open_services
+from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints
 from interfaces.http.app import create_app
 from interfaces.http.services import HttpServices
+from interfaces.identity_composition import ADMIN_USERNAME
 
 
 def serve(settings: Settings, *, with_page: bool, skip_init: bool) -> int:

@@ -10,13 +10,8 @@ from domain.users.events import UserRole
 from infrastructure.identity import BcryptHasher
 from infrastructure.settings import Settings
 from interfaces.cli.options import settings_from
-from interfaces.composition import (
-    Endpoints,
-    build_users,
-    migrate_schema,
-    open_endpoints,
-    open_ledger,
-)
+from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints, open_ledger
+from interfaces.identity_composition import build_users
 
 
 def users(options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ import pytest
 from application.inference import ModelState, ModelUnavailable
 from infrastructure.onnx.config import Precision, Provider
 from infrastructure.settings import Settings, load_settings
-from interfaces.composition import build_engine
+from interfaces.chat_composition import build_engine
 from tests.infrastructure.onnx.asking import MODEL, card_of
 from tests.infrastructure.onnx.tiny import prepare_tiny
 

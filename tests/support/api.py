@@ -16,7 +16,8 @@ from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.identity import TimeOrderedIds
 from infrastructure.postgres.migrate import migrate
 from infrastructure.settings import Settings, load_settings
-from interfaces.composition import Endpoints, open_services
+from interfaces.composition import open_services
+from interfaces.endpoints import Endpoints
 from interfaces.http.app import create_app
 from interfaces.http.services import HttpServices
 from tests.support.books import check_books, stored_events

@@ -1,0 +1,90 @@
+"""Where the servers are: the operator's, or our own for as long as they are needed; and the ledger
+on them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from application.ledger import Ledger, LedgerLimits
+from infrastructure.embedded.joining import join_servers
+from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, EmbeddedSettings
+from infrastructure.identity import SystemClock
+from infrastructure.postgres.migrate import migrate
+from infrastructure.postgres.recorder import open_application
+from infrastructure.settings import Settings, SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoints:
+    """Where the servers are. owner_url: for migrations alone. failing: embedded servers that
+    end as soon as they are started."""
+
+    owner_url: str
+    service_url: str
+    nats_url: str
+    failing: Callable[[], tuple[str, ...]] = tuple
+
+
+@contextmanager
+def open_endpoints(
+    settings: Settings, on_progress: Callable[[str], None], *, may_join: bool = False
+) -> Iterator[Endpoints]:
+    """The operator's servers, or our own for those that are not configured.
+
+    may_join: those of a service that runs on the same data folder will do.
+    Raises EmbeddedServerError, SettingsError.
+    """
+    settings.check_service()
+    service_url = settings.database_url.get_secret_value()
+    nats_url = settings.nats_url.get_secret_value()
+    if service_url and nats_url:
+        owner_url = settings.migration_database_url.get_secret_value() or service_url
+        yield Endpoints(owner_url=owner_url, service_url=service_url, nats_url=nats_url)
+        return
+    if service_url or nats_url:
+        raise SettingsError("set both DATABASE_URL and NATS_URL, or neither for embedded servers")
+    data_dir = settings.data_dir.resolve()
+    try:
+        embedded = EmbeddedServers.start(EmbeddedSettings(data_dir=data_dir), on_progress)
+    except DataDirInUse:
+        joined = join_servers(data_dir) if may_join else None
+        if joined is None:
+            raise
+        yield Endpoints(
+            owner_url=joined.owner_database_url,
+            service_url=joined.service_database_url,
+            nats_url=joined.nats_url,
+        )
+        return
+    try:
+        yield Endpoints(
+            owner_url=embedded.owner_database_url,
+            service_url=embedded.service_database_url,
+            nats_url=embedded.nats_url,
+            failing=lambda: embedded.failing,
+        )
+    finally:
+        embedded.stop()
+
+
+def open_ledger(settings: Settings, endpoints: Endpoints) -> Ledger:
+    """close() releases it."""
+    application = open_application(
+        endpoints.service_url,
+        threads=settings.ledger_threads,
+        connect_timeout_s=settings.database_timeout_s,
+        cached_streams_max=settings.cached_streams_max,
+    )
+    limits = LedgerLimits(
+        threads=settings.ledger_threads,
+        conflict_retries_max=settings.conflict_retries_max,
+        wait_s_max=settings.database_timeout_s,
+    )
+    return Ledger(application, SystemClock(), limits)
+
+
+def migrate_schema(settings: Settings, endpoints: Endpoints) -> int:
+    """Raises MigrationError, psycopg.Error."""
+    return migrate(
+        endpoints.owner_url, endpoints.service_url, connect_timeout_s=settings.database_timeout_s
+    )
