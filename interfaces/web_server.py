@@ -13,7 +13,6 @@ from interfaces.connections import (
     site_of,
 )
 
-
 # For databases, logs, models and whatever else is open beside the connections of clients.
 _OTHER_OPEN_FILES = 256
 

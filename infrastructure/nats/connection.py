@@ -25,7 +25,9 @@ class _Client(Client):
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         server = self._current_server
-        if server is not None and server.uri.scheme == "tls" and not info.get("tls_required"):
+        wants_tls = initial_connection and server is not None and server.uri.scheme == "tls"
+        if wants_tls and not info.get("tls_required"):
+            assert server is not None
             raise Error(f"NATS at {server.uri.hostname} does not ask for TLS, and NATS_URL does")
         await super()._process_info(info, initial_connection)
 
