@@ -13,11 +13,10 @@ refused.
 """
 
 import asyncio
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 import h11
@@ -26,10 +25,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from interfaces.client_address import plain_address, site_of
+from interfaces.turned_away import REQUEST_TIMEOUT, TOO_MANY_CONNECTIONS
+
 log = structlog.get_logger()
 
-# One site has so many IPv6 addresses to itself (RFC 6177), so they count as one.
-_IPV6_SITE_BITS = 64
 _LOOKS_IN_SHORTEST_TIMEOUT = 4
 _LOOK_INTERVAL_S_MAX = 1.0
 # This share of those that could go goes at once, so that a flood is not sorted anew each time.
@@ -286,71 +286,3 @@ def _seen(connection: BoundedConnection, wait: Wait) -> tuple[object, ...]:
 
 def _bytes(connection: BoundedConnection, wait: Wait) -> int:
     return connection.bytes_to_read if wait is Wait.READER else connection.bytes_received
-
-
-def plain_address(address: str) -> str:
-    """Without an interface's name, and an IPv4 address as one, also where IPv6 carries it."""
-    try:
-        parsed = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(parsed)
-
-
-def site_of(address: str) -> str:
-    """What counts as one address."""
-    try:
-        parsed = ip_address(plain_address(address))
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address) and not parsed.is_loopback:
-        return str(IPv6Network((parsed, _IPV6_SITE_BITS), strict=False))
-    return str(parsed)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A whole answer, which ends the connection: a problem document (RFC 9457)."""
-
-    status: int
-    title: str
-    code: str
-    detail: str
-
-    @property
-    def body(self) -> bytes:
-        document = {
-            "type": "about:blank",
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            "code": self.code,
-        }
-        return json.dumps(document).encode()
-
-    @property
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        return [
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(self.body)).encode()),
-            (b"retry-after", b"2"),
-            (b"connection", b"close"),
-        ]
-
-    def __bytes__(self) -> bytes:
-        lines = [f"HTTP/1.1 {self.status} {self.title}".encode()]
-        lines += [name + b": " + value for name, value in self.headers]
-        return b"\r\n".join([*lines, b"", self.body])
-
-
-TOO_MANY_CONNECTIONS = Refused(
-    503, "Service Unavailable", "too_many_connections", "too many connections; try again shortly"
-)
-TOO_MANY_REQUESTS_OPEN = Refused(
-    503, "Service Unavailable", "too_many_requests_open", "too many requests at once; try again"
-)
-REQUEST_TIMEOUT = Refused(
-    408, "Request Timeout", "request_timeout", "the request did not arrive in time; send it again"
-)

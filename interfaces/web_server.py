@@ -5,13 +5,9 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from interfaces.connections import (
-    TOO_MANY_REQUESTS_OPEN,
-    BoundedConnection,
-    ConnectionLimits,
-    Connections,
-    site_of,
-)
+from interfaces.client_address import site_of
+from interfaces.connections import BoundedConnection, ConnectionLimits, Connections
+from interfaces.turned_away import TOO_MANY_REQUESTS_OPEN
 
 # For databases, logs, models and whatever else is open beside the connections of clients.
 _OTHER_OPEN_FILES = 256
