@@ -11,7 +11,7 @@ from infrastructure.chat_settings import ChatSettings
 from infrastructure.identity_settings import IdentitySettings
 from infrastructure.inference_settings import InferenceSettings
 from infrastructure.network_settings import NetworkSettings
-from infrastructure.reachability import is_loopback_alone
+from infrastructure.reachability import BadAddress, is_loopback_alone
 from infrastructure.setting_types import Count, Port, Seconds
 from infrastructure.start_checks import (
     exposure_problems,
@@ -94,7 +94,12 @@ class Settings(ChatSettings, IdentitySettings, StorageSettings, NetworkSettings,
     @property
     def is_for_this_machine(self) -> bool:
         """Whether nobody but this machine's own users can come."""
-        return not (self.is_production or self.trusted_proxies) and is_loopback_alone(self.host)
+        if self.is_production or self.trusted_proxies:
+            return False
+        try:
+            return is_loopback_alone(self.host)
+        except BadAddress:
+            return False
 
 
 def _refuse(problems: list[str]) -> None:

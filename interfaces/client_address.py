@@ -1,11 +1,15 @@
 """The address of a client, in one spelling, and what counts as one address."""
 
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 # One site has so many IPv6 addresses to itself (RFC 6177), so they count as one.
 _IPV6_SITE_BITS = 64
+# Of clients that come again and again; reading an address costs more than all else here.
+_KEPT = 4096
 
 
+@lru_cache(_KEPT)
 def plain_address(address: str) -> str:
     """Without an interface's name, and an IPv4 address as one, also where IPv6 carries it."""
     try:
@@ -17,6 +21,7 @@ def plain_address(address: str) -> str:
     return str(parsed)
 
 
+@lru_cache(_KEPT)
 def site_of(address: str) -> str:
     """What counts as one address."""
     try:

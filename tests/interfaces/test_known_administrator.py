@@ -60,8 +60,9 @@ class Beginning:
             last = "SELECT max(notification_id) FROM ledger.ledger_events"
             connection.execute(f"UPDATE read.positions SET position = ({last})")
             connection.execute(
-                "INSERT INTO read.users SELECT DISTINCT originator_id, 'name', 'e-mail', false, 'admin',"
-                " false, now() FROM ledger.ledger_events WHERE topic = 'user.role_assigned'"
+                "INSERT INTO read.users SELECT DISTINCT originator_id, 'name', 'e-mail', false,"
+                " 'admin', false, now() FROM ledger.ledger_events"
+                " WHERE topic = 'user.role_assigned'"
             )
 
 
