@@ -33,7 +33,16 @@ def test_no_test_starts_a_service_on_defaults(environment: dict[str, str], missi
         subprocess.run(START, env=environment, check=False)
 
 
-@pytest.mark.parametrize("path", [Path("data/secret_key"), ROOT / "data" / "run" / "nats.conf"])
+def test_no_test_starts_a_service_on_somebodys_settings() -> None:
+    environment = {"DATA_DIR": "/tmp/x", "PORT": "1", "UI_PORT": "2"}
+    for folder in (None, ROOT):
+        with pytest.raises(NotOurs, match=r"\.env of the repository"):
+            subprocess.run(START, env=environment, cwd=folder, check=False)
+
+
+@pytest.mark.parametrize(
+    "path", [Path("data/secret_key"), ROOT / "data" / "run" / "nats.conf", Path(".env")]
+)
 def test_no_test_opens_the_default_data_folder(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(NotOurs, match="use tmp_path"):

@@ -1,4 +1,5 @@
-"""Keeps the tests off what a service in the next terminal uses: its ports and its data folder.
+"""Keeps the tests off what a service in the next terminal uses: its ports, its settings and its
+data folder.
 
 An audit hook (PEP 578) sees every socket, file and process of the tests' own process, so nobody
 has to remember this.
@@ -19,6 +20,7 @@ DEFAULT_PORTS = frozenset(
 )
 _DATA = str(ROOT / "data")
 _ALLOWED = str(ROOT / "data" / "test-models")
+_SETTINGS = ".env"
 _PROGRAMS = ("interfaces.cli.main", "interfaces.cli.page_child", "chatledger", "startup.py")
 
 
@@ -41,19 +43,21 @@ def _watch(event: str, values: tuple[Any, ...]) -> None:
             if isinstance(values[0], str):
                 _check_path(values[0])
         case "subprocess.Popen":
-            _check_command([str(part) for part in values[1]], values[3])
+            _check_command([str(part) for part in values[1]], values[2], values[3])
 
 
 def _check_path(path: str) -> None:
     # A plain name may be relative to another open folder, of which nothing is told here.
-    if not path.startswith(("data" + os.sep, _DATA + os.sep)):
-        return
-    whole = os.path.abspath(path)  # noqa: PTH100 - pathlib opens files itself on some platforms
-    if whole.startswith(_DATA + os.sep) and not whole.startswith(_ALLOWED):
-        raise NotOurs(f"{path} belongs to the service that somebody runs here; use tmp_path")
+    if path.startswith(("data" + os.sep, _DATA + os.sep)) or path.endswith(_SETTINGS):
+        whole = os.path.abspath(path)  # noqa: PTH100 - pathlib opens files itself on some platforms
+        is_data = whole.startswith(_DATA + os.sep) and not whole.startswith(_ALLOWED)
+        if is_data or whole == str(ROOT / _SETTINGS):
+            raise NotOurs(f"{path} belongs to the service that somebody runs here; use tmp_path")
 
 
-def _check_command(command: Sequence[str], environment: Mapping[Any, Any] | None) -> None:
+def _check_command(
+    command: Sequence[str], folder: object, environment: Mapping[Any, Any] | None
+) -> None:
     if not any(part.rpartition("/")[2] in _PROGRAMS for part in command[:4]):
         return
     given = {os.fsdecode(name) for name in (os.environ if environment is None else environment)}
@@ -63,3 +67,5 @@ def _check_command(command: Sequence[str], environment: Mapping[Any, Any] | None
     for setting, flag in needed.items():
         if setting not in given and flag not in command:
             raise NotOurs(f"{' '.join(command)} would use the default of {setting}; give another")
+    if Path.cwd() == ROOT if folder is None else Path(str(folder)).resolve() == ROOT:
+        raise NotOurs(f"{' '.join(command)} would read the {_SETTINGS} of the repository; give cwd")

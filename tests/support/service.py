@@ -16,6 +16,7 @@ import pytest
 
 from infrastructure.onnx.prepare import prepare_model
 from tests.support.models import PREPARED_MODELS
+from tests.support.own_places import ROOT
 from tests.support.ports import free_port
 
 START_TIMEOUT_S = 120.0
@@ -58,6 +59,7 @@ class RunningService:
             "DATA_DIR": str(self.data_dir),
             "PORT": str(self.port),
             "UI_PORT": str(self.ui_port),
+            "PYTHONPATH": str(ROOT),
             **self.env,
         }
         inherited = {
@@ -72,6 +74,8 @@ class RunningService:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                # Not where somebody may keep the settings of a service of theirs.
+                cwd=self.data_dir.parent,
                 start_new_session=True,
             )
         if ready:

@@ -1,6 +1,8 @@
 """The API and the chat page, each with the bounds on its connections."""
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,11 +11,14 @@ import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.settings import load_settings
+from interfaces.cli.serve import _Server as ApiServer
 from interfaces.cli.serve_page import connection_limits
 from interfaces.connections import ConnectionLimits, Connections
+from interfaces.endpoints import Endpoints
 from interfaces.ui.app import UiSettings, build_server
 from interfaces.web_server import WebServerConfig
 from tests.support.api import running_api, serving
+from tests.support.service import RunningService
 from tests.support.web import Web, running_server
 
 LIMITS = ConnectionLimits(
@@ -81,3 +86,38 @@ def test_every_bound_on_connections_is_a_setting() -> None:
     assert [str(network) for network in limits.trusted_proxies] == ["192.0.2.1/32", "2001:db8::/32"]
     defaults = connection_limits(load_settings(_env_file=None))
     assert defaults == ConnectionLimits()
+
+
+def test_the_api_is_served_within_those_bounds(tmp_path: Path) -> None:
+    settings = load_settings(_env_file=None, data_dir=tmp_path, connections_max=77)
+    endpoints = Endpoints(owner_url="", service_url="", nats_url="")
+
+    server = ApiServer(settings, endpoints, with_page=False, began=0)
+
+    assert isinstance(server.config, WebServerConfig)
+    assert server.config.connections.limits == connection_limits(settings)
+
+
+def test_the_page_is_served_within_those_bounds(tmp_path: Path) -> None:
+    service = RunningService(
+        tmp_path / "data", "ui", {"HEADER_TIMEOUT_S": "0.5", "API_URL": "http://127.0.0.1:9"}
+    )
+    service.start(ready=False)
+    try:
+        half = _connected(service.ui_port)
+        half.settimeout(20)
+        half.sendall(b"GET / HTTP/1.1\r\n")
+        with half:
+            assert half.recv(100).startswith(b"HTTP/1.1 408")
+    finally:
+        service.stop()
+
+
+def _connected(port: int) -> socket.socket:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
