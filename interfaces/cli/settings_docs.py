@@ -49,8 +49,8 @@ itself, and pass answers on as they come (`proxy_buffering off` in nginx).
 
 What clients may hold is bounded on both ports by the settings from `HEADER_TIMEOUT_S` to
 `CONNECTIONS_PER_ADDRESS_MAX`
-([what happens then](reliability.md#clients-that-keep-things-waiting)). A process may need more open files than it gets by default; the service asks for them itself and
-warns where it gets fewer.
+([what happens then](reliability.md#clients-that-keep-things-waiting)). A process may need more open
+files than it gets by default; the service asks for them itself and warns where it gets fewer.
 
 ## All settings
 
