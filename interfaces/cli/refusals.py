@@ -23,13 +23,14 @@ def explain(error: Exception) -> str:
     from infrastructure.postgres.rebuild import ReadModelsBusy, RebuildInProgress
     from infrastructure.settings import SettingsError
     from infrastructure.worker_pool import WorkersLost
+    from interfaces.cli.moments import OptionsRefused
 
     match error:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():
             return str(error)
         case SettingsError() | Refusal() | KeyUnusable() | NoLedger() | ExportRefused():
             return str(error)
-        case BackupRefused() | MapperDeserialisationError():
+        case BackupRefused() | MapperDeserialisationError() | OptionsRefused():
             return str(error)
         case RebuildInProgress() | ReadModelsBusy() | WorkersLost():
             return str(error)
