@@ -48,7 +48,7 @@ class Person:
     async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Reads see what this person has written, as `Ledger-Position` promises."""
         headers = self.headers | request.pop("headers", {})
-        if method == "GET":
+        if method in ("GET", "HEAD"):
             headers = {"Ledger-Position": self.position} | headers
         response = await self.api.client.request(method, path, headers=headers, **request)
         self.position = response.headers.get("Ledger-Position", self.position)
@@ -189,8 +189,14 @@ async def running_api(
 @asynccontextmanager
 async def serving(api: Api) -> AsyncIterator[str]:
     """The same application behind a socket, where a client can go away; its base URL."""
+    async with serving_app(api.app) as base_url:
+        yield base_url
+
+
+@asynccontextmanager
+async def serving_app(app: FastAPI) -> AsyncIterator[str]:
     config = uvicorn.Config(
-        api.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False
+        app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())

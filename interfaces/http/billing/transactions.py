@@ -71,13 +71,13 @@ async def transactions_csv(
 
 async def _lines(page: Page[TransactionView], pages: _Pages) -> AsyncIterator[bytes]:
     yield csv_lines([_COLUMNS])
-    yield csv_lines(map(_row, page.items))
+    yield csv_lines(map(csv_row, page.items))
     while page.next is not None:
         page = await pages(before=page.next)
-        yield csv_lines(map(_row, page.items))
+        yield csv_lines(map(csv_row, page.items))
 
 
-def _row(view: TransactionView) -> list[str]:
+def csv_row(view: TransactionView) -> list[str]:
     """Amounts are numbers, also where they begin with a minus; texts are never a formula."""
     row = transaction_wire(view).model_dump(mode="json") | {
         "amount": format_credits(view.amount_micro),
