@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.api import Api, Person
-from tests.support.scripted_engine import MANIFEST_HASH, MODEL
+from tests.support.scripted_engine import COMPUTED_ON, MANIFEST_HASH, MODEL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -164,6 +164,7 @@ async def test_a_receipt_explains_an_answer_down_to_the_events(api: Api, person:
         "reason": None,
         "model": MODEL,
         "manifest_hash": MANIFEST_HASH,
+        "computed_on": COMPUTED_ON,
         "price": {
             "kind": "per_message",
             "credits": 2,
