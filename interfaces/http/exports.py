@@ -19,7 +19,8 @@ from interfaces.http.problems import RateLimited
 
 log = structlog.get_logger()
 
-EXPORT_PAGE_ROWS = 500
+# Few, because the event loop serves others between two pages.
+EXPORT_PAGE_ROWS = 200
 _RETRY_AFTER_S = 5
 
 

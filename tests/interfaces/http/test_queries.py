@@ -93,6 +93,14 @@ async def test_long_and_many_parameters_are_not_repeated_to_the_client(careful: 
     assert len(response.content) < 4000
 
 
+async def test_times_are_date_times_in_the_schema(api: Api) -> None:
+    paths = (await api.client.get("/openapi.json")).json()["paths"]
+
+    for path, name in (("/billing/balance", "at"), ("/chat/history", "until")):
+        [found] = [p for p in paths[path]["get"]["parameters"] if p["name"] == name]
+        assert {"type": "string", "format": "date-time"} in found["schema"]["anyOf"]
+
+
 async def test_known_parameters_pass(api: Api, careful: Person) -> None:
     response = await careful.get("/chat/history?limit=1&q=Hello&")
 
