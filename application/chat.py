@@ -19,7 +19,6 @@ from application.chat_settlement import Settlement
 from application.inference import (
     GenerationRequest,
     InferenceEngine,
-    ModelCard,
     ModelUnavailable,
     PreparedPrompt,
     Role,
@@ -157,8 +156,13 @@ class ChatProcess:
         most = self._limits.response_tokens_max
         return most if command.max_tokens is None else min(command.max_tokens, most)
 
-    def _card(self, model: str) -> ModelCard:
-        return next(card for card in self._engine.models() if card.name == model)
+    def _manifest_hash(self, model: str) -> str:
+        card = next(card for card in self._engine.models() if card.name == model)
+        assert card.manifest_hash is not None, "a model that tokenises has a manifest"
+        return card.manifest_hash
+
+    def _computed_on(self, model: str) -> str | None:
+        return next(card.computed_on for card in self._engine.models() if card.name == model)
 
     def _begin(
         self,
@@ -168,8 +172,6 @@ class ChatProcess:
         committed: Committed[Started],
     ) -> ChatRun:
         stages.end("hold")
-        card = self._card(prompt.model)
-        assert card.manifest_hash is not None, "a model that tokenises has a manifest"
         run = ChatRun(
             started=committed.value,
             engine=self._engine,
@@ -187,8 +189,8 @@ class ChatProcess:
                 started=committed.value,
                 prompt=prompt,
                 stages=stages,
-                manifest_hash=card.manifest_hash,
-                computed_on=card.computed_on,
+                computed_on=self._computed_on(prompt.model),
+                manifest_hash=self._manifest_hash(prompt.model),
                 cached_price=self._price_list.cached_price,
                 key=command.key,
                 retry=self._limits.settle_retry,

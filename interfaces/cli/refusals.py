@@ -30,9 +30,11 @@ def explain(error: Exception) -> str:
             return str(error)
         case SettingsError() | Refusal() | KeyUnusable() | NoLedger() | ExportRefused():
             return str(error)
-        case BackupRefused() | MapperDeserialisationError() | OptionsRefused():
+        case BackupRefused() | MapperDeserialisationError():
             return str(error)
         case RebuildInProgress() | ReadModelsBusy() | WorkersLost():
+            return str(error)
+        case OptionsRefused():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"

@@ -189,14 +189,8 @@ async def running_api(
 @asynccontextmanager
 async def serving(api: Api) -> AsyncIterator[str]:
     """The same application behind a socket, where a client can go away; its base URL."""
-    async with serving_app(api.app) as base_url:
-        yield base_url
-
-
-@asynccontextmanager
-async def serving_app(app: FastAPI) -> AsyncIterator[str]:
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False
+        api.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())

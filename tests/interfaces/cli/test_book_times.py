@@ -10,7 +10,9 @@ from infrastructure.identity import SystemClock
 from interfaces.cli.main import parser
 from interfaces.cli.moments import OptionsRefused
 from interfaces.cli.refusals import explain
-from tests.interfaces.cli.operator import Operator
+from tests.interfaces.cli.test_books import Operator, operator
+
+__all__ = ["operator"]  # the fixture
 
 # The same words, whatever they are given to.
 FORMS = ("write a day such as 2026-03-01", "such as 2026-03-01T12:30:00Z")

@@ -1,11 +1,67 @@
 """The books at the command line: a real user's life, as a finance person asks for it."""
 
+import io
 import json
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 
 from domain.accounts.events import AccountEvent
-from tests.interfaces.cli.operator import Operator
+from domain.events import Event
+from infrastructure.embedded.servers import EmbeddedServers
+from interfaces.cli.books import books
+from interfaces.cli.main import parser
+from tests.interfaces.cli.command import Finished, chatledger
+from tests.projections.log import open_log
+from tests.projections.random_history import RandomHistory
+from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name
+
+
+class Operator:
+    def __init__(self, urls: DatabaseUrls, nats_url: str, folder: Path) -> None:
+        self._urls = urls
+        self._nats_url = nats_url
+        self.folder = folder
+        self.log: list[tuple[int, Event]] = []
+
+    def run(self, *arguments: str, stdin: str = "") -> Finished:
+        return chatledger(
+            *arguments,
+            folder=self.folder,
+            stdin=stdin,
+            DATABASE_URL=self._urls.service,
+            MIGRATION_DATABASE_URL=self._urls.owner,
+            NATS_URL=self._nats_url,
+        )
+
+    def audit(self, *arguments: str) -> str:
+        """What it prints; in this process, as starting one takes a second."""
+        printed = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+            patch.setenv("ENVIRONMENT", "test")
+            patch.setenv("DATABASE_URL", self._urls.service)
+            patch.setenv("NATS_URL", self._nats_url)
+            assert books(parser().parse_args(["audit", *arguments])) == 0
+        return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def operator(
+    embedded_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Operator]:
+    """On a log of several users, and of one that was registered at the command line."""
+    name = fresh_name("books")
+    urls = fresh_database(embedded_servers, name)
+    operator = Operator(urls, embedded_servers.nats_url, tmp_path_factory.mktemp("books"))
+    with open_log(urls) as log:
+        log.append(RandomHistory(51).commits(200))
+        operator.log = log.events
+    made = operator.run("users", "create-admin", "ada", "ada@example.com", stdin="a password\n")
+    assert made.status == 0, made.errors
+    yield operator
+    drop_database(embedded_servers, name)
 
 
 def test_the_trial_balance_is_zero_by_class_and_by_account(operator: Operator) -> None:

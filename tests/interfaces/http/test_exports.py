@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -19,7 +21,7 @@ from interfaces.http.exports import EXPORT_PAGE_ROWS, CsvExport, ExportLimits, c
 from interfaces.http.head import HeadAsGet
 from interfaces.http.problems import install_problem_handlers
 from tests.interfaces.http.problem import check_problem
-from tests.support.api import Person, serving_app
+from tests.support.api import Api, Person, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -126,8 +128,8 @@ async def broken(pages_before: int) -> AsyncIterator[bytes]:
     raise ReadModelsUnavailable("the database of the read models cannot be reached")
 
 
-def app_of(content: Any, limits: ExportLimits) -> FastAPI:
-    """An export of the given pages."""
+def exporting(api: Api, content: Any, limits: ExportLimits) -> AbstractAsyncContextManager[str]:
+    """An export of the given pages, behind a socket; its base URL."""
     app = FastAPI()
 
     @app.get("/export")
@@ -136,14 +138,14 @@ def app_of(content: Any, limits: ExportLimits) -> FastAPI:
 
     install_problem_handlers(app)
     app.add_middleware(HeadAsGet)
-    return app
+    return serving(replace(api, app=app))
 
 
-async def test_an_export_that_breaks_off_is_an_error_to_whoever_downloads_it() -> None:
+async def test_an_export_that_breaks_off_is_an_error_to_whoever_downloads_it(api: Api) -> None:
     limits = ExportLimits(per_user_max=1, timeout_s=60)
 
     async with (
-        serving_app(app_of(lambda: broken(3), limits)) as url,
+        exporting(api, lambda: broken(3), limits) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
         for _ in range(2):
@@ -151,7 +153,7 @@ async def test_an_export_that_breaks_off_is_an_error_to_whoever_downloads_it() -
                 await client.get("/export")
 
 
-async def test_an_export_that_takes_too_long_breaks_off() -> None:
+async def test_an_export_that_takes_too_long_breaks_off(api: Api) -> None:
     async def slow() -> AsyncIterator[bytes]:
         yield csv_lines([["a"]])
         await asyncio.Event().wait()
@@ -159,14 +161,14 @@ async def test_an_export_that_takes_too_long_breaks_off() -> None:
     limits = ExportLimits(per_user_max=1, timeout_s=0.2)
 
     async with (
-        serving_app(app_of(slow, limits)) as url,
+        exporting(api, slow, limits) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete chunked read"):
             await client.get("/export")
 
 
-async def test_one_user_has_so_many_exports_at_once_and_no_more() -> None:
+async def test_one_user_has_so_many_exports_at_once_and_no_more(api: Api) -> None:
     go_on = asyncio.Event()
 
     async def held() -> AsyncIterator[bytes]:
@@ -176,7 +178,7 @@ async def test_one_user_has_so_many_exports_at_once_and_no_more() -> None:
     limits = ExportLimits(per_user_max=1, timeout_s=60)
 
     async with (
-        serving_app(app_of(held, limits)) as url,
+        exporting(api, held, limits) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
         async with client.stream("GET", "/export") as first:
@@ -191,7 +193,7 @@ async def test_one_user_has_so_many_exports_at_once_and_no_more() -> None:
         assert (await client.get("/export")).status_code == 200
 
 
-async def test_an_export_whose_client_left_is_over() -> None:
+async def test_an_export_whose_client_left_is_over(api: Api) -> None:
     begun, ended = asyncio.Event(), asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -205,7 +207,7 @@ async def test_an_export_whose_client_left_is_over() -> None:
 
     limits = ExportLimits(per_user_max=1, timeout_s=60)
 
-    async with serving_app(app_of(endless, limits)) as url:
+    async with exporting(api, endless, limits) as url:
         async with (
             httpx.AsyncClient(base_url=url) as client,
             client.stream("GET", "/export"),
@@ -215,11 +217,11 @@ async def test_an_export_whose_client_left_is_over() -> None:
             await ended.wait()
 
 
-async def test_the_headers_of_an_export_come_without_reading_it() -> None:
+async def test_the_headers_of_an_export_come_without_reading_it(api: Api) -> None:
     limits = ExportLimits(per_user_max=1, timeout_s=60)
 
     async with (
-        serving_app(app_of(lambda: broken(0), limits)) as url,
+        exporting(api, lambda: broken(0), limits) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
         response = await client.head("/export")
