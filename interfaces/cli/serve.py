@@ -1,6 +1,7 @@
 """The API with everything behind it, and the chat page beside it."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 import time
@@ -34,8 +35,9 @@ def serve(settings: Settings, *, with_page: bool, skip_init: bool) -> int:
         say("  Bringing the database schema up to date")
         migrate_schema(settings, endpoints)
         server = _Server(settings, endpoints, with_page=with_page, began=began)
-        # uvicorn raises the signal again after its own clean stop.
-        with suppress(KeyboardInterrupt):
+        # uvicorn raises the signal again after its own clean stop, and exits by itself where the
+        # services could not be opened; what kept them from it is said below.
+        with suppress(KeyboardInterrupt, SystemExit):
             server.run()
         say("chatledger is stopping")
         failure = server.failure
@@ -97,8 +99,9 @@ class _Server(uvicorn.Server):
                 self._services = services
                 yield services
         except Exception as error:
-            # uvicorn would print a trace; `serve` says it in one sentence where it can.
+            # uvicorn would print a trace; `serve` says it in one sentence, or raises it.
             self.failure = error
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             raise
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD
 from interfaces.cli.main import parser
 from tests.interfaces.cli.command import chatledger
-from tests.support.servers import ignore
+from tests.support.servers import DatabaseUrls, ignore
 
 PRODUCTION = {
     "ENVIRONMENT": "production",
@@ -114,6 +115,32 @@ def test_development_is_for_this_machine_alone(
     assert "UNSAFE_DEVELOPMENT_ON_NETWORK=true" in refusal
     assert "ENVIRONMENT=production" in refusal
     assert not (folder / "data").exists()
+
+
+def test_an_administrator_with_the_known_password_is_named_with_the_command_that_helps(
+    folder: Path, database: DatabaseUrls, nats_url: str
+) -> None:
+    servers = {
+        "DATABASE_URL": database.service,
+        "MIGRATION_DATABASE_URL": database.owner,
+        "NATS_URL": nats_url,
+    }
+    exposed = {"HOST": "0.0.0.0", "UNSAFE_DEVELOPMENT_ON_NETWORK": "true", **servers}
+    create = ("users", "create-admin", "ada", "ada@example.com")
+    password = f"{DEVELOPMENT_ADMIN_PASSWORD}\n"
+    warned = chatledger(*create, folder=folder, stdin=password, **exposed)
+    assert "everybody knows this password" in warned.refusal()
+    made = chatledger(*create, folder=folder, stdin=password, **servers)
+    assert made.status == 0, made.errors
+
+    start = ("start", "--mode", "api", "--skip-init")
+    refused = chatledger(*start, folder=folder, **exposed)
+
+    assert refused.status == 1
+    assert "Traceback" not in refused.errors
+    last = refused.errors.splitlines()[-1]
+    assert last.startswith("chatledger: the development password is still an administrator's")
+    assert "change it with `chatledger users set-password ada`" in last
 
 
 def test_the_data_folder_is_in_use(folder: Path) -> None:
