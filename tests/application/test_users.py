@@ -22,11 +22,12 @@ from domain.errors import (
     WrongCredentials,
 )
 from domain.identifiers import username_claim_id
+from domain.sessions.events import SessionRotated
 from domain.users.commands import ReinstateUser, SuspendUser, UserCommand
 from domain.users.decider import decide
 from domain.users.events import RoleAssigned, UserRegistered, UserRole
 from domain.users.state import UserState
-from tests.application.world import PASSWORD, WELCOME_MICRO, World, outcome_of
+from tests.application.world import PASSWORD, REFRESH_GRACE, WELCOME_MICRO, World, outcome_of
 
 
 async def register(
@@ -179,6 +180,7 @@ async def test_a_refresh_token_that_is_used_again_ends_the_session(world: World)
     await register(world)
     signed_in = await world.users.sign_in(login="ada", password=PASSWORD)
     await world.users.refresh(session_id=signed_in.session_id, generation=1)
+    world.clock.advance(seconds=REFRESH_GRACE.total_seconds())
 
     with pytest.raises(RefreshTokenReused):
         await world.users.refresh(session_id=signed_in.session_id, generation=1)
@@ -189,23 +191,52 @@ async def test_a_refresh_token_that_is_used_again_ends_the_session(world: World)
         await world.users.principal(user_id=signed_in.user_id, session_id=signed_in.session_id)
 
 
-async def test_of_two_refreshes_with_one_token_at_once_one_ends_the_session(world: World) -> None:
+async def test_tabs_that_refresh_at_once_in_two_processes_get_the_same_generation(
+    world: World,
+) -> None:
     other = world.beside()
     await register(world)
     session_id = (await world.users.sign_in(login="ada", password=PASSWORD)).session_id
 
     outcomes = await asyncio.gather(
         *(
-            outcome_of(here.users.refresh(session_id=session_id, generation=1))
-            for here in (world, other)
+            here.users.refresh(session_id=session_id, generation=1)
+            for here in (world, other, world, other)
         )
     )
     await other.close()
 
-    kinds = sorted(type(outcome).__name__ for outcome in outcomes)
-    assert kinds == ["RefreshTokenReused", "SignedIn"]
-    with pytest.raises(SessionEnded):
+    assert [outcome.generation for outcome in outcomes] == [2] * 4
+    assert len({outcome.session_expires_at for outcome in outcomes}) == 1
+    assert sum(isinstance(event, SessionRotated) for event in world.events()) == 1
+    assert (await world.users.refresh(session_id=session_id, generation=2)).generation == 3
+
+
+async def test_a_thief_who_comes_within_the_grace_is_found_out_at_the_next_refresh(
+    world: World,
+) -> None:
+    await register(world)
+    session_id = (await world.users.sign_in(login="ada", password=PASSWORD)).session_id
+    for _ in ("owner", "thief"):
+        await world.users.refresh(session_id=session_id, generation=1)
+    world.clock.advance(minutes=30)
+    await world.users.refresh(session_id=session_id, generation=2)
+    world.clock.advance(minutes=1)
+
+    with pytest.raises(RefreshTokenReused):
         await world.users.refresh(session_id=session_id, generation=2)
+    with pytest.raises(SessionEnded):
+        await world.users.refresh(session_id=session_id, generation=3)
+
+
+async def test_the_grace_is_not_for_a_suspended_user(world: World) -> None:
+    user = await register(world)
+    session_id = (await world.users.sign_in(login="ada", password=PASSWORD)).session_id
+    await world.users.refresh(session_id=session_id, generation=1)
+    await suspend(world, user)
+
+    with pytest.raises(UserIsSuspended):
+        await world.users.refresh(session_id=session_id, generation=1)
 
 
 async def test_a_session_ends_by_itself(world: World) -> None:
@@ -269,11 +300,11 @@ async def test_a_registration_is_replayed_under_its_key(world: World) -> None:
     def key(email: str) -> object:
         return idempotency_key(username_claim_id("ada"), "k", "register", email=email)
 
-    async def register_with(email: str) -> object:
+    async def register_with(email: str, password: str = PASSWORD) -> object:
         return await world.users.register(
             username="ada",
             email=email,
-            password=PASSWORD,
+            password=password,
             key=key(email),  # type: ignore[arg-type]
         )
 
@@ -283,4 +314,39 @@ async def test_a_registration_is_replayed_under_its_key(world: World) -> None:
     assert (again.result, again.replayed) == (first.result, True)  # type: ignore[attr-defined]
     with pytest.raises(IdempotencyKeyReused):
         await register_with("other@example.com")
+    with pytest.raises(IdempotencyKeyReused):
+        await register_with("ada@example.com", "another passphrase")
+    user = await world.users.find("ada")
+    assert user is not None
+    await world.users.set_password(user, "a later passphrase")
+    assert (await register_with("ada@example.com")).replayed  # type: ignore[attr-defined]
+    with pytest.raises(IdempotencyKeyReused):
+        await register_with("ada@example.com", "a later passphrase")
     assert sum(isinstance(event, UserRegistered) for event in world.events()) == 1
+
+
+async def test_the_same_registration_sent_twice_at_once_is_one_whatever_comes_first(
+    world: World,
+) -> None:
+    other = world.beside()
+    key = idempotency_key(username_claim_id("ada"), "k", "register")
+
+    outcomes = await asyncio.gather(
+        *(
+            outcome_of(
+                here.users.register(
+                    username="ada", email="ada@example.com", password=password, key=key
+                )
+            )
+            for here in (world, other)
+            for password in (PASSWORD, PASSWORD, "another passphrase")
+        )
+    )
+    await other.close()
+
+    stored = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    assert len({outcome.result.user_id for outcome in stored}) == 1
+    assert sum(not outcome.replayed for outcome in stored) == 1
+    refused = [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)]
+    assert set(refused) == {IdempotencyKeyReused}
+    assert len(stored) in (2, 4), "those with one password, and none with the other"
