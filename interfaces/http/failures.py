@@ -64,6 +64,10 @@ class Failures(Generic[K]):
         since_s = record.begun_s if record.under_way else record.failed_s
         return max(0.0, since_s + delay_s - now_s)
 
+    def is_slow(self, key: K, now_s: float) -> bool:
+        record = self._find(key, now_s)
+        return record is not None and self._beyond(record) >= 0
+
     def turn_in_s(self, key: K, address: str, now_s: float) -> float:
         """The same for a key that many addresses guess at: each is given a turn, `delay_s_max`
         after the one before, and comes back for it. So all of them together are as slow as one,

@@ -71,7 +71,13 @@ class SignInGuard:
         pair = (address, account)
         known = pair in self._known
         self._check(account, address, known=known)
-        self._begin(account, address, known=known)
+        now_s = self._clock()
+        # One address alone never makes the others take turns.
+        counts_for_account = not self._pairs.is_slow(pair, now_s)
+        self._pairs.begin(pair, now_s)
+        if not known:
+            self._addresses.begin(address, now_s)
+            self._accounts.begin(account, now_s, address)
         failed = True
         try:
             yield self.turn(account, address)
@@ -83,7 +89,11 @@ class SignInGuard:
             failed = False
             raise
         finally:
-            self._end(account, address, known=known, failed=failed)
+            now_s = self._clock()
+            self._pairs.end(pair, now_s, failed=failed)
+            if not known:
+                self._addresses.end(address, now_s, failed=failed)
+                self._accounts.end(account, now_s, failed=failed and counts_for_account)
 
     def turn(self, account: UUID, address: str) -> PasswordTurn:
         """People at an address that is known to be theirs do not wait behind its strangers."""
@@ -111,17 +121,3 @@ class SignInGuard:
             raise RateLimited(
                 f"too many wrong passwords; try again in {whole_s} s", {"Retry-After": str(whole_s)}
             )
-
-    def _begin(self, account: UUID, address: str, *, known: bool) -> None:
-        now_s = self._clock()
-        self._pairs.begin((address, account), now_s)
-        if not known:
-            self._addresses.begin(address, now_s)
-            self._accounts.begin(account, now_s, address)
-
-    def _end(self, account: UUID, address: str, *, known: bool, failed: bool) -> None:
-        now_s = self._clock()
-        self._pairs.end((address, account), now_s, failed=failed)
-        if not known:
-            self._addresses.end(address, now_s, failed=failed)
-            self._accounts.end(account, now_s, failed=failed)

@@ -18,7 +18,7 @@ from application.inference import (
     OutOfMemory,
 )
 from infrastructure.embedded.servers import EmbeddedServers
-from tests.support.api import JWT_SECRET, Api, Person, running_api
+from tests.support.api import JWT_SECRET, PASSWORD, Api, Person, running_api
 from tests.support.scripted_engine import script
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
