@@ -1,20 +1,16 @@
 """/auth: registration, sign-in, and what a token is worth."""
 
-import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from infrastructure.embedded.servers import EmbeddedServers
-from tests.support.api import JWT_SECRET, PASSWORD, Api, Person, running_api
+from tests.support.api import JWT_SECRET, PASSWORD, Api, Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -115,50 +111,6 @@ async def test_nobody_learns_whether_a_name_exists(api: Api, person: Person) -> 
         refusals.append((response.status_code, response.json()["detail"], response.json()["code"]))
 
     assert set(refusals) == {(401, "the username or the password is wrong", "wrong_credentials")}
-
-
-async def refresh(api: Api, token: str) -> httpx.Response:
-    return await api.client.post("/auth/refresh", json={"refresh_token": token})
-
-
-async def test_a_refresh_token_that_was_replaced_twice_ends_the_session(
-    api: Api, person: Person
-) -> None:
-    first = await refresh(api, person.tokens["refresh_token"])
-    second = await refresh(api, first.json()["refresh_token"])
-    assert (first.status_code, second.status_code) == (200, 200)
-    assert first.json()["refresh_token"] != person.tokens["refresh_token"]
-
-    reused = await refresh(api, person.tokens["refresh_token"])
-    assert (reused.status_code, reused.json()["code"]) == (401, "refresh_token_reused")
-    ended = await refresh(api, second.json()["refresh_token"])
-    assert (ended.status_code, ended.json()["code"]) == (401, "session_ended")
-    headers = {"Authorization": f"Bearer {second.json()['access_token']}"}
-    assert (await api.client.get("/auth/me", headers=headers)).status_code == 401
-
-
-async def test_two_tabs_that_refresh_at_once_both_stay_signed_in(api: Api, person: Person) -> None:
-    pairs = await asyncio.gather(
-        *(refresh(api, person.tokens["refresh_token"]) for _ in ("a tab", "another"))
-    )
-
-    for pair in pairs:
-        assert pair.status_code == 200
-        headers = {"Authorization": f"Bearer {pair.json()['access_token']}"}
-        assert (await api.client.get("/auth/me", headers=headers)).status_code == 200
-    for pair in pairs:
-        assert (await refresh(api, pair.json()["refresh_token"])).status_code == 200
-
-
-async def test_without_a_grace_a_refresh_token_is_good_once(
-    embedded_servers: EmbeddedServers, tmp_path: Path
-) -> None:
-    async with running_api(embedded_servers, tmp_path, refresh_grace_s=0) as strict:
-        person = await strict.person()
-        assert (await refresh(strict, person.tokens["refresh_token"])).status_code == 200
-        reused = await refresh(strict, person.tokens["refresh_token"])
-
-    assert (reused.status_code, reused.json()["code"]) == (401, "refresh_token_reused")
 
 
 async def test_signing_out_ends_this_session_and_no_other(api: Api, person: Person) -> None:
