@@ -78,13 +78,11 @@ class PasswordQueue:
     ) -> T:
         """What `work` returns in a thread of the executor, in its turn. hashes: it counts against
         the budget of strangers. Raises PasswordsBusy."""
-        counted = hashes and not turn.known
-        if counted:
-            self._check_budget()
+        self._check_budget(turn)
         await self._admitted(turn.owner)
         try:
-            if counted:
-                self._check_budget()
+            self._check_budget(turn)
+            if hashes and not turn.known:
                 self._strangers.append(self._clock())
             future = asyncio.get_running_loop().run_in_executor(executor, work, *args)
         except BaseException:
@@ -95,7 +93,9 @@ class PasswordQueue:
         future.add_done_callback(lambda _: self._release(turn.owner))
         return await asyncio.shield(future)
 
-    def _check_budget(self) -> None:
+    def _check_budget(self, turn: PasswordTurn) -> None:
+        if turn.known:
+            return
         now_s = self._clock()
         while self._strangers and self._strangers[0] <= now_s - _WINDOW_S:
             self._strangers.popleft()
