@@ -39,8 +39,9 @@ class FailureBounds:
 class Failures(Generic[K]):
     """Guesses under way count as if they had failed, so that many at once are no way around.
 
-    Where there is no room, records that make nobody wait go first, and among equals the oldest:
-    whoever wants one forgotten has to fail `free` times for each of `records_max` others.
+    Where there is no room, records that make nobody wait go first as long as they fill half of it,
+    and among equals the oldest: whoever wants to be forgotten has to fail `free` times for each of
+    half of `records_max` others.
     """
 
     def __init__(self, bounds: FailureBounds) -> None:
@@ -69,9 +70,9 @@ class Failures(Generic[K]):
         return record is not None and self._beyond(record) >= 0
 
     def turn_in_s(self, key: K, address: str, now_s: float) -> float:
-        """The same for a key that many addresses guess at: each is given a turn, `delay_s_max`
-        after the one before, and comes back for it. So all of them together are as slow as one,
-        and none can take the turn of another."""
+        """For a key that many addresses guess at, beyond the free failures: each is given a turn,
+        `delay_s_max` after the one before, and comes back for it. So all of them together are as
+        slow as one, and none can take the turn of another."""
         record = self._find(key, now_s)
         if record is None or self._beyond(record) < 0:
             return 0.0
@@ -88,7 +89,7 @@ class Failures(Generic[K]):
         return max(0.0, record.turns[address] - now_s)
 
     def begin(self, key: K, now_s: float, address: str = "") -> None:
-        """Nobody has to wait any more."""
+        """For a caller that has waited for as long as it had to."""
         record = self._find(key, now_s)
         if record is None:
             record = self._free[key] = _Record()
@@ -138,5 +139,6 @@ class Failures(Generic[K]):
             while records and self._is_old(next(iter(records.values())), now_s):
                 del records[next(iter(records))]
         while len(self) > self._bounds.records_max:
-            records = self._free or self._slow
+            is_crowded = len(self._free) > self._bounds.records_max // 2
+            records = self._free if is_crowded else self._slow
             del records[next(iter(records))]

@@ -202,6 +202,12 @@ def test_a_flood_of_names_and_addresses_does_not_make_a_slowed_one_forgotten() -
 
     door.wrong()
     assert door.wrong() == 60
+    for number in range(1000, 1100):
+        for _ in range(LIMITS.pair_free):
+            door.wrong(uuid5(NAMESPACE, str(number)), f"10.2.{number // 250}.{number % 250}")
+        door.now_s += 1
+    late = [door.wrong(BOB, "203.0.113.50") for _ in range(4)]
+    assert late == [0, 0, 0, 1], "however full it is, whoever is new is counted, too"
     failures = (door.guard._pairs, door.guard._addresses, door.guard._accounts)
     assert max(len(kept) for kept in failures) <= 100
     assert len(door.guard._known) <= 100
