@@ -61,7 +61,7 @@ class IdentitySettings(BaseSettings):
     )
     password_queue_max: Count = Field(64, description="Passwords that may wait for that")
     password_queue_address_max: Count = Field(8, description="Of these, passwords from one address")
-    password_wait_s_max: Seconds = Field(5, description="How long a password may wait for that")
+    password_wait_s_max: Seconds = Field(10, description="How long a password may wait for that")
     password_hashes_per_minute: Count = Field(
         300, description="Passwords hashed in a minute for addresses that are not known"
     )

@@ -24,19 +24,20 @@ T = TypeVar("T")
 
 _WINDOW_S = 60.0
 # Of the niceness that Linux gives each thread: chat and balances come first on a busy core.
-_NICENESS = 10
+_NICENESS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordLimits:
     """threads: at work at once; 0: half of the cores. waiting_max, owner_waiting_max: who comes
-    when so many wait, of all owners or of the same one, is refused. wait_s_max: who has not had
-    a turn by then is refused. strangers_per_minute: hashes for owners that are not known."""
+    when so many wait, of all strangers or all known owners, or of the same owner, is refused.
+    wait_s_max: who has not had a turn by then is refused. strangers_per_minute: hashes for owners
+    that are not known."""
 
     threads: int = 0
     waiting_max: int = 64
     owner_waiting_max: int = 8
-    wait_s_max: float = 5
+    wait_s_max: float = 10
     strangers_per_minute: int = 300
 
     @property
@@ -56,7 +57,9 @@ class PasswordQueue:
     def __init__(self, limits: PasswordLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        self._queue: FairQueue[_Waiting] = FairQueue()
+        # Who is known comes first: a flood of strangers then costs them one turn at most.
+        self._known: FairQueue[_Waiting] = FairQueue()
+        self._strange: FairQueue[_Waiting] = FairQueue()
         self._running: Counter[str] = Counter()
         self._strangers: deque[float] = deque()
 
@@ -66,7 +69,7 @@ class PasswordQueue:
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return len(self._known) + len(self._strange)
 
     async def run(
         self,
@@ -79,7 +82,7 @@ class PasswordQueue:
         """What `work` returns in a thread of the executor, in its turn. hashes: it counts against
         the budget of strangers. Raises PasswordsBusy."""
         self._check_budget(turn)
-        await self._admitted(turn.owner)
+        await self._admitted(turn)
         try:
             self._check_budget(turn)
             if hashes and not turn.known:
@@ -102,43 +105,42 @@ class PasswordQueue:
         if len(self._strangers) >= self._limits.strangers_per_minute:
             raise PasswordsBusy(max(1, math.ceil(self._strangers[0] + _WINDOW_S - now_s)))
 
-    async def _admitted(self, owner: str) -> None:
-        if self._running.total() < self._limits.at_once and not self._queue:
-            self._running[owner] += 1
+    async def _admitted(self, turn: PasswordTurn) -> None:
+        if self._running.total() < self._limits.at_once:
+            self._running[turn.owner] += 1
             return
-        of_owner = sum(waiting.owner == owner for waiting in self._queue)
-        if (
-            len(self._queue) >= self._limits.waiting_max
-            or of_owner >= self._limits.owner_waiting_max
-        ):
+        queue = self._known if turn.known else self._strange
+        of_owner = sum(waiting.owner == turn.owner for waiting in queue)
+        if len(queue) >= self._limits.waiting_max or of_owner >= self._limits.owner_waiting_max:
             raise PasswordsBusy(self._retry_after_s)
-        waiting = _Waiting(owner, asyncio.get_running_loop().create_future())
-        self._queue.put(waiting)
+        waiting = _Waiting(turn.owner, asyncio.get_running_loop().create_future())
+        queue.put(waiting)
         try:
             async with asyncio.timeout(self._limits.wait_s_max):
                 await waiting.turn_came
         except TimeoutError:
-            self._leave(waiting)
+            self._leave(queue, waiting)
             raise PasswordsBusy(self._retry_after_s) from None
         except BaseException:
-            self._leave(waiting)
+            self._leave(queue, waiting)
             raise
 
     @property
     def _retry_after_s(self) -> int:
         return math.ceil(self._limits.wait_s_max)
 
-    def _leave(self, waiting: _Waiting) -> None:
+    def _leave(self, queue: FairQueue[_Waiting], waiting: _Waiting) -> None:
         # Not in the queue any more: its turn came at the moment in which it gave up.
-        if not self._queue.remove(waiting):
+        if not queue.remove(waiting):
             self._release(waiting.owner)
 
     def _release(self, owner: str) -> None:
         self._running[owner] -= 1
         if not self._running[owner]:
             del self._running[owner]
-        if self._queue and self._running.total() < self._limits.at_once:
-            following = self._queue.take(lambda name: self._running[name])
+        queue = self._known or self._strange
+        if queue and self._running.total() < self._limits.at_once:
+            following = queue.take(lambda name: self._running[name])
             self._running[following.owner] += 1
             following.turn_came.set_result(None)
 

@@ -97,6 +97,17 @@ async def test_one_address_cannot_fill_the_queue_and_others_do_not_wait_behind_i
     assert desk.done.index("honest") <= 2, "at most one of the flood's came before"
 
 
+async def test_who_is_known_comes_before_strangers_and_is_not_refused_for_their_number(
+    desk: Desk,
+) -> None:
+    strangers = [await desk.ask(name) for name in "abcde"]
+    known = await desk.ask("known", PasswordTurn(owner="known", known=True))
+    desk.go_on(6)
+
+    await asyncio.gather(*strangers, known)
+    assert desk.done == ["a", "known", *"bcde"]
+
+
 async def test_who_waits_too_long_is_told_to_come_back_and_leaves_no_trace() -> None:
     desk = Desk(wait_s_max=0.05)
     first = await desk.ask("first")
