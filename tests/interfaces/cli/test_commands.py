@@ -4,9 +4,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import bcrypt
 import pytest
 
 from domain.errors import WeakPassword
+from domain.users.events import PasswordChanged
 from interfaces.cli.users import password_line
 from tests.interfaces.cli.command import Finished, chatledger
 from tests.support.books import stored_events
@@ -60,7 +62,7 @@ def test_an_administrator_is_made_with_a_password_from_standard_input(
     assert "at least 8 characters" in weak.refusal()
     twice = run("create-admin", "root-user", "b@example.com", password="first password")
     assert "taken" in twice.refusal()
-    changed = run("set-password", "root-user", password="second password")
+    changed = run("set-password", "root-user", password="\ufeffsecond password\r")
     assert (changed.status, changed.output) == (0, "root-user has a new password\n")
     nobody = run("set-password", "nobody", password="second password")
     assert "there is no user 'nobody'" in nobody.refusal()
@@ -76,6 +78,8 @@ def test_an_administrator_is_made_with_a_password_from_standard_input(
         "user.role_assigned",
         "user.password_changed",
     ]
+    set_last = [event for event in events if isinstance(event, PasswordChanged)][-1]
+    assert bcrypt.checkpw(b"second password", set_last.password_hash.encode())
     assert "password" not in repr(events).replace("password_hash", "").replace(
         "PasswordChanged", ""
     )
