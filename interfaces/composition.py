@@ -33,6 +33,7 @@ from interfaces.chat_composition import (
 from interfaces.composition_proofs import build_checkpoints, build_proofs
 from interfaces.endpoints import Endpoints, open_ledger
 from interfaces.health import Health
+from interfaces.http.exports import ExportLimits
 from interfaces.http.rate_limits import PositionWaits, RateLimit
 from interfaces.http.services import HttpServices
 from interfaces.identity_composition import (
@@ -100,6 +101,9 @@ async def open_services(
             caller_addresses=build_caller_addresses(settings),
             position_waits=PositionWaits(
                 settings.position_waits_max, settings.read_your_writes_timeout_s
+            ),
+            export_limits=ExportLimits(
+                per_user_max=settings.exports_per_user_max, timeout_s=settings.export_timeout_s
             ),
             request_body_bytes_max=settings.request_body_bytes_max,
             development=not settings.is_production,

@@ -14,6 +14,7 @@ from application.read_models import ReadModels
 from application.users import Users
 from infrastructure.tokens import Tokens
 from interfaces.http.caller import CallerAddresses
+from interfaces.http.exports import ExportLimits
 from interfaces.http.rate_limits import PositionWaits, RateLimit
 from interfaces.http.sign_in_guard import SignInGuard
 
@@ -47,6 +48,7 @@ class HttpServices:
     sign_in_guard: SignInGuard
     caller_addresses: CallerAddresses
     position_waits: PositionWaits
+    export_limits: ExportLimits
     request_body_bytes_max: int
     development: bool
     new_id: Callable[[], UUID]
