@@ -1,20 +1,27 @@
 """Builds what knows who is asking: users, tokens, and development's administrator."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
 from application.ledger import Ledger
+from application.passwords import Passwords
 from application.streams import USER
 from application.users import UserPolicy, Users
 from domain.users.events import UserRole
-from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
+from infrastructure.identity import SystemClock, TimeOrderedIds
+from infrastructure.password_queue import PasswordLimits, PasswordQueue
+from infrastructure.passwords import BcryptHasher, ZxcvbnStrength
 from infrastructure.postgres.administrators import is_empty_ledger, possible_administrators
 from infrastructure.secret_files import secret_from
 from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD, Settings, SettingsError
 from infrastructure.tokens import Tokens
+from interfaces.http.caller import CallerAddresses
+from interfaces.http.sign_in_guard import GuardLimits, SignInGuard
+from interfaces.visitor_address import visitor_key
 
 log = structlog.get_logger()
 
@@ -22,15 +29,34 @@ ADMIN_USERNAME = "admin"
 ADMIN_EMAIL = "admin@example.com"
 
 
-def build_users(settings: Settings, ledger: Ledger, hasher: BcryptHasher) -> Users:
+@contextmanager
+def open_users(settings: Settings, ledger: Ledger) -> Iterator[Users]:
+    """With the threads in which passwords are worked on."""
+    limits = PasswordLimits(
+        threads=settings.password_threads,
+        waiting_max=settings.password_queue_max,
+        owner_waiting_max=settings.password_queue_address_max,
+        wait_s_max=settings.password_wait_s_max,
+        strangers_per_minute=settings.password_hashes_per_minute,
+    )
+    queue = PasswordQueue(limits)
+    with (
+        closing(BcryptHasher(settings.bcrypt_rounds, queue)) as hasher,
+        closing(ZxcvbnStrength(queue)) as strength,
+    ):
+        yield _users(settings, ledger, Passwords(hasher, strength))
+
+
+def _users(settings: Settings, ledger: Ledger, passwords: Passwords) -> Users:
     return Users(
         ledger=ledger,
         clock=SystemClock(),
         ids=TimeOrderedIds(),
-        hasher=hasher,
+        passwords=passwords,
         policy=UserPolicy(
             welcome_micro=settings.welcome_micro,
             session_lifetime=timedelta(days=settings.refresh_expire_days),
+            refresh_grace=timedelta(seconds=settings.refresh_grace_s),
         ),
     )
 
@@ -46,9 +72,27 @@ def build_tokens(settings: Settings) -> Tokens:
     )
 
 
-async def ensure_admin(
-    settings: Settings, service_url: str, ledger: Ledger, hasher: BcryptHasher
-) -> None:
+def build_sign_in_guard(settings: Settings) -> SignInGuard:
+    return SignInGuard(
+        GuardLimits(
+            pair_free=settings.sign_in_failures_max,
+            address_free=settings.sign_in_address_failures_max,
+            account_free=settings.sign_in_account_failures_max,
+            delay_s_max=settings.sign_in_delay_s_max,
+            turn_s=settings.sign_in_turn_s,
+            forget_s=settings.sign_in_forget_s,
+            records_max=settings.sign_in_records_max,
+        )
+    )
+
+
+def build_caller_addresses(settings: Settings) -> CallerAddresses:
+    """With the secret that the chat page signs with."""
+    secret = secret_from(settings.secret_key.get_secret_value(), settings.data_dir / "secret_key")
+    return CallerAddresses(visitor_key(secret))
+
+
+async def ensure_admin(settings: Settings, service_url: str, ledger: Ledger, users: Users) -> None:
     """A new ledger that only this machine reaches begins with a known administrator; where others
     come in, nobody with that password may be one.
 
@@ -57,16 +101,17 @@ async def ensure_admin(
     timeout_s = settings.database_timeout_s
     if not settings.is_for_this_machine:
         found = await possible_administrators(service_url, connect_timeout_s=timeout_s)
-        await _refuse_known_password(ledger, hasher, found)
+        await _refuse_known_password(ledger, users, found)
         return
     # In a ledger that has begun, others may be at work whom it would let in.
     if not await is_empty_ledger(service_url, connect_timeout_s=timeout_s):
         return
-    await build_users(settings, ledger, hasher).register(
+    await users.register(
         username=ADMIN_USERNAME,
         email=ADMIN_EMAIL,
         password=DEVELOPMENT_ADMIN_PASSWORD,
         role=UserRole.ADMIN,
+        seeded=True,
     )
     log.warning(
         "development_admin_created",
@@ -75,14 +120,12 @@ async def ensure_admin(
     )
 
 
-async def _refuse_known_password(
-    ledger: Ledger, hasher: BcryptHasher, possible: Sequence[UUID]
-) -> None:
+async def _refuse_known_password(ledger: Ledger, users: Users, possible: Sequence[UUID]) -> None:
     async def name_if_known(user_id: UUID) -> str | None:
         user = await ledger.read(lambda transaction: transaction.load(USER, user_id))
         if user is None or user.role is not UserRole.ADMIN:
             return None
-        is_known = await hasher.verify(DEVELOPMENT_ADMIN_PASSWORD, user.password_hash)
+        is_known = await users.has_password(user, DEVELOPMENT_ADMIN_PASSWORD)
         return user.username if is_known else None
 
     found = [name for user_id in possible if (name := await name_if_known(user_id))]

@@ -8,10 +8,11 @@ import pytest
 
 from application.ledger import Ledger, Transaction
 from application.streams import USER
+from application.users import Users
 from domain.users.commands import AssignRole
 from domain.users.decider import decide
 from domain.users.events import UserRole
-from infrastructure.identity import BcryptHasher, SystemClock
+from infrastructure.identity import SystemClock
 from infrastructure.postgres.migrate import migrate
 from infrastructure.settings import (
     DEVELOPMENT_ADMIN_PASSWORD,
@@ -20,28 +21,29 @@ from infrastructure.settings import (
     load_settings,
 )
 from interfaces.endpoints import Endpoints, open_ledger
-from interfaces.identity_composition import build_users, ensure_admin
+from interfaces.identity_composition import ensure_admin, open_users
 from tests.support.servers import DatabaseUrls
 
 ON_NETWORK: dict[str, object] = {"host": "0.0.0.0", "unsafe_development_on_network": True}
-PASSWORD = "nobody else's password"
+PASSWORD = "umbrella tangent 41 quarry"
 
 
 class Beginning:
     """What a start does about administrators."""
 
-    def __init__(self, urls: DatabaseUrls, ledger: Ledger, hasher: BcryptHasher) -> None:
+    def __init__(self, urls: DatabaseUrls, ledger: Ledger, users: Users) -> None:
         self._urls = urls
         self._ledger = ledger
-        self._hasher = hasher
-        self.users = build_users(_settings(), ledger, hasher)
+        self.users = users
 
     async def start(self, **changes: object) -> None:
-        await ensure_admin(_settings(**changes), self._urls.service, self._ledger, self._hasher)
+        await ensure_admin(_settings(**changes), self._urls.service, self._ledger, self.users)
 
     async def register(self, name: str, password: str, role: UserRole = UserRole.ADMIN) -> None:
         email = f"{name}@example.com"
-        await self.users.register(username=name, email=email, password=password, role=role)
+        await self.users.register(
+            username=name, email=email, password=password, role=role, seeded=True
+        )
 
     async def assign(self, name: str, role: UserRole) -> None:
         user = await self.users.find(name)
@@ -74,14 +76,13 @@ def _settings(**changes: object) -> Settings:
 @asynccontextmanager
 async def beginning(urls: DatabaseUrls) -> AsyncIterator[Beginning]:
     migrate(urls.owner, urls.service)
-    hasher = BcryptHasher(4)
     endpoints = Endpoints(owner_url=urls.owner, service_url=urls.service, nats_url="")
     ledger = open_ledger(_settings(), endpoints)
     try:
-        yield Beginning(urls, ledger, hasher)
+        with open_users(_settings(), ledger) as users:
+            yield Beginning(urls, ledger, users)
     finally:
         await ledger.aclose()
-        hasher.close()
 
 
 async def test_a_new_ledger_on_this_machine_has_the_known_administrator(

@@ -1,5 +1,6 @@
 """Whatever keeps the service from starting: one sentence that says what to do, and status 1."""
 
+import asyncio
 import secrets
 import socket
 import tempfile
@@ -10,8 +11,11 @@ from pathlib import Path
 import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD
+from infrastructure.postgres.migrate import migrate
+from infrastructure.settings import load_settings
 from interfaces.cli.main import parser
+from interfaces.endpoints import Endpoints, open_ledger
+from interfaces.identity_composition import ensure_admin, open_users
 from tests.interfaces.cli.command import chatledger
 from tests.support.servers import DatabaseUrls, ignore
 
@@ -126,12 +130,7 @@ def test_an_administrator_with_the_known_password_is_named_with_the_command_that
         "NATS_URL": nats_url,
     }
     exposed = {"HOST": "0.0.0.0", "UNSAFE_DEVELOPMENT_ON_NETWORK": "true", **servers}
-    create = ("users", "create-admin", "ada", "ada@example.com")
-    password = f"{DEVELOPMENT_ADMIN_PASSWORD}\n"
-    warned = chatledger(*create, folder=folder, stdin=password, **exposed)
-    assert "everybody knows this password" in warned.refusal()
-    made = chatledger(*create, folder=folder, stdin=password, **servers)
-    assert made.status == 0, made.errors
+    asyncio.run(begun_on_this_machine(database))
 
     start = ("start", "--mode", "api", "--skip-init")
     refused = chatledger(*start, folder=folder, **exposed)
@@ -140,7 +139,19 @@ def test_an_administrator_with_the_known_password_is_named_with_the_command_that
     assert "Traceback" not in refused.errors
     last = refused.errors.splitlines()[-1]
     assert last.startswith("chatledger: the development password is still an administrator's")
-    assert "change it with `chatledger users set-password ada`" in last
+    assert "change it with `chatledger users set-password admin`" in last
+
+
+async def begun_on_this_machine(urls: DatabaseUrls) -> None:
+    """As the first start leaves it."""
+    migrate(urls.owner, urls.service)
+    settings = load_settings(_env_file=None, environment="test", bcrypt_rounds=4)
+    endpoints = Endpoints(owner_url=urls.owner, service_url=urls.service, nats_url="")
+    with (
+        closing(open_ledger(settings, endpoints)) as ledger,
+        open_users(settings, ledger) as users,
+    ):
+        await ensure_admin(settings, urls.service, ledger, users)
 
 
 def test_the_data_folder_is_in_use(folder: Path) -> None:
@@ -183,7 +194,7 @@ def test_one_server_of_ones_own_is_not_enough(folder: Path) -> None:
     refusal = chatledger(
         *("users", "create-admin", "ada", "ada@example.com"),
         folder=folder,
-        stdin="a password\n",
+        stdin="a good passphrase\n",
         DATABASE_URL="postgresql://x/y",
     ).refusal()
 
