@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from infrastructure.settings import Settings
+from interfaces.connections import ConnectionLimits
 
 _STOP_TIMEOUT_S = 10
 
@@ -16,6 +17,20 @@ def api_url(settings: Settings) -> str:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
     bracketed = f"[{host}]" if ":" in host else host
     return f"http://{bracketed}:{settings.port}"
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        header_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        send_timeout_s=settings.send_timeout_s,
+        keep_alive_timeout_s=settings.keep_alive_timeout_s,
+        bytes_per_s_min=settings.client_bytes_per_s_min,
+        body_bytes_max=settings.request_body_bytes_max,
+        connections_max=settings.connections_max,
+        connections_per_address_max=settings.connections_per_address_max,
+        trusted_proxies=settings.trusted_networks,
+    )
 
 
 def serve_page(settings: Settings) -> int:
@@ -33,7 +48,8 @@ def serve_page(settings: Settings) -> int:
             port=settings.ui_port,
             cookie_secret=cookie_secret,
             secure_cookie=settings.is_production,
-        )
+        ),
+        connection_limits(settings),
     )
     return 0
 
