@@ -10,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 from infrastructure.chat_settings import ChatSettings
 from infrastructure.identity_settings import IdentitySettings
 from infrastructure.inference_settings import InferenceSettings
+from infrastructure.page_settings import PageSettings
 from infrastructure.setting_types import Count, Port, Seconds
 from infrastructure.storage_settings import StorageSettings
 
@@ -27,7 +28,7 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Settings(ChatSettings, IdentitySettings, StorageSettings, InferenceSettings):
+class Settings(ChatSettings, IdentitySettings, StorageSettings, PageSettings, InferenceSettings):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", str_strip_whitespace=True
     )
