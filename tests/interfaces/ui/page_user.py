@@ -1,6 +1,7 @@
 """Somebody at the page without a browser: the requests that the page's script sends, and any that
 an attacker makes up."""
 
+import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -61,7 +62,9 @@ class PageUser:
         found = next(
             one
             for one in self._config["dependencies"]
-            if any(on == kind and place_id == (target or place_id) for place_id, on in one["targets"])
+            if any(
+                on == kind and place_id == (target or place_id) for place_id, on in one["targets"]
+            )
         )
         return {
             "session_hash": self.session_hash,
@@ -105,8 +108,6 @@ class PageUser:
 
     def code_in(self, said: str) -> str:
         """The one-time code among the updates; it is the first output of these events."""
-        import json
-
         for line in said.splitlines():
             message = json.loads(line.removeprefix("data: ")) if line else {}
             if message.get("msg") == "process_completed":

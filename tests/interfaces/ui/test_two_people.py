@@ -40,7 +40,7 @@ async def test_a_name_that_was_planted_is_worth_nothing_after_its_owner_signed_i
     async with running_page(TinyApi()) as app, client_of(app) as theirs, client_of(app) as thief:
         attacker = await PageUser(thief).open()
         victim = PageUser(theirs)
-        theirs.cookies.set("chatledger_browser", attacker.cookie)
+        theirs.cookies.set("chatledger_browser", attacker.cookie, domain="page.test")
         await victim.open()
         assert victim.cookie == attacker.cookie
         assert "ada" not in await attacker.does("", "load")

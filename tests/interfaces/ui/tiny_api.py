@@ -113,9 +113,7 @@ class TinyApi:
         return Response(status_code=204)
 
     async def _me(self, request: Request) -> Response:
-        return self._refused(request) or JSONResponse(
-            {"username": self.username, "role": "user"}
-        )
+        return self._refused(request) or JSONResponse({"username": self.username, "role": "user"})
 
     async def _models(self, request: Request) -> Response:
         return JSONResponse({"items": [MODEL]})
