@@ -1,12 +1,13 @@
 """Which sites may call the page, under which names it is known, and what the API is told."""
 
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 from starlette.datastructures import Headers
 
-from infrastructure.settings import Settings
+from infrastructure.settings import SettingsError, load_settings
 from interfaces.cli.serve_page import page_hosts, ui_settings
 from interfaces.ui.app import build_app
 from interfaces.ui.gate import Refused, check_host, check_origin
@@ -25,7 +26,7 @@ ELSEWHERE = (
     {"sec-fetch-site": "same-site", "origin": "http://page.test"},
     {"sec-fetch-site": "anything"},
 )
-HERE = (
+HERE: tuple[dict[str, str], ...] = (
     {},
     {"origin": "http://page.test"},
     {"origin": "https://page.test"},
@@ -69,18 +70,18 @@ async def test_no_origin_is_given_leave_to_read_anything() -> None:
 
 
 def test_a_name_that_somebody_made_lead_here_is_refused() -> None:
-    hosts = page_hosts(Settings(host="127.0.0.1", environment="development"))  # type: ignore[arg-type]
+    hosts = page_hosts(load_settings(host="127.0.0.1", environment="development"))
     for own in ("localhost:7861", "127.0.0.1:7861", "[::1]:7861", "LOCALHOST", "127.0.0.1"):
         check_host(Headers({"host": own}), hosts)
     for other in ("evil.example", "evil.example:7861", "localhost.evil.example", "", "[::2]"):
         with pytest.raises(Refused) as refused:
             check_host(Headers({"host": other}), hosts)
         assert refused.value.status == 421
-    assert page_hosts(Settings(host="0.0.0.0")) == ()
-    named = Settings(host="0.0.0.0", page_hosts="Chat.example.com, 192.0.2.7")
+    assert page_hosts(load_settings(host="0.0.0.0")) == ()
+    named = load_settings(host="0.0.0.0", page_hosts="Chat.example.com, 192.0.2.7")
     assert page_hosts(named) == ("chat.example.com", "192.0.2.7")
-    with pytest.raises(ValueError, match="no name of a host"):
-        Settings(page_hosts="https://chat.example.com")
+    with pytest.raises(SettingsError, match="no name of a host"):
+        load_settings(page_hosts="https://chat.example.com")
 
 
 async def test_the_server_holds_the_names_and_still_says_that_it_lives() -> None:
@@ -112,8 +113,8 @@ async def test_without_a_common_secret_the_api_is_told_nothing() -> None:
     assert tiny.told_visitors == [""]
 
 
-def test_page_and_api_share_the_secret_in_the_data_folder(tmp_path: object) -> None:
-    settings = Settings(data_dir=tmp_path)  # type: ignore[arg-type]
+def test_page_and_api_share_the_secret_in_the_data_folder(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
     first, second = ui_settings(settings), ui_settings(settings)
     assert first.visitor_key == second.visitor_key
     drawn = (settings.data_dir / "secret_key").read_text(encoding="ascii").strip()
