@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 from starlette.datastructures import Headers
 
@@ -13,6 +14,8 @@ from interfaces.ui.wire import write_json
 Body = TypeVar("Body")
 _SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ACTION_CHARS_MAX = 500
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+_PORT_MAX = 65_535
 # Fetches by this page's own script, and what a person typed into the address bar.
 _OWN_SITES = {"same-origin", "none"}
 
@@ -26,9 +29,40 @@ class Refused(Exception):
     retry_after_s: int | None = None
 
 
+def for_gradio(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """What Gradio is told of a request that was let in.
+
+    Not its origin, since Gradio answers some with leave to read, credentials and all. Of the hosts
+    that Gradio takes for its own address, only the first that a proxy names, and only one that
+    could be.
+    """
+    told = []
+    for name, value in headers:
+        if name == b"x-forwarded-host":
+            first = value.partition(b",")[0].strip()
+            if _is_host(first.decode("latin-1")):
+                told.append((name, first))
+        elif name not in {b"origin", b"x-gradio-server"}:
+            told.append((name, value))
+    return told
+
+
+def _is_host(text: str) -> bool:
+    if not _HOST.fullmatch(text):
+        return False
+    try:
+        port = httpx.URL(f"http://{text}").port
+    except httpx.InvalidURL:
+        return False
+    return port is None or port <= _PORT_MAX
+
+
 def check_host(headers: Headers, hosts: tuple[str, ...]) -> None:
     """A name that an attacker makes point here (DNS rebinding) is none of ours. Raises Refused."""
-    if hosts and _name_of(headers.get("host", "")) not in hosts:
+    host = headers.get("host", "")
+    if host and not _is_host(host):
+        raise Refused(400, "Host names no host.")
+    if hosts and _name_of(host) not in hosts:
         raise Refused(421, "The page is not served under this name; PAGE_HOSTS lists its names.")
 
 

@@ -29,6 +29,8 @@ class GradioQueue:
         queue.progress_update_sleep_when_free = _PROGRESS_INTERVAL_S
         # After every event Gradio would summarise all events with pandas.
         queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize
+        # The page bounds its tabs itself; here one too many would take the updates of another.
+        queue.pending_messages_per_session.max_size = sys.maxsize
 
     def stir(self) -> None:
         """An event comes: look for events often, for a while."""

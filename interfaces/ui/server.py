@@ -10,13 +10,20 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from interfaces.ui.answers import RETRY_S, decorated, replayed, with_body, with_cookie
+from interfaces.ui.answers import (
+    RETRY_S,
+    decorated,
+    replayed,
+    with_body,
+    with_cookie,
+)
 from interfaces.ui.exchange import Change, Exchanges
 from interfaces.ui.gate import (
     Refused,
     check_host,
     check_origin,
     check_session_hash,
+    for_gradio,
     is_from_elsewhere,
     read_exchange,
     read_join,
@@ -34,7 +41,7 @@ _LEAD_HERE = f'<!doctype html><script>location.replace("?{HERE.decode()}")</scri
 _HEARTBEAT = re.compile(r"/gradio_api/heartbeat/([^/]*)/?")
 # The page uses these and nothing else of Gradio: no uploads, no file serving, no proxy, no API.
 _READ = re.compile(
-    r"/|/(assets|static)/.+|/(livez|config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt)"
+    r"/|/(assets|static)/[A-Za-z0-9_./-]{1,200}|/(livez|config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt)"
     r"|/gradio_api/(startup-events|theme\.css|app_id|login_check|user)/?"
 )
 # These are the same for everybody and may lie in a cache.
@@ -97,28 +104,24 @@ class FrontDoor:
             raise Refused(405, f"This route knows {' and '.join(allowed)} only.")
         if path == SESSION or path.startswith("/gradio_api/"):
             check_origin(headers)
-        # Gradio answers some origins with leave to read, credentials and all. It is asked as if
-        # there were no origin: what comes from elsewhere was refused above.
-        scope = {
-            **scope,
-            "headers": [pair for pair in scope["headers"] if pair[0].lower() != b"origin"],
-        }
+        query = scope["query_string"]
+        scope = {**scope, "query_string": b"", "headers": for_gradio(scope["headers"])}
         if path == SESSION:
             await self._session(scope, receive, send)
         elif path == JOIN:
             await self._join(scope, receive, send)
         elif path == DATA:
-            await self._data(scope, receive, send)
+            await self._data(query, scope, receive, send)
         elif heartbeat is not None:
             opened = self._claim(check_session_hash(heartbeat[1]), self._visitor(scope))
             await self._stream(opened, scope, receive, send)
         else:
-            await self._read(scope, receive, send)
+            await self._read(query, scope, receive, send)
 
-    async def _read(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _read(self, query: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         """A part of the page that is the same for everybody; with the page comes the cookie."""
         if scope["path"] == "/" and not self._sessions.is_ours(self._name(scope)):
-            if is_from_elsewhere(Headers(scope=scope)) and scope["query_string"] != HERE:
+            if is_from_elsewhere(Headers(scope=scope)) and query != HERE:
                 # Browsers keep the cookie to themselves when a link of another site leads here.
                 # A new one would sign the person out, so the page first leads to itself.
                 await HTMLResponse(_LEAD_HERE)(scope, receive, send)
@@ -168,8 +171,8 @@ class FrontDoor:
         scope["headers"] = with_body(scope["headers"], body)
         await self._app(scope, replayed(body, receive), send)
 
-    async def _data(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])
+    async def _data(self, query: bytes, scope: Scope, receive: Receive, send: Send) -> None:
+        given = parse_qs(query.decode("latin-1")).get("session_hash", [""])
         session_hash = check_session_hash(given[0])
         opened = self._use(session_hash, self._visitor(scope))
         if not self._queue.has_updates(session_hash):

@@ -120,6 +120,40 @@ async def test_bad_requests_are_refused_without_a_word_in_the_log(
     assert capfd.readouterr() == ("", "")
 
 
+ODD_HOSTS = (
+    b"[",
+    b"[::1",
+    b"[:::]",
+    b"a b",
+    b"\xff",
+    b"x:99999",
+    b"256.1.1.1",
+    b"http://x",
+    b"x/y",
+)
+
+
+async def test_an_odd_request_is_no_error_of_the_server(user: PageUser) -> None:
+    client = user.client
+    for path in ("/", "/config"):
+        for host in ODD_HOSTS:
+            assert (await client.get(path, headers=[(b"host", host)])).status_code == 400, host
+            for header in (b"x-forwarded-host", b"x-gradio-server", b"cookie"):
+                answer = await client.get(path, headers=[(header, host)])
+                assert answer.status_code == 200, (header, host)
+        for query in ("page=%00", "deep_link=../../etc/passwd", "%ff=%fe", "deep_link=%00"):
+            assert (await client.get(f"{path}?{query}")).status_code == 200, query
+    for name in ("%00", "a" * 5_000, "%ff", "..%2f..%2fetc%2fpasswd"):
+        for folder in ("assets", "static"):
+            assert (await client.get(f"/{folder}/{name}")).status_code in {403, 404}, name
+
+
+async def test_the_first_host_that_a_proxy_names_is_the_pages_own(user: PageUser) -> None:
+    headers = {"x-forwarded-host": "chat.example.com, inner", "x-forwarded-proto": "https"}
+    config = (await user.client.get("/config", headers=headers)).json()
+    assert config["root"] == "https://chat.example.com"
+
+
 async def test_a_choice_that_is_not_offered_is_no_error_of_the_server(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
