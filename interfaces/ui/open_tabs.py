@@ -109,7 +109,7 @@ class OpenTabs:
         self._keep_below(
             settings.tabs_per_browser_max,
             lambda one: one.visitor.browser == visitor.browser,
-            "This browser has too many tabs of this page open; close some of them.",
+            "This browser has too many tabs of this page open; close some, and reload in a minute.",
         )
         self._keep_below(
             own_max,

@@ -38,6 +38,7 @@ from interfaces.ui.visitor import Visitor, announce
 SESSION, JOIN, DATA = "/session", "/gradio_api/queue/join", "/gradio_api/queue/data"
 HERE = b"here"
 _LEAD_HERE = f'<!doctype html><script>location.replace("?{HERE.decode()}")</script>'
+_UNKNOWN = "The page does not know this browser any more: reload it, and let it keep a cookie."
 _HEARTBEAT = re.compile(r"/gradio_api/heartbeat/([^/]*)/?")
 # The page uses these and nothing else of Gradio: no uploads, no file serving, no proxy, no API.
 _READ = re.compile(
@@ -246,7 +247,10 @@ class FrontDoor:
         """Who asks. Raises Refused for a browser without a name."""
         name = self._name(scope)
         if not self._sessions.is_ours(name):
-            raise Refused(403, "This page needs a cookie: allow it for this address and reload.")
+            raise Refused(
+                403,
+                _UNKNOWN,
+            )
         return Visitor(browser=name, address=scope["client"][0] if scope.get("client") else "")
 
     def _name(self, scope: Scope) -> str:

@@ -1,5 +1,6 @@
 """Two people, one page and real browsers: whose cookie, whose tab, whose words."""
 
+import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
@@ -130,6 +131,25 @@ def test_a_known_tab_of_another_browser_tells_nothing(browser: Browser, url: str
 
 def status_of(page: Page, path: str) -> int:
     return int(page.evaluate("async (path) => (await fetch(path)).status", path))
+
+
+def test_who_finds_no_room_reads_why(browser: Browser, api: TinyApi) -> None:
+    port = free_port()
+    with (
+        serving(lambda: api.app, port),
+        page_of(port, tabs_per_browser_max=1) as url,
+        visiting(browser, "crowd") as visitor,
+    ):
+        visitor.open(url)
+        second = visitor.page.context.new_page()
+        second.goto(url)
+        expect(second.locator("body")).to_have_attribute(
+            "data-cl-refusal", re.compile("too many tabs of this page open")
+        )
+        second.screenshot(path="test-results/browser/crowd-1-refused.png")
+        second.close()
+        visitor.sign_in("ada")
+        visitor.assert_quiet()
 
 
 def test_a_link_of_another_site_leads_in_and_signs_nobody_out(browser: Browser) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from playwright.sync_api import Browser
 from starlette.types import ASGIApp
@@ -15,9 +16,11 @@ from tests.interfaces.ui.tiny_api import TinyApi
 
 
 @contextmanager
-def page_of(api_port: int, seen: Callable[[ASGIApp], ASGIApp] = lambda app: app) -> Iterator[str]:
+def page_of(
+    api_port: int, seen: Callable[[ASGIApp], ASGIApp] = lambda app: app, **bounds: Any
+) -> Iterator[str]:
     """``seen`` stands between the page and its browser."""
-    settings = UiSettings(api_url=f"http://127.0.0.1:{api_port}", settle_timeout_s=3)
+    settings = UiSettings(api_url=f"http://127.0.0.1:{api_port}", settle_timeout_s=3, **bounds)
     port = free_port()
     with serving(lambda: seen(build_app(settings)), port):
         yield f"http://127.0.0.1:{port}"

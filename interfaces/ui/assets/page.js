@@ -102,6 +102,19 @@
   setInterval(ask, ASK_MS);
   ask();
 
+  // Gradio has no words of its own for an event that was refused: show those of the server.
+  const plainFetch = window.fetch;
+  window.fetch = async (...given) => {
+    const answer = await plainFetch(...given);
+    if (new URL(answer.url).pathname.endsWith('/queue/join')) {
+      const said = answer.ok ? {} : await answer.clone().json().catch(() => ({}));
+      document.body.dataset.clRefusal = said.detail ?? '';
+      document.documentElement.classList.toggle('cl-refused', Boolean(said.detail));
+      if (answer.status === 403) ask();
+    }
+    return answer;
+  };
+
   document.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' && event.target.closest?.('#cl-prompt')) follows = true;
     if (event.key === 'Escape') closeList();
