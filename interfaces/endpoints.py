@@ -11,7 +11,7 @@ from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, Embed
 from infrastructure.identity import SystemClock
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.recorder import open_application
-from infrastructure.settings import Settings, SettingsError
+from infrastructure.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +41,6 @@ def open_endpoints(
         owner_url = settings.migration_database_url.get_secret_value() or service_url
         yield Endpoints(owner_url=owner_url, service_url=service_url, nats_url=nats_url)
         return
-    if service_url or nats_url:
-        raise SettingsError("set both DATABASE_URL and NATS_URL, or neither for embedded servers")
     data_dir = settings.data_dir.resolve()
     try:
         embedded = EmbeddedServers.start(EmbeddedSettings(data_dir=data_dir), on_progress)

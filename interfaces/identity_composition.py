@@ -1,13 +1,17 @@
 """Builds what knows who is asking: users, tokens, and development's administrator."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
 from application.ledger import Ledger
+from application.streams import USER
 from application.users import UserPolicy, Users
 from domain.users.events import UserRole
 from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
+from infrastructure.postgres.administrators import is_empty_ledger, possible_administrators
 from infrastructure.secret_files import secret_from
 from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD, Settings, SettingsError
 from infrastructure.tokens import Tokens
@@ -42,28 +46,49 @@ def build_tokens(settings: Settings) -> Tokens:
     )
 
 
-async def ensure_admin(settings: Settings, users: Users) -> None:
-    """Development starts with a known administrator; production refuses one with that password.
+async def ensure_admin(
+    settings: Settings, service_url: str, ledger: Ledger, hasher: BcryptHasher
+) -> None:
+    """A new ledger that only this machine reaches begins with a known administrator; where others
+    come in, nobody with that password may be one.
 
-    Raises SettingsError.
+    Raises SettingsError, psycopg.Error.
     """
-    admin = await users.find(ADMIN_USERNAME)
-    if settings.is_production:
-        if admin is not None and await users.has_password(admin, DEVELOPMENT_ADMIN_PASSWORD):
-            raise SettingsError(
-                "the administrator still has the development password; change it with"
-                " `chatledger users set-password admin` before production"
-            )
+    timeout_s = settings.database_timeout_s
+    if not settings.is_for_this_machine:
+        found = await possible_administrators(service_url, connect_timeout_s=timeout_s)
+        await _refuse_known_password(ledger, hasher, found)
         return
-    if admin is None:
-        await users.register(
-            username=ADMIN_USERNAME,
-            email=ADMIN_EMAIL,
-            password=DEVELOPMENT_ADMIN_PASSWORD,
-            role=UserRole.ADMIN,
-        )
-        log.warning(
-            "development_admin_created",
-            username=ADMIN_USERNAME,
-            advice="its password is the documented one; change it before anybody else can sign in",
+    # In a ledger that has begun, others may be at work whom it would let in.
+    if not await is_empty_ledger(service_url, connect_timeout_s=timeout_s):
+        return
+    await build_users(settings, ledger, hasher).register(
+        username=ADMIN_USERNAME,
+        email=ADMIN_EMAIL,
+        password=DEVELOPMENT_ADMIN_PASSWORD,
+        role=UserRole.ADMIN,
+    )
+    log.warning(
+        "development_admin_created",
+        username=ADMIN_USERNAME,
+        advice="its password is the documented one, so only this machine may reach the service",
+    )
+
+
+async def _refuse_known_password(
+    ledger: Ledger, hasher: BcryptHasher, possible: Sequence[UUID]
+) -> None:
+    async def name_if_known(user_id: UUID) -> str | None:
+        user = await ledger.read(lambda transaction: transaction.load(USER, user_id))
+        if user is None or user.role is not UserRole.ADMIN:
+            return None
+        is_known = await hasher.verify(DEVELOPMENT_ADMIN_PASSWORD, user.password_hash)
+        return user.username if is_known else None
+
+    found = [name for user_id in possible if (name := await name_if_known(user_id))]
+    if found:
+        commands = ", ".join(f"`chatledger users set-password {name}`" for name in found)
+        raise SettingsError(
+            "the development password is still an administrator's, and other machines may reach"
+            f" this service; change it with {commands}"
         )

@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Self
 
 from infrastructure.page_settings import host_names
 from infrastructure.secret_files import secret_from
 from infrastructure.settings import Settings
+from interfaces.connections import ConnectionLimits
 from interfaces.ui.settings import UiSettings
 from interfaces.visitor_address import visitor_key
 
@@ -23,6 +23,20 @@ def api_url(settings: Settings) -> str:
     return f"http://{bracketed}:{settings.port}"
 
 
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        header_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        send_timeout_s=settings.send_timeout_s,
+        keep_alive_timeout_s=settings.keep_alive_timeout_s,
+        bytes_per_s_min=settings.client_bytes_per_s_min,
+        body_bytes_max=settings.request_body_bytes_max,
+        connections_max=settings.connections_max,
+        connections_per_address_max=settings.connections_per_address_max,
+        trusted_proxies=settings.trusted_networks,
+    )
+
+
 # What a browser on this machine may call it. Anything else leads here by a name that somebody else
 # chose (DNS rebinding).
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -31,17 +45,10 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 def page_hosts(settings: Settings) -> tuple[str, ...]:
     """The names that the page answers to; empty: any."""
     names = host_names(settings.page_hosts)
-    if names or settings.is_production or not _is_loopback(settings.host):
+    if names or not settings.is_for_this_machine:
         return names
     own = f"[{settings.host}]" if ":" in settings.host else settings.host
     return tuple(dict.fromkeys((*_LOOPBACK_NAMES, own)))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def ui_settings(settings: Settings) -> UiSettings:
@@ -65,7 +72,7 @@ def ui_settings(settings: Settings) -> UiSettings:
 def serve_page(settings: Settings) -> int:
     from interfaces.ui.app import run_ui
 
-    run_ui(ui_settings(settings))
+    run_ui(ui_settings(settings), connection_limits(settings))
     return 0
 
 

@@ -5,10 +5,10 @@ import asyncio
 import getpass
 import sys
 
-from domain.errors import UserNotFound
+from domain.errors import UserNotFound, WeakPassword
 from domain.users.events import UserRole
 from infrastructure.identity import BcryptHasher
-from infrastructure.settings import Settings
+from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD, Settings
 from interfaces.cli.options import settings_from
 from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints, open_ledger
 from interfaces.identity_composition import build_users
@@ -17,6 +17,8 @@ from interfaces.identity_composition import build_users
 def users(options: argparse.Namespace) -> int:
     settings = settings_from(options)
     password = _read_password()
+    if password == DEVELOPMENT_ADMIN_PASSWORD and not settings.is_for_this_machine:
+        raise WeakPassword("everybody knows this password; choose another")
     with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
         migrate_schema(settings, endpoints)
         return asyncio.run(_carry_out(options, settings, endpoints, password))

@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
+from interfaces.connections import ConnectionLimits
 from interfaces.ui.api import Api, http_client
 from interfaces.ui.exchange import Exchanges
 from interfaces.ui.gradio_queue import GradioQueue
@@ -20,6 +21,7 @@ from interfaces.ui.page import Page
 from interfaces.ui.server import FrontDoor
 from interfaces.ui.sessions import BrowserSessions
 from interfaces.ui.settings import UiSettings
+from interfaces.web_server import WebServerConfig
 
 __all__ = ["UiSettings", "build_app", "build_server", "run_ui"]
 
@@ -110,20 +112,19 @@ class PageServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def build_server(settings: UiSettings) -> uvicorn.Server:
+def build_server(settings: UiSettings, limits: ConnectionLimits) -> uvicorn.Server:
     """A server ready to be run where the caller decides: ``run()`` or ``await serve()``."""
-    config = uvicorn.Config(
+    config = WebServerConfig(
         build_app(settings),
         host=settings.host,
         port=settings.port,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=_SHUTDOWN_S,
+        limits=limits,
+        shutdown_timeout_s=_SHUTDOWN_S,
     )
     return PageServer(config)
 
 
-def run_ui(settings: UiSettings) -> None:
+def run_ui(settings: UiSettings, limits: ConnectionLimits) -> None:
     """Serve the page until SIGINT or SIGTERM."""
     with suppress(KeyboardInterrupt):  # The server raises it again after it has stopped.
-        build_server(settings).run()
+        build_server(settings, limits).run()
