@@ -41,6 +41,7 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
     sessions = BrowserSessions(
         idle_s=settings.session_idle_s,
         count_max=settings.sessions_max,
+        per_person_max=settings.sessions_per_person_max,
         monotonic=time.monotonic,
         key=settings.cookie_secret.encode(),
     )

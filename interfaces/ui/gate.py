@@ -107,8 +107,8 @@ class Exchange(msgspec.Struct, kw_only=True):
     code: str = ""
 
 
-def read_join(body: bytes, inputs: dict[int, int]) -> Join:
-    """An event that its handler can take. ``inputs`` counts the values of each event.
+def read_join(body: bytes, inputs: dict[int, tuple[int, ...]]) -> Join:
+    """An event that its handler can take. ``inputs`` bounds the characters of its values.
 
     Raises Refused.
     """
@@ -117,8 +117,11 @@ def read_join(body: bytes, inputs: dict[int, int]) -> Join:
     wanted = inputs.get(join.fn_index)
     if wanted is None:
         raise Refused(422, "fn_index names no event of this page; reload it.")
-    if len(join.data) != wanted:
-        raise Refused(422, f"data must have {wanted} values for this event.")
+    if len(join.data) != len(wanted):
+        raise Refused(422, f"data must have {len(wanted)} values for this event.")
+    for text, chars_max in zip(join.data, wanted, strict=True):
+        if text is not None and len(text) > chars_max:
+            raise Refused(422, f"A text is too long: it may have {chars_max:,} characters.")
     return join
 
 

@@ -12,6 +12,8 @@ from interfaces.ui.settings import UiSettings
 
 # Nothing on this page reports progress, so this only has to end when the process does.
 _PROGRESS_INTERVAL_S = 1.0
+# A model's name or a conversation's id; text boxes say themselves how much they take.
+_CHOICE_CHARS_MAX = 200
 
 
 class GradioQueue:
@@ -44,10 +46,11 @@ class GradioQueue:
     def _calm(self) -> None:
         self._blocks._queue.sleep_when_free = self._settings.queue_idle_interval_s
 
-    def inputs_of_events(self) -> dict[int, int]:
-        """How many values each event takes that a browser may send, by its ``fn_index``."""
+    def inputs_of_events(self) -> dict[int, tuple[int, ...]]:
+        """Of each event that a browser may send, by its ``fn_index``: how many characters each of
+        its values may have. Gradio keeps the values, so what is long takes room."""
         return {
-            index: len(fn.inputs)
+            index: tuple(getattr(one, "max_length", None) or _CHOICE_CHARS_MAX for one in fn.inputs)
             for index, fn in self._blocks.fns.items()
             if fn.fn is not None and all(event != "unload" for _, event in fn.targets)
         }

@@ -45,7 +45,8 @@ class ChatHandlers:
         tab, ui = visit.tab, self._views.ui
         model = tab.model(model_name)
         if visit.session.tokens is None:
-            tab.draft = text
+            if tab.owner:
+                tab.draft = text
             return self._views.error(SignedOut(), tab)
         if tab.is_busy:
             return nothing()

@@ -75,7 +75,7 @@ class FrontDoor:
         self._exchanges = exchanges
         self._queue = queue
         self._closing = closing
-        self._inputs: dict[int, int] | None = None
+        self._inputs: dict[int, tuple[int, ...]] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

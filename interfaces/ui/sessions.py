@@ -73,9 +73,16 @@ class BrowserSessions:
     """The signed-in browsers, at most ``count_max``, each for ``idle_s`` after its last use."""
 
     def __init__(
-        self, *, idle_s: float, count_max: int, monotonic: Callable[[], float], key: bytes = b""
+        self,
+        *,
+        idle_s: float,
+        count_max: int,
+        monotonic: Callable[[], float],
+        per_person_max: int = 20,
+        key: bytes = b"",
     ) -> None:
         self._idle_s = idle_s
+        self._per_person_max = per_person_max
         self._count_max = count_max
         self._monotonic = monotonic
         self._key = key or secrets.token_bytes(32)
@@ -119,8 +126,19 @@ class BrowserSessions:
         return session
 
     def keep(self, name: str, session: BrowserSession) -> None:
-        """Remember a session that has signed in; the one longest unused gives way."""
+        """Remember a session that has signed in.
+
+        The one longest unused gives way: one of the same person, who may have only so many, so
+        that nobody can crowd out the others.
+        """
         session.last_seen_s = self._monotonic()
+        own = [
+            other
+            for other, one in self._sessions.items()
+            if one.person and one.person == session.person
+        ]
+        for other in own[: max(0, len(own) + 1 - self._per_person_max)]:
+            self.drop(other)
         self._sessions[name] = session
         self._sessions.move_to_end(name)
         while len(self._sessions) > self._count_max:

@@ -39,6 +39,7 @@ class UiSettings:
     """How often the page asks for a model's state while one is loading."""
     session_idle_s: float = 12 * 3600.0
     sessions_max: int = 10_000
+    sessions_per_person_max: int = 20
     tabs_max: int = 1_000
     """Tabs of people whose state is kept, each as large as what it shows."""
     anonymous_tabs_max: int = 500

@@ -1,6 +1,7 @@
 """Who sent a request: the browser by its name, and the address it came from."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -17,7 +18,7 @@ class Visitor:
     browser: str
     address: str
 
-    @property
+    @cached_property
     def network(self) -> str:
         """What counts as one address where visitors are counted: an IPv6 user has a whole /64."""
         try:

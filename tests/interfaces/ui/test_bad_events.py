@@ -11,7 +11,7 @@ from interfaces.ui.gate import Refused, read_join, write_join
 from tests.interfaces.ui.page_user import DATA, JOIN, SESSION, PageUser, client_of, running_page
 from tests.interfaces.ui.tiny_api import TinyApi
 
-INPUTS = {3: 2, 4: 0}
+INPUTS = {3: (20, 20), 4: ()}
 GOOD = {"session_hash": "abc", "fn_index": 3, "data": ["one", None]}
 
 
@@ -46,6 +46,7 @@ BAD_BODIES = {
     changed(data=["x"] * 3): 422,
     changed(data=[1, 2]): 422,
     changed(data=[{"path": "/etc/passwd"}, ""]): 422,
+    changed(data=["x" * 21, ""]): 422,
     changed(data="ab"): 422,
     changed(data=None): 422,
     changed(session_hash=""): 422,
@@ -92,7 +93,9 @@ async def test_bad_requests_are_refused_without_a_word_in_the_log(
     good = user.event("", "load")
     of_two_values = str(user.event("cl-sign-in")["fn_index"]).encode()
     for body in BAD_BODIES:
-        here = body.replace(b'"fn_index": 3,', b'"fn_index": ' + of_two_values + b",")
+        here = body.replace(b"x" * 21, b"x" * 100_000).replace(
+            b'"fn_index": 3,', b'"fn_index": ' + of_two_values + b","
+        )
         assert 400 <= (await client.post(JOIN, content=here)).status_code < 500, here[:200]
     answers: list[httpx.Response] = [
         await client.post(JOIN, json={**good, "fn_index": 99_999}),
