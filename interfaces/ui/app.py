@@ -65,7 +65,7 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_api_route("/livez", _livez, methods=["GET"], response_class=PlainTextResponse)
+    app.add_api_route("/livez", _livez, methods=["GET", "HEAD"], response_class=PlainTextResponse)
     closing = app.state.closing = asyncio.Event()
     app.add_middleware(
         FrontDoor,

@@ -102,7 +102,7 @@ class FrontDoor:
         if not allowed:
             raise Refused(404, "Not found.")
         if method not in allowed:
-            raise Refused(405, f"This route knows {' and '.join(allowed)} only.")
+            raise Refused(405, f"This route knows {', '.join(allowed)} only.")
         if path == SESSION or path.startswith("/gradio_api/"):
             check_origin(headers)
         query = scope["query_string"]
@@ -136,7 +136,7 @@ class FrontDoor:
         Without a valid code the browser gets a name only when it has none.
         """
         name = self._name(scope)
-        if scope["method"] == "GET":
+        if scope["method"] != "POST":
             self._visitor(scope)
         else:
             code = read_exchange(await self._body(scope, receive)).code
@@ -269,7 +269,7 @@ class FrontDoor:
 def _methods(path: str) -> tuple[str, ...]:
     """What may be done at this path; nothing where nothing is served."""
     if path == SESSION:
-        return ("GET", "POST")
+        return ("GET", "HEAD", "POST")
     if path == JOIN:
         return ("POST",)
     if path == DATA or _HEARTBEAT.fullmatch(path):

@@ -92,6 +92,9 @@ async def test_a_body_that_is_large_or_of_unknown_length_is_refused(
 async def test_the_process_says_that_it_lives(visitor: httpx.AsyncClient) -> None:
     answer = await visitor.get("/livez")
     assert (answer.status_code, answer.text) == (200, "ok")
+    for path in ("/livez", "/", "/session", "/favicon.ico"):
+        assert (await visitor.get(path)).status_code in {200, 204}
+        assert (await visitor.head(path)).status_code in {200, 204}, path
 
 
 async def test_the_streams_of_open_tabs_end_when_the_server_closes() -> None:
