@@ -37,12 +37,13 @@ from interfaces.ui.visitor import Visitor, announce
 
 SESSION, JOIN, DATA = "/session", "/gradio_api/queue/join", "/gradio_api/queue/data"
 HERE = b"here"
-_LEAD_HERE = f'<!doctype html><script>location.replace("?{HERE.decode()}")</script>'
-_UNKNOWN = "The page does not know this browser any more: reload it, and let it keep a cookie."
+_LEAD_HERE = '<!doctype html><script>location.replace("?here")</script>'
+_UNKNOWN = "The page does not know this browser any more: reload it, with cookies allowed."
 _HEARTBEAT = re.compile(r"/gradio_api/heartbeat/([^/]*)/?")
 # The page uses these and nothing else of Gradio: no uploads, no file serving, no proxy, no API.
 _READ = re.compile(
-    r"/|/(assets|static)/[A-Za-z0-9_./-]{1,200}|/(livez|config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt)"
+    r"/|/(assets|static)/[A-Za-z0-9_./-]{1,200}"
+    r"|/(livez|config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt)"
     r"|/gradio_api/(startup-events|theme\.css|app_id|login_check|user)/?"
 )
 # These are the same for everybody and may lie in a cache.
@@ -128,7 +129,8 @@ class FrontDoor:
                 await HTMLResponse(_LEAD_HERE)(scope, receive, send)
                 return
             send = with_cookie(send, self._cookie(scope, self._sessions.new_name()))
-        await self._app(scope, receive, send)
+        # The server itself leaves the body of a HEAD out; Gradio does not know HEAD everywhere.
+        await self._app({**scope, "method": "GET"}, receive, send)
 
     async def _session(self, scope: Scope, receive: Receive, send: Send) -> None:
         """GET: whether the browser has a name. POST: a new name for a change of who is behind it.
