@@ -11,6 +11,7 @@ from infrastructure.chat_settings import ChatSettings
 from infrastructure.identity_settings import IdentitySettings
 from infrastructure.inference_settings import InferenceSettings
 from infrastructure.network_settings import NetworkSettings
+from infrastructure.page_settings import PageSettings
 from infrastructure.reachability import BadAddress, is_loopback_alone
 from infrastructure.setting_types import Count, Port, Seconds
 from infrastructure.start_checks import (
@@ -34,7 +35,14 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Settings(ChatSettings, IdentitySettings, StorageSettings, NetworkSettings, InferenceSettings):
+class Settings(
+    ChatSettings,
+    IdentitySettings,
+    StorageSettings,
+    NetworkSettings,
+    PageSettings,
+    InferenceSettings,
+):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", str_strip_whitespace=True
     )

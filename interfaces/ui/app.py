@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -15,6 +14,9 @@ from fastapi.responses import PlainTextResponse
 
 from interfaces.connections import ConnectionLimits
 from interfaces.ui.api import Api, http_client
+from interfaces.ui.exchange import Exchanges
+from interfaces.ui.gradio_queue import GradioQueue
+from interfaces.ui.open_tabs import OpenTabs
 from interfaces.ui.page import Page
 from interfaces.ui.server import FrontDoor
 from interfaces.ui.sessions import BrowserSessions
@@ -39,15 +41,23 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
     sessions = BrowserSessions(
         idle_s=settings.session_idle_s,
         count_max=settings.sessions_max,
+        per_person_max=settings.sessions_per_person_max,
         monotonic=time.monotonic,
         key=settings.cookie_secret.encode(),
     )
-    page = Page(settings, Api(http, settings, time.monotonic), sessions)
-    with gr.Blocks(title=settings.title, analytics_enabled=False, fill_width=True) as blocks:
+    blocks = gr.Blocks(title=settings.title, analytics_enabled=False, fill_width=True)
+    queue = GradioQueue(blocks, settings)
+    tabs = OpenTabs(settings, sessions, time.monotonic, on_drop=queue.forget)
+    exchanges = Exchanges(
+        ttl_s=settings.exchange_ttl_s,
+        count_max=settings.exchanges_max,
+        monotonic=time.monotonic,
+    )
+    page = Page(settings, Api(http, settings, time.monotonic), sessions, tabs, exchanges)
+    with blocks:
         wire(blocks, build_layout(settings), page)
     blocks.queue(default_concurrency_limit=settings.events_max, max_size=settings.event_queue_max)
-    # After every event Gradio would summarise all events with pandas, for a page not served here.
-    blocks._queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize
+    queue.prepare()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,9 +65,17 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_api_route("/livez", _livez, methods=["GET"], response_class=PlainTextResponse)
+    app.add_api_route("/livez", _livez, methods=["GET", "HEAD"], response_class=PlainTextResponse)
     closing = app.state.closing = asyncio.Event()
-    app.add_middleware(FrontDoor, settings=settings, sessions=sessions, closing=closing)
+    app.add_middleware(
+        FrontDoor,
+        settings=settings,
+        sessions=sessions,
+        tabs=tabs,
+        exchanges=exchanges,
+        queue=queue,
+        closing=closing,
+    )
     gr.mount_gradio_app(
         app,
         blocks,

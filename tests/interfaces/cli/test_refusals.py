@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.postgres.migrate import migrate
 from infrastructure.settings import load_settings
 from interfaces.cli.main import parser
-from interfaces.endpoints import Endpoints, open_ledger
+from interfaces.endpoints import Endpoints, migrate_schema, open_ledger
 from interfaces.identity_composition import ensure_admin, open_users
 from tests.interfaces.cli.command import chatledger
 from tests.support.servers import DatabaseUrls, ignore
@@ -121,6 +120,16 @@ def test_development_is_for_this_machine_alone(
     assert not (folder / "data").exists()
 
 
+async def _make_known_administrator(urls: DatabaseUrls, data_dir: Path) -> None:
+    settings = load_settings(_env_file=None, environment="test", data_dir=data_dir)
+    endpoints = Endpoints(owner_url=urls.owner, service_url=urls.service, nats_url="")
+    migrate_schema(settings, endpoints)
+    ledger = open_ledger(settings, endpoints)
+    with open_users(settings, ledger) as users:
+        await ensure_admin(settings, urls.service, ledger, users)
+    await ledger.aclose()
+
+
 def test_an_administrator_with_the_known_password_is_named_with_the_command_that_helps(
     folder: Path, database: DatabaseUrls, nats_url: str
 ) -> None:
@@ -130,7 +139,7 @@ def test_an_administrator_with_the_known_password_is_named_with_the_command_that
         "NATS_URL": nats_url,
     }
     exposed = {"HOST": "0.0.0.0", "UNSAFE_DEVELOPMENT_ON_NETWORK": "true", **servers}
-    asyncio.run(begun_on_this_machine(database))
+    asyncio.run(_make_known_administrator(database, folder / "data"))
 
     start = ("start", "--mode", "api", "--skip-init")
     refused = chatledger(*start, folder=folder, **exposed)
@@ -140,18 +149,6 @@ def test_an_administrator_with_the_known_password_is_named_with_the_command_that
     last = refused.errors.splitlines()[-1]
     assert last.startswith("chatledger: the development password is still an administrator's")
     assert "change it with `chatledger users set-password admin`" in last
-
-
-async def begun_on_this_machine(urls: DatabaseUrls) -> None:
-    """As the first start leaves it."""
-    migrate(urls.owner, urls.service)
-    settings = load_settings(_env_file=None, environment="test", bcrypt_rounds=4)
-    endpoints = Endpoints(owner_url=urls.owner, service_url=urls.service, nats_url="")
-    with (
-        closing(open_ledger(settings, endpoints)) as ledger,
-        open_users(settings, ledger) as users,
-    ):
-        await ensure_admin(settings, urls.service, ledger, users)
 
 
 def test_the_data_folder_is_in_use(folder: Path) -> None:
