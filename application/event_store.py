@@ -12,6 +12,7 @@ from eventsourcing.persistence import Mapper
 from eventsourcing.utils import EnvType
 
 from application.commits import CommitRecorder
+from application.ledger_keys import LedgerKeys
 from application.mapping import EventMapper
 from application.snapshots import OtherKind, StaleSnapshot, fold
 from application.streams import S, StreamKind
@@ -27,8 +28,11 @@ class LedgerApplication(Application[UUID]):
     # No cache of the library's: the ledger has its own, which knows what is not yet committed.
     env: ClassVar[dict[str, str]] = {"COMPRESSOR_TOPIC": "", "CREATE_TABLE": "n"}
 
-    def __init__(self, env: EnvType | None = None, *, cached_streams_max: int) -> None:
+    def __init__(
+        self, env: EnvType | None = None, *, keys: LedgerKeys, cached_streams_max: int
+    ) -> None:
         """cached_streams_max: folded states that the ledger keeps in memory."""
+        self._keys = keys
         super().__init__(env)
         self.cached_streams_max = cached_streams_max
 

@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 from application.commits import Commit
 from application.event_store import LedgerApplication
+from benchmarks.keys import LEDGER_KEYS
 from domain.accounts.events import AccountOpened, Balance, CreditsDebited, CreditsHeld
 from domain.events import Event, header
 from domain.identifiers import NAMESPACE, account_id
@@ -116,10 +117,14 @@ async def measure_lag(
     the service."""
     board = _StampedBoard()
     service = ProjectionService(
-        service_url, nats_url, ProjectionSettings(stream=f"lag_{os.urandom(4).hex()}"), board
+        service_url,
+        nats_url,
+        ProjectionSettings(stream=f"lag_{os.urandom(4).hex()}"),
+        board,
+        keys=LEDGER_KEYS,
     )
     application = open_application(
-        service_url, threads=2, connect_timeout_s=5, cached_streams_max=10
+        service_url, LEDGER_KEYS, threads=2, connect_timeout_s=5, cached_streams_max=10
     )
     commands = _Commands(application, accounts=100)
     await service.start()

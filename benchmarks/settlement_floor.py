@@ -18,6 +18,7 @@ from application.event_store import LedgerApplication
 from application.ledger import Ledger, LedgerLimits
 from application.mapping import EventMapper
 from benchmarks.figures import Figure
+from benchmarks.keys import LEDGER_KEYS
 from benchmarks.ledger_load import GENERATED, LedgerLoad
 from domain.accounts.events import Balance, CreditsDebited
 from domain.conversations.events import ResponseGenerated
@@ -69,7 +70,9 @@ class NoStore:
 class LoadWithoutStore(LedgerLoad):
     def __init__(self) -> None:
         self.application = LedgerApplication(
-            {"PERSISTENCE_MODULE": "eventsourcing.popo"}, cached_streams_max=20_000
+            {"PERSISTENCE_MODULE": "eventsourcing.popo"},
+            keys=LEDGER_KEYS,
+            cached_streams_max=20_000,
         )
         # The application casts whatever its recorder is.
         self.application.recorder = NoStore()  # type: ignore[assignment]

@@ -36,6 +36,7 @@ from interfaces.health import Health
 from interfaces.http.rate_limits import RateLimit
 from interfaces.http.services import HttpServices
 from interfaces.identity_composition import build_tokens, build_users, ensure_admin
+from interfaces.ledger_keys import ledger_keys
 
 log = structlog.get_logger()
 
@@ -51,7 +52,8 @@ async def open_services(
     async with AsyncExitStack() as stack:
         hasher = BcryptHasher(settings.bcrypt_rounds)
         stack.callback(hasher.close)
-        ledger = open_ledger(settings, endpoints)
+        keys = ledger_keys(settings, endpoints)
+        ledger = open_ledger(settings, endpoints, keys)
         stack.push_async_callback(ledger.aclose)
         users = build_users(settings, ledger, hasher)
         board = PositionBoard()
@@ -63,6 +65,7 @@ async def open_services(
             endpoints.nats_url,
             ProjectionSettings(stream=settings.nats_stream),
             board,
+            keys=keys,
         )
         await projections.start()
         stack.push_async_callback(projections.stop)

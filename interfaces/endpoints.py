@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from application.ledger import Ledger, LedgerLimits
+from application.ledger_keys import LedgerKeys
 from infrastructure.embedded.joining import join_servers
 from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, EmbeddedSettings
 from infrastructure.identity import SystemClock
@@ -67,10 +68,11 @@ def open_endpoints(
         embedded.stop()
 
 
-def open_ledger(settings: Settings, endpoints: Endpoints) -> Ledger:
+def open_ledger(settings: Settings, endpoints: Endpoints, keys: LedgerKeys) -> Ledger:
     """close() releases it."""
     application = open_application(
         endpoints.service_url,
+        keys,
         threads=settings.ledger_threads,
         connect_timeout_s=settings.database_timeout_s,
         cached_streams_max=settings.cached_streams_max,

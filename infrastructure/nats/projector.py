@@ -8,6 +8,7 @@ import psycopg
 from eventsourcing.persistence import MapperDeserialisationError
 from psycopg import AsyncConnection
 
+from application.ledger_keys import LedgerKeys
 from infrastructure.condition import Condition, State
 from infrastructure.leading import Leader
 from infrastructure.nats.inbox import Inbox
@@ -35,6 +36,7 @@ class Projector:
         inbox: Inbox,
         subscription: Subscription,
         board: PositionBoard,
+        keys: LedgerKeys,
     ) -> None:
         self._settings = settings
         self._bounds = ReadBounds(
@@ -43,6 +45,7 @@ class Projector:
         self._inbox = inbox
         self._subscription = subscription
         self._board = board
+        self._keys = keys
         self.condition = Condition("projector")
         self._leader = Leader(
             service_url,

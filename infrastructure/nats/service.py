@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from application.ledger_keys import LedgerKeys
 from infrastructure.condition import Condition, State
 from infrastructure.nats.inbox import Inbox
 from infrastructure.nats.projector import Projector
@@ -46,13 +47,20 @@ class ProjectionService:
         nats_url: str,
         settings: ProjectionSettings,
         board: PositionBoard | None = None,
+        *,
+        keys: LedgerKeys,
     ) -> None:
         self.board = board or PositionBoard()
         inbox = Inbox(events_max=settings.inbox_events_max)
         self._relay = Relay(service_url, nats_url, settings)
         self._subscription = Subscription(nats_url, settings, inbox)
         self._projector = Projector(
-            service_url, settings, inbox=inbox, subscription=self._subscription, board=self.board
+            service_url,
+            settings,
+            inbox=inbox,
+            subscription=self._subscription,
+            board=self.board,
+            keys=keys,
         )
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from application.event_store import LedgerApplication
+from application.ledger_keys import LedgerKeys
 from infrastructure.postgres.group_commit import GroupCommitRecorder
 
 EVENTS_SCHEMA = "ledger"
@@ -95,7 +96,12 @@ class LedgerFactory(PostgresFactory):
 
 
 def open_application(
-    service_url: str, *, threads: int, connect_timeout_s: int, cached_streams_max: int
+    service_url: str,
+    keys: LedgerKeys,
+    *,
+    threads: int,
+    connect_timeout_s: int,
+    cached_streams_max: int,
 ) -> LedgerApplication:
     """The event-sourced application on a PostgreSQL of the given URL; close() releases it."""
     parts = conninfo_to_dict(service_url)
@@ -118,5 +124,6 @@ def open_application(
             "POSTGRES_MAX_OVERFLOW": str(max(0, threads - 2)),
             "CREATE_TABLE": "n",
         },
+        keys=keys,
         cached_streams_max=cached_streams_max,
     )

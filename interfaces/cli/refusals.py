@@ -17,6 +17,7 @@ def explain(error: Exception) -> str:
     from infrastructure.checkpoints.signing_key import KeyUnusable
     from infrastructure.embedded.errors import EmbeddedServerError
     from infrastructure.exports.errors import ExportRefused
+    from infrastructure.ledger_key_file import LedgerKeyError
     from infrastructure.onnx.errors import PreparationError
     from infrastructure.postgres.log_scan import NoLedger
     from infrastructure.postgres.migrate import MigrationError
@@ -29,7 +30,7 @@ def explain(error: Exception) -> str:
             return str(error)
         case SettingsError() | Refusal() | KeyUnusable() | NoLedger() | ExportRefused():
             return str(error)
-        case BackupRefused() | MapperDeserialisationError():
+        case LedgerKeyError() | BackupRefused() | MapperDeserialisationError():
             return str(error)
         case RebuildInProgress() | ReadModelsBusy() | WorkersLost():
             return str(error)

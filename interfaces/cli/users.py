@@ -12,6 +12,7 @@ from infrastructure.settings import Settings
 from interfaces.cli.options import settings_from
 from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints, open_ledger
 from interfaces.identity_composition import build_users
+from interfaces.ledger_keys import ledger_keys
 
 
 def users(options: argparse.Namespace) -> int:
@@ -32,7 +33,7 @@ def _read_password() -> str:
 async def _carry_out(
     options: argparse.Namespace, settings: Settings, endpoints: Endpoints, password: str
 ) -> int:
-    ledger = open_ledger(settings, endpoints)
+    ledger = open_ledger(settings, endpoints, ledger_keys(settings, endpoints))
     hasher = BcryptHasher(settings.bcrypt_rounds)
     try:
         handlers = build_users(settings, ledger, hasher)

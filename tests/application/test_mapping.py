@@ -14,6 +14,7 @@ from domain.events import Event
 from domain.pricing.price import Price, PriceKind
 from infrastructure.postgres.recorder import open_application
 from tests.support.books import stored_events
+from tests.support.keys import LEDGER_KEYS
 from tests.support.servers import DatabaseUrls
 
 EVENT_TYPES = [event_type for kind in ALL_KINDS for event_type in kind.event_types]
@@ -58,7 +59,7 @@ def test_every_event_comes_back_equal_and_with_equal_types(
 
 def test_every_kind_of_event_passes_through_the_database(migrated: DatabaseUrls) -> None:
     application = open_application(
-        migrated.service, threads=2, connect_timeout_s=5, cached_streams_max=10
+        migrated.service, LEDGER_KEYS, threads=2, connect_timeout_s=5, cached_streams_max=10
     )
     any_one = settings(phases=[Phase.generate], derandomize=True)
     events = [

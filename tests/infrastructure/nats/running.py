@@ -15,6 +15,7 @@ from infrastructure.nats.messages import PackedEvents, unpack
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from tests.projections.log import Log, comparable, stored_rows, trial_balance_micro
+from tests.support.keys import LEDGER_KEYS
 
 PATIENCE_S = 30.0
 # Quick to notice, so that tests are quick; every bound is reached in earnest.
@@ -40,7 +41,9 @@ class Running:
         self._services: list[ProjectionService] = []
 
     async def start(self, settings: ProjectionSettings | None = None) -> ProjectionService:
-        service = ProjectionService(self.service_url, self.nats_url, settings or self.settings)
+        service = ProjectionService(
+            self.service_url, self.nats_url, settings or self.settings, keys=LEDGER_KEYS
+        )
         self._services.append(service)
         await service.start()
         return service

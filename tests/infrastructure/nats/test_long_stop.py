@@ -13,6 +13,7 @@ from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.verify.read_models import verify_read_models
+from tests.support.keys import LEDGER_KEYS
 from tests.support.servers import DatabaseUrls
 
 EVENTS = 50_000
@@ -30,7 +31,9 @@ async def test_a_consumer_that_was_stopped_for_fifty_thousand_events_has_every_r
     filled: DatabaseUrls, embedded_servers: EmbeddedServers, stream_prefix: str
 ) -> None:
     settings = ProjectionSettings(stream=stream_prefix)
-    service = ProjectionService(filled.service, embedded_servers.nats_url, settings)
+    service = ProjectionService(
+        filled.service, embedded_servers.nats_url, settings, keys=LEDGER_KEYS
+    )
     began = time.monotonic()
     await service.start()
     try:
