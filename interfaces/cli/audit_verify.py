@@ -28,7 +28,7 @@ def verify(options: argparse.Namespace) -> int:
     try:
         settings = settings_from(options)
         with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
-            migrate_schema(settings, endpoints)
+            migrate_schema(settings, endpoints, for_audit=True)
             parts = asyncio.run(verify_with(settings, endpoints, _keys(options, settings)))
     except Exception as error:  # noqa: BLE001 - explain() raises what it does not know
         print(f"chatledger: {explain(error)}", file=sys.stderr)
