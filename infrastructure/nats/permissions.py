@@ -13,7 +13,7 @@ _API = "$JS.API"
 
 
 def relay_permissions(stream: str) -> Permissions:
-    checkpoints = f"{stream}-checkpoints"
+    checkpoints = _checkpoints(stream)
     return _permissions(
         publish=[
             f"{stream}.events",
@@ -29,7 +29,7 @@ def relay_permissions(stream: str) -> Permissions:
 
 def reader_permissions(stream: str) -> Permissions:
     publish: list[str] = []
-    for name in (stream, f"{stream}-checkpoints"):
+    for name in (stream, _checkpoints(stream)):
         publish += [
             f"{_API}.STREAM.INFO.{name}",
             f"{_API}.STREAM.MSG.GET.{name}",
@@ -40,6 +40,11 @@ def reader_permissions(stream: str) -> Permissions:
             f"$JS.FC.{name}.>",
         ]
     return _permissions(publish=publish, inbox=READER_INBOX)
+
+
+def _checkpoints(stream: str) -> str:
+    """A part of a name can be no wildcard."""
+    return stream if stream == "*" else f"{stream}-checkpoints"
 
 
 def _permissions(*, publish: list[str], inbox: str) -> Permissions:

@@ -30,6 +30,7 @@ class Signing:
             folder=folder / "checkpoints",
             interval_s=0.05,
             links_max=7,
+            published_within_s=0,
             connections=replace(QUICK, stream=stream, poll_s=0.02),
         )
         with psycopg.connect(urls.service) as connection:
