@@ -31,7 +31,7 @@ class PackedEvents(msgspec.Struct, frozen=True, array_like=True):
     events: list[LoggedEvent]
 
 
-class _Envelope(msgspec.Struct, frozen=True, array_like=True):
+class _Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """body: the packed events. mac: HMAC-SHA-256 over format, stream, log and body."""
 
     key_id: str
@@ -71,7 +71,7 @@ class MessageCodec:
         what another version of it made."""
         try:
             envelope = _envelope_decoder.decode(data)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):  # of msgspec, too
             raise ForgedMessage("it has no MAC") from None
         try:
             proven = len(envelope.mac) == MAC_BYTES and self._keys.proves(
