@@ -21,6 +21,7 @@ import structlog
 
 from benchmarks import machine
 from benchmarks.figures import Figure, Goal, of_repeats, table
+from benchmarks.keys import EVENT_MACS, LEDGER_KEYS
 from benchmarks.ledger_load import LedgerLoad
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.checkpoints.settings import CheckpointSettings
@@ -160,7 +161,7 @@ async def _verified(
 ) -> list[Figure]:
     """The log's walk alone has a goal; accounts are replayed by the domain's own fold."""
     keys = [SigningKey.from_file(folder / "key.pem").public]
-    await rebuild([], urls.service, lambda _done: None)
+    await rebuild([], urls.service, lambda _done: None, macs=EVENT_MACS)
     rates: dict[str, list[float]] = {"log": [], "accounts": [], "read models": []}
     events = 0
     for _ in range(rounds):
@@ -170,7 +171,8 @@ async def _verified(
             servers.nats_url,
             _settings(folder),
             keys,
-            lambda _part, _done: None,
+            LEDGER_KEYS,
+            on_progress=lambda _part, _done: None,
             bounds=ReplayBounds(processes=os.cpu_count() or 1),
         )
         seconds = time.perf_counter() - began

@@ -84,7 +84,7 @@ class LoadWithoutStore(LedgerLoad):
 class _Floor:
     def __init__(self, store: NoStore) -> None:
         self._store = store
-        self._to_stored_event = EventMapper().to_stored_event
+        self._to_stored_event = EventMapper(LEDGER_KEYS).to_stored_event
         self._clock = SystemClock()
 
     async def settle(self, started: Started) -> Answer:

@@ -30,6 +30,7 @@ from domain.users import commands as u
 from tests.projections.naive_tables import NaiveTables
 from tests.projections.people import Person
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import LEDGER_KEYS
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "event_logs"
 _SEED = 2
@@ -155,7 +156,7 @@ def freeze(name: str) -> None:
     missing -= {event.TOPIC for event in events}
     if missing:
         sys.exit(f"a_life() has no {', '.join(sorted(missing))}; add them to it")
-    mapper = EventMapper()
+    mapper = EventMapper(LEDGER_KEYS)
     lines = []
     # Positions have gaps, as those of commits that were rolled back leave them.
     for index, event in enumerate(events, start=1):

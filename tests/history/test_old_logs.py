@@ -14,11 +14,14 @@ from domain.accounts.state import AccountState
 from domain.events import Event
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.rebuild import rebuild
+from infrastructure.postgres.seals import seal
 from tests.history.old_logs import StoredLine, comes_to, names, plain_rows, read_expected, read_log
 from tests.projections.log import stored_rows
 from tests.support.books import check_books
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls
 
+SCHEMA_BEFORE_MACS = 5
 EVENT_TYPES = {each.TOPIC: each for kind in ALL_KINDS for each in kind.event_types}
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -97,10 +100,12 @@ def test_projections_make_the_rows_that_they_made(name: str) -> None:
 async def test_an_old_log_in_the_database_is_rebuilt_into_the_rows_that_it_had(
     name: str, database: DatabaseUrls
 ) -> None:
-    migrate(database.owner, database.service)
+    migrate(database.owner, database.service, up_to=SCHEMA_BEFORE_MACS)
     store(database.owner, read_log(name))
+    migrate(database.owner, database.service)
+    assert seal(database.owner, EVENT_MACS, lambda _done: None) == len(read_log(name))
 
-    await rebuild([], database.service, lambda _fraction: None)
+    await rebuild([], database.service, lambda _fraction: None, macs=EVENT_MACS)
 
     frozen = read_expected(name).rows
     assert as_frozen(plain_rows(stored_rows(database.service)), frozen) == as_frozen(frozen, frozen)

@@ -18,6 +18,7 @@ from tests.infrastructure.nats.own_nats import OwnNats
 from tests.infrastructure.nats.running import Running, eventually
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls
 
 EVERYTHING = ReadBounds(events_max=100_000, bytes_max=2**30)
@@ -247,7 +248,7 @@ async def test_a_rebuild_beside_the_projector_leaves_both_right(
 
     async def rebuild_all() -> None:
         for _ in range(3):
-            await rebuild([], database.service, lambda _fraction: None)
+            await rebuild([], database.service, lambda _fraction: None, macs=EVENT_MACS)
 
     await asyncio.gather(write(), rebuild_all())
     await running.assert_caught_up(service)
