@@ -1,8 +1,10 @@
 import asyncio
 import random
 from typing import Any
+from uuid import UUID
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 from psycopg import AsyncConnection
 
 from infrastructure.postgres.log_reader import ReadBounds, read_log
@@ -10,7 +12,8 @@ from infrastructure.postgres.projection_writer import PositionsMoved, Projection
 from projections.registry import PROJECTIONS
 from tests.projections.log import Log, comparable, stored_rows, trial_balance_micro
 from tests.projections.random_history import RandomHistory
-from tests.support.keys import EVENT_MACS
+from tests.support.forging import Forger
+from tests.support.keys import EVENT_MACS, with_mac
 from tests.support.servers import DatabaseUrls
 
 ALL_AT_ONCE = ReadBounds(events_max=100_000, bytes_max=2**30)
@@ -117,10 +120,9 @@ async def test_an_event_that_cannot_be_read_stops_its_batch_and_names_itself(
     event_log: Log, connection: AsyncConnection[Any], database: DatabaseUrls
 ) -> None:
     event_log.append(RandomHistory(8).commits(5))
-    await connection.execute(
-        "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state)"
-        " VALUES ('00000000-0000-4000-8000-000000000001', 1, 'account.credits_held', '{}')"
-    )
+    stream_id = UUID("00000000-0000-4000-8000-000000000001")
+    unreadable = with_mac(StoredEvent(stream_id, 1, "account.credits_held", b'{"user_id":1}'))
+    Forger(database).insert(unreadable)
     writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
     events = await read_log(connection, after=0, bounds=ALL_AT_ONCE)
 
