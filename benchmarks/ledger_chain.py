@@ -121,11 +121,11 @@ async def _settlements(
     async with _service(servers, databases[0].service, folder).running():
         for number in range(rounds):
             for which in (0, 1) if number % 2 else (1, 0):
-                began_s = _processor_s()
+                began_s = processor_s()
                 measured = await loads[which].settlements(users[which], _CALLERS)
                 if which == 0:
                     await _signed(databases[0].service)
-                seconds = _processor_s() - began_s
+                seconds = processor_s() - began_s
                 found[which].append(_Measured(measured.rate, 1e6 * seconds / commands))
     for load in loads:
         await load.close()
@@ -145,7 +145,7 @@ async def _signed(url: str) -> None:
             await asyncio.sleep(0.1)
 
 
-def _processor_s() -> float:
+def processor_s() -> float:
     """Of this process and all its children, which are the servers."""
     me = psutil.Process()
     seconds = 0.0
