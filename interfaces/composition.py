@@ -11,11 +11,14 @@ import structlog
 from application.accounts import Accounts
 from application.conversations import Conversations
 from application.inference import InferenceEngine
+from application.ledger import Ledger
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.onnx.engine import OnnxEngine
+from infrastructure.postgres.group_commit import GroupCommitRecorder
+from infrastructure.postgres.log_end import LogEnd
 from infrastructure.postgres.position_board import PositionBoard
 from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
 from infrastructure.settings import (
@@ -102,6 +105,7 @@ async def open_services(
                 read_models=read_models,
                 projections=projections,
                 checkpoints=checkpoints,
+                log_end=_build_log_end(endpoints, ledger, read_models),
                 failing=endpoints.failing,
                 engine=engine,
                 default_model=settings.default_model,
@@ -116,6 +120,12 @@ def _build_read_models(
         connections_max=settings.read_pool_max, connection_timeout_s=settings.database_timeout_s
     )
     return PostgresReadModels(endpoints.service_url, limits, board)
+
+
+def _build_log_end(endpoints: Endpoints, ledger: Ledger, read_models: PostgresReadModels) -> LogEnd:
+    recorder = ledger.application.recorder
+    assert isinstance(recorder, GroupCommitRecorder)
+    return LogEnd(endpoints.service_url, read_models, recorder)
 
 
 def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

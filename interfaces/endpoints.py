@@ -5,14 +5,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from application.ledger import Ledger, LedgerLimits
 from application.ledger_keys import LedgerKeys
 from infrastructure.embedded.joining import join_servers
 from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, EmbeddedSettings
 from infrastructure.identity import SystemClock
+from infrastructure.postgres.log_end import end_trouble
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.recorder import open_application
+from infrastructure.postgres.role_rights import describe_rights, rights_beyond_need
 from infrastructure.settings import Settings, SettingsError
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +91,23 @@ def open_ledger(settings: Settings, endpoints: Endpoints, keys: LedgerKeys) -> L
     return Ledger(application, SystemClock(), limits)
 
 
-def migrate_schema(settings: Settings, endpoints: Endpoints) -> int:
-    """Raises MigrationError, psycopg.Error."""
-    return migrate(
-        endpoints.owner_url, endpoints.service_url, connect_timeout_s=settings.database_timeout_s
-    )
+def migrate_schema(settings: Settings, endpoints: Endpoints, *, for_audit: bool = False) -> int:
+    """Its version. In production a service's role with rights beyond its need is refused, but not
+    for_audit: then, and elsewhere, it is warned about.
+
+    Raises MigrationError, SettingsError, psycopg.Error.
+    """
+    timeout_s = settings.database_timeout_s
+    version = migrate(endpoints.owner_url, endpoints.service_url, connect_timeout_s=timeout_s)
+    found = rights_beyond_need(endpoints.service_url, connect_timeout_s=timeout_s)
+    if found and settings.is_production and not for_audit:
+        raise SettingsError(
+            "DATABASE_URL: the service's role may do more than the service needs, so whoever gets"
+            f" its password could, too: {describe_rights(found)}. docs/settings.md says how to"
+            " make a role of its own"
+        )
+    if found:
+        log.warning("database_role_may_do_more_than_needed", rights=describe_rights(found))
+    if trouble := end_trouble(endpoints.service_url, connect_timeout_s=timeout_s):
+        log.error("commits_will_be_refused", reason=trouble)
+    return version

@@ -7,6 +7,7 @@ from application.read_models import ReadModels
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.condition import State
 from infrastructure.nats.service import PartStatus, ProjectionService
+from infrastructure.postgres.log_end import LogEnd
 from interfaces.http.services import Component
 
 _CAN_ANSWER = {ModelState.READY, ModelState.LOADING, ModelState.PREPARED}
@@ -20,6 +21,7 @@ class Health:
         read_models: ReadModels,
         projections: ProjectionService,
         checkpoints: CheckpointService,
+        log_end: LogEnd,
         failing: Callable[[], tuple[str, ...]],
         engine: InferenceEngine,
         default_model: str,
@@ -27,6 +29,7 @@ class Health:
         self._read_models = read_models
         self._projections = projections
         self._checkpoints = checkpoints
+        self._log_end = log_end
         self._failing = failing
         self._engine = engine
         self._default_model = default_model
@@ -40,6 +43,7 @@ class Health:
         )
         return [
             await self._database(),
+            await self._ledger(),
             _component("projector", status.projector),
             # Without NATS the read models are fed from PostgreSQL, so messages can be taken.
             Component(name=relay.name, healthy=True, detail=relay.detail),
@@ -53,6 +57,11 @@ class Health:
         healthy = await self._read_models.ping()
         detail = "PostgreSQL answers" if healthy else "PostgreSQL does not answer"
         return Component(name="database", healthy=healthy, detail=detail)
+
+    async def _ledger(self) -> Component:
+        trouble = await self._log_end.trouble()
+        detail = "commits are stored" if trouble is None else f"commits are not stored: {trouble}"
+        return Component(name="ledger", healthy=trouble is None, detail=detail)
 
     def _lost(self, name: str) -> Component:
         return Component(

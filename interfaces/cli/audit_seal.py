@@ -26,7 +26,7 @@ def seal_log(options: argparse.Namespace) -> int:
     """
     settings = settings_from(options)
     with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
-        migrate_schema(settings, endpoints)
+        migrate_schema(settings, endpoints, for_audit=True)
         state = _state(settings, endpoints)
         if not state.needs_sealing:
             print("every event carries its MAC, or was sealed before; there is nothing to do")

@@ -30,7 +30,7 @@ def verify(options: argparse.Namespace) -> int:
     try:
         settings = settings_from(options)
         with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
-            migrate_schema(settings, endpoints)
+            migrate_schema(settings, endpoints, for_audit=True)
             ledger_keys = keys_of_file(settings, endpoints)
             public_keys = checkpoint_keys(options, settings)
             parts = asyncio.run(verify_with(settings, endpoints, public_keys, ledger_keys))
