@@ -27,7 +27,7 @@ from domain.identifiers import account_id
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import SystemClock, TimeOrderedIds
 from infrastructure.postgres import commit_statement as statement
-from infrastructure.postgres.commit_writer import Waiting
+from infrastructure.postgres.commit_waiting import Waiting
 
 _CALLERS = 64
 _SLICE = 256

@@ -28,6 +28,7 @@ class LogState:
     is_empty: bool
     before_macs: int
     is_sealed: bool
+    has_checkpoints: bool
 
     @property
     def needs_sealing(self) -> bool:
@@ -45,10 +46,11 @@ class LogState:
 def read_log_state(connection: psycopg.Connection[Any]) -> LogState:
     row = connection.execute(
         "SELECT NOT EXISTS (SELECT FROM ledger.ledger_events), position,"
-        " EXISTS (SELECT FROM ledger.seals) FROM ledger.before_macs"
+        " EXISTS (SELECT FROM ledger.seals), EXISTS (SELECT FROM ledger.checkpoints)"
+        " FROM ledger.before_macs"
     ).fetchone()
     assert row is not None, "the migration has put it there"
-    return LogState(is_empty=row[0], before_macs=row[1], is_sealed=row[2])
+    return LogState(is_empty=row[0], before_macs=row[1], is_sealed=row[2], has_checkpoints=row[3])
 
 
 def check_first_event(connection: psycopg.Connection[Any], macs: StateMacs) -> None:
