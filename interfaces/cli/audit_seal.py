@@ -3,13 +3,14 @@
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 
 import psycopg
 from rich.console import Console
 from rich.progress import Progress
 
 from application.event_macs import event_macs
-from infrastructure.ledger_key_file import make_ledger_keys
+from infrastructure.ledger_key_file import LedgerKeyError, make_ledger_keys
 from infrastructure.postgres.log_state import LogState, read_log_state
 from infrastructure.postgres.seals import seal
 from infrastructure.settings import Settings
@@ -23,6 +24,7 @@ def seal_log(options: argparse.Namespace) -> int:
     on, so its chain and its checkpoints are verified first.
 
     0 when every event has its MAC, 1 when something differs and nothing was sealed.
+    Raises LedgerKeyError.
     """
     settings = settings_from(options)
     with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
@@ -31,6 +33,7 @@ def seal_log(options: argparse.Namespace) -> int:
         if not state.needs_sealing:
             print("every event carries its MAC, or was sealed before; there is nothing to do")
             return 0
+        _check_unused(settings.ledger_key_file)
         # A log from before there were checkpoints has no key either.
         keyless = not (state.has_checkpoints or options.public_key)
         public_keys = [] if keyless else checkpoint_keys(options, settings)
@@ -48,6 +51,17 @@ def _state(settings: Settings, endpoints: Endpoints) -> LogState:
         endpoints.service_url, connect_timeout=settings.database_timeout_s
     ) as connection:
         return read_log_state(connection)
+
+
+def _check_unused(path: Path) -> None:
+    """Keys that are there are of a log that was sealed, or has always had them: somebody who owns
+    the database could only pretend that it is an old one."""
+    if path.exists():
+        raise LedgerKeyError(
+            f"{path} is there already, and a log with keys has no events from before them: find out"
+            " who changed ledger.before_macs or ledger.seals. If you know that this is an old log,"
+            " or sealing it was interrupted, set LEDGER_KEYS to a new file"
+        )
 
 
 def _seal(settings: Settings, endpoints: Endpoints, state: LogState) -> None:

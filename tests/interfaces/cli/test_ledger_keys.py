@@ -97,6 +97,21 @@ def test_a_log_that_is_not_whole_is_not_sealed(operator: Operator, database: Dat
     assert "run `chatledger audit seal` once" in operator.run("audit", "trial-balance").errors
 
 
+def test_a_log_that_is_said_to_be_old_is_not_sealed_where_keys_are_already(
+    operator: Operator, database: DatabaseUrls
+) -> None:
+    """Otherwise the owner of the database could have anything sealed."""
+    assert operator.make_admin("ada").status == 0
+    with psycopg.connect(database.owner) as connection:
+        connection.execute("ALTER TABLE ledger.before_macs DISABLE TRIGGER USER")
+        connection.execute("UPDATE ledger.before_macs SET position = 6")
+        connection.execute("ALTER TABLE ledger.before_macs ENABLE TRIGGER USER")
+
+    refusal = operator.run("audit", "seal").refusal()
+
+    assert f"{operator.keys} is there already" in refusal
+
+
 def test_keys_are_made_with_an_empty_ledger_and_never_for_one_that_has_events(
     operator: Operator,
 ) -> None:
