@@ -207,7 +207,9 @@ def run(*, rounds: int, commands: int, verifying: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="chatledger-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL's own user has to pass through
-        settings = EmbeddedSettings(data_dir=folder / "data", postgres_connections_max=120)
+        settings = EmbeddedSettings(
+            data_dir=folder / "data", postgres_connections_max=120, nats_stream="*"
+        )
         with EmbeddedServers.start(settings, lambda _text: None) as servers:
             return asyncio.run(
                 measure(servers, folder, rounds=rounds, commands=commands, verifying=verifying)

@@ -69,6 +69,7 @@ async def open_services(
             ProjectionSettings(stream=settings.nats_stream),
             board,
             keys=keys,
+            nats_read_url=endpoints.nats_read_url,
         )
         await projections.start()
         stack.push_async_callback(projections.stop)

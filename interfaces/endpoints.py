@@ -23,12 +23,13 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Where the servers are. owner_url: for migrations alone. failing: embedded servers that
-    end as soon as they are started."""
+    """Where the servers are. owner_url: for migrations alone. nats_read_url: as a user who only
+    reads; empty: nats_url. failing: embedded servers that end as soon as they are started."""
 
     owner_url: str
     service_url: str
     nats_url: str
+    nats_read_url: str = ""
     failing: Callable[[], tuple[str, ...]] = tuple
 
 
@@ -46,13 +47,20 @@ def open_endpoints(
     nats_url = settings.nats_url.get_secret_value()
     if service_url and nats_url:
         owner_url = settings.migration_database_url.get_secret_value() or service_url
-        yield Endpoints(owner_url=owner_url, service_url=service_url, nats_url=nats_url)
+        yield Endpoints(
+            owner_url=owner_url,
+            service_url=service_url,
+            nats_url=nats_url,
+            nats_read_url=settings.nats_read_url.get_secret_value(),
+        )
         return
     if service_url or nats_url:
         raise SettingsError("set both DATABASE_URL and NATS_URL, or neither for embedded servers")
     data_dir = settings.data_dir.resolve()
     try:
-        embedded = EmbeddedServers.start(EmbeddedSettings(data_dir=data_dir), on_progress)
+        embedded = EmbeddedServers.start(
+            EmbeddedSettings(data_dir=data_dir, nats_stream=settings.nats_stream), on_progress
+        )
     except DataDirInUse:
         joined = join_servers(data_dir) if may_join else None
         if joined is None:
@@ -61,6 +69,7 @@ def open_endpoints(
             owner_url=joined.owner_database_url,
             service_url=joined.service_database_url,
             nats_url=joined.nats_url,
+            nats_read_url=joined.nats_read_url,
         )
         return
     try:
@@ -68,6 +77,7 @@ def open_endpoints(
             owner_url=embedded.owner_database_url,
             service_url=embedded.service_database_url,
             nats_url=embedded.nats_url,
+            nats_read_url=embedded.nats_read_url,
             failing=lambda: embedded.failing,
         )
     finally:

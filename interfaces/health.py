@@ -6,7 +6,7 @@ from application.inference import InferenceEngine, ModelState
 from application.read_models import ReadModels
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.condition import State
-from infrastructure.nats.service import PartStatus, ProjectionService
+from infrastructure.nats.service import PartStatus, ProjectionService, ProjectionStatus
 from infrastructure.postgres.log_end import LogEnd
 from interfaces.http.services import Component
 
@@ -47,7 +47,9 @@ class Health:
             _component("projector", status.projector),
             # Without NATS the read models are fed from PostgreSQL, so messages can be taken.
             Component(name=relay.name, healthy=True, detail=relay.detail),
-            # The same goes for what is not signed yet.
+            # What was forged was not believed, so the same goes for it.
+            Component(name="messages", healthy=True, detail=_messages(status)),
+            # And for what is not signed yet.
             Component(name=checkpoints.name, healthy=True, detail=checkpoints.detail),
             self._model(),
             *(self._lost(name) for name in self._failing()),
@@ -82,6 +84,16 @@ class Health:
         return Component(
             name=f"model {self._default_model}", healthy=False, detail="not in the catalogue"
         )
+
+
+def _messages(status: ProjectionStatus) -> str:
+    if not status.forged_messages:
+        return "none was forged"
+    return (
+        f"{status.forged_messages} in NATS were not this ledger's and were refused, the last"
+        f" because {status.last_forgery}: somebody else can publish there. Read models are fed from"
+        " PostgreSQL instead"
+    )
 
 
 def _component(name: str, part: PartStatus) -> Component:

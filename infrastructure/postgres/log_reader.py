@@ -135,3 +135,23 @@ async def read_head(connection: AsyncConnection[Any]) -> int:
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def read_identity(connection: AsyncConnection[Any]) -> UUID:
+    """Which log this is; a restored copy is the same one."""
+    cursor = await connection.execute("SELECT id FROM ledger.identity")
+    row = await cursor.fetchone()
+    assert row is not None, "the migration names the log"
+    found: UUID = row[0]
+    return found
+
+
+async def is_in_log(connection: AsyncConnection[Any], event: LoggedEvent) -> bool:
+    """Whether the log has this event at its position. Ids are drawn, so then it has all of those
+    before it that somebody has read from the same log."""
+    cursor = await connection.execute(
+        "SELECT FROM ledger.ledger_events WHERE notification_id = %s"
+        " AND originator_id = %s AND originator_version = %s AND topic = %s",
+        (event.position, event.originator_id, event.originator_version, event.topic),
+    )
+    return cursor.rowcount == 1

@@ -225,6 +225,17 @@ async def load_positions(connection: AsyncConnection[Any], names: Sequence[str])
     return dict(await cursor.fetchall())
 
 
+async def read_projected(connection: AsyncConnection[Any], names: Sequence[str]) -> int | None:
+    """Every one of these projections holds every event up to here; None where one of them has not
+    begun."""
+    cursor = await connection.execute(
+        "SELECT min(position) FROM read.positions WHERE projection = ANY(%s) HAVING count(*) = %s",
+        (list(names), len(names)),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
 def _names(columns: Iterable[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 

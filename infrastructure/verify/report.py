@@ -42,7 +42,8 @@ class Findings:
 
 @dataclass(frozen=True, kw_only=True)
 class PartReport:
-    """checked: so many of `what`. notes: what is no difference and still worth a line."""
+    """checked: so many of `what`. notes: what is no difference and still worth a line. looked_at:
+    False where there was nobody to ask."""
 
     name: str
     what: str
@@ -50,6 +51,7 @@ class PartReport:
     seconds: float
     findings: Findings
     notes: tuple[str, ...] = ()
+    looked_at: bool = True
 
 
 # Of one part: how much of it is done, from 0 to 1.

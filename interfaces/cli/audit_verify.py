@@ -74,7 +74,7 @@ async def verify_with(
 
         return await verify_all(
             endpoints.service_url,
-            endpoints.nats_url,
+            endpoints.nats_read_url or endpoints.nats_url,
             checkpoint_settings(settings),
             keys,
             ledger_keys,
@@ -88,6 +88,8 @@ def as_text(parts: Sequence[PartReport]) -> str:
     for part in parts:
         found = part.findings
         verdict = "agrees" if not found.count else f"{found.count} differences"
+        if not part.looked_at:
+            verdict = "not looked at"
         lines.append(
             f"{part.name:22} {verdict:16} {part.checked:,} {part.what}, {part.seconds:.1f} s"
         )
@@ -98,6 +100,8 @@ def as_text(parts: Sequence[PartReport]) -> str:
     differing = [part for part in parts if part.findings.count]
     if differing:
         lines.append(f"The first that differs: {differing[0].findings.differences[0].text}.")
+    elif not all(part.looked_at for part in parts):
+        lines.append("Everything that was looked at agrees.")
     else:
         lines.append("Everything agrees.")
     return "\n".join(lines)

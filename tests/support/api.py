@@ -163,6 +163,7 @@ async def running_api(
             "data_dir": folder,
             "database_url": service_url,
             "nats_url": servers.nats_url,
+            "nats_read_url": servers.nats_read_url,
             "nats_stream": name,
             "jwt_secret_key": JWT_SECRET,
             "secret_key": JWT_SECRET,
@@ -174,7 +175,12 @@ async def running_api(
             **changes,
         },
     )
-    endpoints = Endpoints(owner_url=urls.owner, service_url=service_url, nats_url=servers.nats_url)
+    endpoints = Endpoints(
+        owner_url=urls.owner,
+        service_url=service_url,
+        nats_url=servers.nats_url,
+        nats_read_url=servers.nats_read_url,
+    )
     engine = ScriptedEngine()
     app = create_app(
         lambda: open_services(settings, endpoints, engine),

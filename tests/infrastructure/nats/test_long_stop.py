@@ -32,7 +32,11 @@ async def test_a_consumer_that_was_stopped_for_fifty_thousand_events_has_every_r
 ) -> None:
     settings = ProjectionSettings(stream=stream_prefix)
     service = ProjectionService(
-        filled.service, embedded_servers.nats_url, settings, keys=LEDGER_KEYS
+        filled.service,
+        embedded_servers.nats_url,
+        settings,
+        keys=LEDGER_KEYS,
+        nats_read_url=embedded_servers.nats_read_url,
     )
     began = time.monotonic()
     await service.start()

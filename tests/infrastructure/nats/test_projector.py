@@ -12,7 +12,7 @@ from eventsourcing.persistence import StoredEvent
 from psycopg import AsyncConnection
 
 from infrastructure.condition import State
-from infrastructure.nats.messages import pack
+from infrastructure.nats.messages import MessageCodec
 from infrastructure.nats.relay import RELAY_LOCK
 from infrastructure.postgres.log_reader import LoggedEvent, ReadBounds, read_log
 from infrastructure.postgres.rebuild import rebuild
@@ -35,12 +35,14 @@ def no_relay(database: DatabaseUrls, event_log: Log) -> Iterator[None]:
         yield
 
 
-def messages_of(events: Sequence[LoggedEvent], draw: random.Random) -> Iterator[tuple[str, bytes]]:
+def messages_of(
+    codec: MessageCodec, events: Sequence[LoggedEvent], draw: random.Random
+) -> Iterator[tuple[str, bytes]]:
     start, previous = 0, 0
     while start < len(events):
         end = start + draw.randrange(1, 12)
         part = events[start:end]
-        yield pack(part, previous=previous, bytes_max=2**20)
+        yield codec.pack(part, previous=previous, bytes_max=2**20)
         start, previous = end, part[-1].position
 
 
@@ -53,13 +55,14 @@ async def test_messages_lost_doubled_and_out_of_order_change_nothing(
     no_relay: None,
 ) -> None:
     draw = random.Random(seed)
+    await running.make_stream()
     service = await running.start()
     await eventually(lambda: service.status().projector.state is State.WORKING, "projecting")
     await eventually(lambda: service.status().subscription.state is State.WORKING, "receiving")
     event_log.append(RandomHistory(seed).commits(150))
     async with await AsyncConnection.connect(database.service) as connection:
         events = await read_log(connection, after=0, bounds=EVERYTHING)
-    messages = list(messages_of(events, draw))
+    messages = list(messages_of(running.codec(), events, draw))
     messages += draw.choices(messages, k=10)
     for _ in range(20):
         one, other = draw.randrange(len(messages)), draw.randrange(len(messages))
@@ -77,6 +80,7 @@ async def test_messages_lost_doubled_and_out_of_order_change_nothing(
 async def test_what_a_message_of_another_log_says_is_not_waited_for(
     running: Running, event_log: Log, no_relay: None
 ) -> None:
+    await running.make_stream()
     service = await running.start()
     await eventually(lambda: service.status().subscription.state is State.WORKING, "receiving")
     event_log.append(RandomHistory(53).commits(10))
@@ -89,7 +93,8 @@ async def test_what_a_message_of_another_log_says_is_not_waited_for(
     )
     async with running.jetstream() as jetstream:
         await jetstream.publish(
-            running.settings.subject, pack([foreign], previous=10**9 - 1, bytes_max=2**20)[1]
+            running.settings.subject,
+            running.codec().pack([foreign], previous=10**9 - 1, bytes_max=2**20)[1],
         )
     await running.assert_caught_up(service)
     event_log.append(RandomHistory(54).commits(10))

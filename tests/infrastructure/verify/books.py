@@ -29,6 +29,7 @@ class Books:
         self.urls = urls
         self.log = log
         self.signing = signing
+        self.nats_url = servers.nats_read_url
         self._superuser_url = servers.superuser_url
         self.progress: list[tuple[str, float]] = []
 
@@ -64,7 +65,7 @@ class Books:
     ) -> list[PartReport]:
         return await verify(
             self.urls.service,
-            self.signing.nats_url,
+            self.nats_url,
             self.signing.settings,
             [self.signing.key.public] if keys is None else keys,
             LEDGER_KEYS,

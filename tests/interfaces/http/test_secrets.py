@@ -8,6 +8,7 @@ import pytest
 from psycopg import sql
 
 from infrastructure.embedded.servers import EmbeddedServers
+from infrastructure.nats.connection import READER_INBOX
 from tests.support.api import JWT_SECRET, PASSWORD, Api, Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,7 +57,7 @@ def every_row(service_url: str) -> str:
 
 
 async def every_message(nats_url: str, stream: str) -> str:
-    client = await nats.connect(nats_url)
+    client = await nats.connect(nats_url, inbox_prefix=READER_INBOX)
     jetstream = client.jetstream()
     state = (await jetstream.stream_info(stream)).state
     texts = []
@@ -74,7 +75,7 @@ async def test_no_secret_is_stored_anywhere(
     await (await api.person()).get("/billing/balance")  # what came before is projected and relayed
 
     rows = every_row(api.urls.service)
-    messages = await every_message(embedded_servers.nats_url, api.settings.nats_stream)
+    messages = await every_message(embedded_servers.nats_read_url, api.settings.nats_stream)
 
     assert person.username in rows, "the scan sees what is stored"
     assert "account.credits_purchased" in messages
