@@ -21,6 +21,7 @@ import structlog
 
 from benchmarks import machine
 from benchmarks.figures import Figure, Goal, of_repeats, table
+from benchmarks.keys import EVENT_MACS, LEDGER_KEYS
 from benchmarks.ledger_load import LedgerLoad
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.checkpoints.settings import CheckpointSettings
@@ -120,11 +121,11 @@ async def _settlements(
     async with _service(servers, databases[0].service, folder).running():
         for number in range(rounds):
             for which in (0, 1) if number % 2 else (1, 0):
-                began_s = _processor_s()
+                began_s = processor_s()
                 measured = await loads[which].settlements(users[which], _CALLERS)
                 if which == 0:
                     await _signed(databases[0].service)
-                seconds = _processor_s() - began_s
+                seconds = processor_s() - began_s
                 found[which].append(_Measured(measured.rate, 1e6 * seconds / commands))
     for load in loads:
         await load.close()
@@ -144,7 +145,7 @@ async def _signed(url: str) -> None:
             await asyncio.sleep(0.1)
 
 
-def _processor_s() -> float:
+def processor_s() -> float:
     """Of this process and all its children, which are the servers."""
     me = psutil.Process()
     seconds = 0.0
@@ -160,7 +161,7 @@ async def _verified(
 ) -> list[Figure]:
     """The log's walk alone has a goal; accounts are replayed by the domain's own fold."""
     keys = [SigningKey.from_file(folder / "key.pem").public]
-    await rebuild([], urls.service, lambda _done: None)
+    await rebuild([], urls.service, lambda _done: None, macs=EVENT_MACS)
     rates: dict[str, list[float]] = {"log": [], "accounts": [], "read models": []}
     events = 0
     for _ in range(rounds):
@@ -170,7 +171,8 @@ async def _verified(
             servers.nats_read_url,
             _settings(folder),
             keys,
-            lambda _part, _done: None,
+            LEDGER_KEYS,
+            on_progress=lambda _part, _done: None,
             bounds=ReplayBounds(processes=os.cpu_count() or 1),
         )
         seconds = time.perf_counter() - began

@@ -27,7 +27,7 @@ from domain.identifiers import account_id
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import SystemClock, TimeOrderedIds
 from infrastructure.postgres import commit_statement as statement
-from infrastructure.postgres.commit_writer import Waiting
+from infrastructure.postgres.commit_waiting import Waiting
 
 _CALLERS = 64
 _SLICE = 256
@@ -84,7 +84,7 @@ class LoadWithoutStore(LedgerLoad):
 class _Floor:
     def __init__(self, store: NoStore) -> None:
         self._store = store
-        self._to_stored_event = EventMapper().to_stored_event
+        self._to_stored_event = EventMapper(LEDGER_KEYS).to_stored_event
         self._clock = SystemClock()
 
     async def settle(self, started: Started) -> Answer:
@@ -142,7 +142,7 @@ class _Floor:
         )
 
 
-async def _slice_us(
+async def slice_us(
     settle: Callable[[Started], Awaitable[Answer]], holds: Sequence[Started]
 ) -> float:
     async def caller(some: Sequence[Started]) -> None:
@@ -164,9 +164,9 @@ async def measure(*, turns: int) -> list[Figure]:
     for _ in range(turns):
         for begin in range(0, _ACCOUNTS, _SLICE):
             holds = await load.holds(users[begin : begin + _SLICE])
-            costs_us["floor"].append(await _slice_us(floor.settle, holds))
+            costs_us["floor"].append(await slice_us(floor.settle, holds))
             costs_us["application"].append(
-                await _slice_us(lambda one: load.settlement(one).deliver(GENERATED), holds)
+                await slice_us(lambda one: load.settlement(one).deliver(GENERATED), holds)
             )
     tenths = {name: quantiles(costs, n=10)[0] for name, costs in costs_us.items()}
     conditions = f"{_CALLERS} callers, processor time, fastest tenth of {turns * 8} slices"

@@ -50,7 +50,7 @@ def load_ledger_keys(path: Path) -> LedgerKeys:
         keys = {
             key_id: b64decode(secret, validate=True) for key_id, secret in content["keys"].items()
         }
-        current = content["current"]
+        current = str(content["current"])
         ids_right = all(map(_ID.fullmatch, keys))
     except FileNotFoundError:
         raise LedgerKeyError(

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import structlog
 
+from application.event_macs import StreamDamaged
 from application.ledger import Ledger
 from application.users import UserPolicy, Users
 from domain.users.events import UserRole
@@ -47,7 +48,12 @@ async def ensure_admin(settings: Settings, users: Users) -> None:
 
     Raises SettingsError.
     """
-    admin = await users.find(ADMIN_USERNAME)
+    try:
+        admin = await users.find(ADMIN_USERNAME)
+    except StreamDamaged as error:
+        # Nobody can sign in as an administrator whose stream is not believed.
+        log.error("administrator_not_checked", reason=str(error))
+        return
     if settings.is_production:
         if admin is not None and await users.has_password(admin, DEVELOPMENT_ADMIN_PASSWORD):
             raise SettingsError(

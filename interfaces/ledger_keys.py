@@ -1,27 +1,44 @@
 """The part of the composition root that finds the ledger's keys."""
 
+from contextlib import closing
+
 import psycopg
 
+from application.event_macs import event_macs
 from application.ledger_keys import LedgerKeys
 from infrastructure.ledger_key_file import load_ledger_keys, make_ledger_keys
+from infrastructure.postgres.log_state import check_first_event, read_log_state
 from infrastructure.settings import Settings
 from interfaces.endpoints import Endpoints
 
 
 def ledger_keys(settings: Settings, endpoints: Endpoints) -> LedgerKeys:
-    """Those of the key file, which is made for a ledger without events. The schema is there.
+    """Those of the key file, which is made for a ledger without events; for whoever writes, or
+    believes what is written. The schema is up to date.
 
-    Raises LedgerKeyError, OSError, psycopg.Error.
+    Raises LogUnsealed, OtherKeys, LedgerKeyError, OSError, psycopg.Error.
     """
+    keys = keys_of_file(settings, endpoints)
+    with closing(_connect(settings, endpoints)) as connection:
+        check_first_event(connection, event_macs(keys))
+    return keys
+
+
+def keys_of_file(settings: Settings, endpoints: Endpoints) -> LedgerKeys:
+    """The same for whoever finds out what is not as it should be: they may be another log's keys.
+
+    Raises LogUnsealed, LedgerKeyError, OSError, psycopg.Error.
+    """
+    with closing(_connect(settings, endpoints)) as connection:
+        state = read_log_state(connection)
+    state.check()
     path = settings.ledger_key_file
-    if path.exists() or not _is_empty(settings, endpoints):
-        return load_ledger_keys(path)
-    return make_ledger_keys(path)
+    if state.is_empty and not path.exists():
+        return make_ledger_keys(path)
+    return load_ledger_keys(path)
 
 
-def _is_empty(settings: Settings, endpoints: Endpoints) -> bool:
-    with psycopg.connect(
-        endpoints.service_url, connect_timeout=settings.database_timeout_s
-    ) as connection:
-        row = connection.execute("SELECT NOT EXISTS (SELECT FROM ledger.ledger_events)").fetchone()
-    return row == (True,)
+def _connect(settings: Settings, endpoints: Endpoints) -> psycopg.Connection:
+    return psycopg.connect(
+        endpoints.service_url, autocommit=True, connect_timeout=settings.database_timeout_s
+    )

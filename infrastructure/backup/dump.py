@@ -176,8 +176,9 @@ def accounts_of(connection: psycopg.Connection[Any], position: int) -> dict[str,
     """Debit and credit of every class of account, folded from the events. Raises BackupRefused
     when the books are wrong."""
     books = TrialBalance()
-    for row in LogScan(connection, position).rows(money_topics()):
-        books.add(row.position, row.decode())
+    scan = LogScan(connection, position, None)
+    for row in scan.rows(money_topics()):
+        books.add(row.position, scan.decode(row))
     if books.difference_micro or books.disagreements:
         raise BackupRefused("the trial balance is wrong; see `chatledger audit trial-balance`")
     return {line.name: (line.debit_micro, line.credit_micro) for line in books.classes}

@@ -88,7 +88,7 @@ class _Journal:
 
     def _postings(self) -> Iterator[Posted]:
         for row in self._scan.rows(money_topics()):
-            yield from posted(row.position, row.decode())
+            yield from posted(row.position, self._scan.decode(row))
 
     def _write_opening(self) -> None:
         since = self._period.since

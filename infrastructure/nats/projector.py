@@ -8,6 +8,7 @@ import psycopg
 from eventsourcing.persistence import MapperDeserialisationError
 from psycopg import AsyncConnection
 
+from application.event_macs import event_macs
 from application.ledger_keys import LedgerKeys
 from infrastructure.condition import Condition, State
 from infrastructure.leading import Leader
@@ -53,6 +54,7 @@ class Projector:
         self._subscription = subscription
         self._board = board
         self._keys = keys
+        self._macs = event_macs(keys)
         self.condition = Condition("projector")
         self._leader = Leader(
             service_url,
@@ -68,7 +70,7 @@ class Projector:
         await self._leader.run(self._lead)
 
     async def _lead(self, database: AsyncConnection[Any]) -> None:
-        writer = await ProjectionWriter.open(database, PROJECTIONS)
+        writer = await ProjectionWriter.open(database, PROJECTIONS, self._macs)
         codec = MessageCodec(
             self._keys, stream=self._settings.stream, log=await read_identity(database)
         )

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
+from application.event_macs import StateMacs, not_authentic
 from application.mapping import decode_event
 from domain.events import Event
 
@@ -27,8 +28,19 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     state: bytes
     recorded_at: datetime | None = None
 
-    def decode(self) -> Event:
-        """Raises MapperDeserialisationError, naming stream and version."""
+    def decode(self, macs: StateMacs) -> Event:
+        """Raises EventNotAuthentic for what the ledger did not write, and
+        MapperDeserialisationError for what cannot be read."""
+        stream = self.originator_id
+        doubt = macs.doubt(stream.bytes, self.originator_version, self.topic, self.state)
+        if doubt is not None:
+            raise not_authentic(
+                stream, self.originator_version, self.topic, doubt, position=self.position
+            )
+        return self.decode_unproven()
+
+    def decode_unproven(self) -> Event:
+        """Whoever wrote it. Raises MapperDeserialisationError."""
         event: Event = decode_event(
             topic=self.topic,
             originator_id=self.originator_id,
@@ -60,7 +72,7 @@ FROM (
     SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id)
         - octet_length(state) AS bytes_before
     FROM (
-        SELECT * FROM ledger.ledger_events
+        SELECT * FROM ledger.events_with_macs
         WHERE notification_id > %(after)s AND notification_id <= %(until)s
             AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s))
         ORDER BY notification_id LIMIT %(events)s

@@ -22,6 +22,11 @@ from infrastructure.postgres.group_commit import GroupCommitRecorder
 EVENTS_SCHEMA = "ledger"
 
 
+# Completed by the library: bounds, order and limit.
+_SELECT_EVENTS = (
+    "SELECT originator_id, originator_version, topic, state FROM {}.events_with_macs"
+    " WHERE originator_id = %s"
+)
 _RETRY_PAUSE_S = 0.1
 # Of the application's environment, which is a dictionary and not the process's.
 _URL = "LEDGER_DATABASE_URL"
@@ -60,8 +65,13 @@ class SnapshotRecorder(PostgresAggregateRecorder):
 
 
 class LedgerRecorder(GroupCommitRecorder):
-    """Writes under LOCK TABLE … EXCLUSIVE, so that positions become visible in their order and a
+    """Reads events with their MACs, also those of earlier formats, which have theirs beside them.
+    Writes under LOCK TABLE … EXCLUSIVE, so that positions become visible in their order and a
     reader that tails the log misses nothing."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.select_events_statement = SQL(_SELECT_EVENTS).format(Identifier(self.datastore.schema))
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Any:
         return _in_time(self, lambda: _insert_events(self, stored_events))

@@ -132,7 +132,8 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
     WHEN 'read' THEN kind IN ('REFERENCES', 'TRIGGER')
     WHEN 'read_shadow' THEN kind IN ('REFERENCES', 'TRIGGER')
     WHEN 'ledger' THEN NOT (
-        kind = 'INSERT' AND c.relname NOT IN ('identity', 'links')
+        kind = 'INSERT' AND c.relname NOT IN (
+            'identity', 'links', 'before_macs', 'seals', 'events_with_macs')
         OR kind = 'MAINTAIN' AND c.relname = 'ledger_events')
     ELSE true END
 UNION

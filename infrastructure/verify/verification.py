@@ -1,4 +1,4 @@
-"""All of it: the log, its chain and checkpoints, every account, every row."""
+"""All of it: the log, its chain and checkpoints, every stream and snapshot, every row."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -10,19 +10,21 @@ from uuid import UUID
 import psycopg
 from psycopg import Connection
 
+from application.event_macs import event_macs
+from application.ledger_keys import LedgerKeys
 from infrastructure.checkpoints.file import CheckpointFile, read_records
 from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signing_key import PublicKey
 from infrastructure.identity import SystemClock
 from infrastructure.postgres.replay import ReplayBounds
-from infrastructure.verify.accounts import verify_accounts
 from infrastructure.verify.chain import CheckpointCheck, verify_chain
 from infrastructure.verify.events import read_entries
 from infrastructure.verify.places import compare_places
 from infrastructure.verify.published import PublishedUnavailable, copy_published
 from infrastructure.verify.read_models import verify_read_models
 from infrastructure.verify.report import PartReport, Progress
+from infrastructure.verify.streams import verify_streams
 
 # Told what is looked at, and how much of it is done.
 OnProgress = Callable[[str, float], None]
@@ -36,13 +38,14 @@ async def verify(
     nats_url: str,
     settings: CheckpointSettings,
     keys: Sequence[PublicKey],
-    on_progress: OnProgress,
+    ledger_keys: LedgerKeys | None,
     *,
+    on_progress: OnProgress,
     bounds: ReplayBounds | None = None,
 ) -> list[PartReport]:
-    """Beside a running service; with NATS away, without what it has. bounds: of the work done at
-    once. Raises psycopg.Error,
-    RebuildInProgress, OSError."""
+    """Beside a running service; with NATS away, without what it has. keys: of checkpoints.
+    ledger_keys: None for the log with its chain and checkpoints alone. bounds: of the work done at
+    once. Raises psycopg.Error, RebuildInProgress, OSError."""
     timeout_s = settings.connections.connect_timeout_s
 
     def connect() -> Connection[Any]:
@@ -87,17 +90,22 @@ async def verify(
                 within=timedelta(seconds=settings.published_within_s),
             )
         )
-        parts.append(
-            verify_accounts(
-                pool,
-                service_url,
-                until=head,
-                connect_timeout_s=timeout_s,
-                on_progress=progress("accounts"),
-            )
+        if ledger_keys is None:
+            return parts
+        parts += verify_streams(
+            pool,
+            service_url,
+            ledger_keys,
+            until=head,
+            connect_timeout_s=timeout_s,
+            on_progress=progress("streams"),
         )
         parts += await verify_read_models(
-            pool, service_url, bounds=bounds, on_progress=progress("read models")
+            pool,
+            service_url,
+            event_macs(ledger_keys),
+            bounds=bounds,
+            on_progress=progress("read models"),
         )
     return parts
 

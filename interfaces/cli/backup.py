@@ -3,10 +3,14 @@
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 
-from infrastructure.backup.archive import Manifest
+from application.event_macs import event_macs
+from application.ledger_keys import LedgerKeys
+from infrastructure.backup.archive import Manifest, open_archive
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
+from infrastructure.ledger_key_file import load_ledger_keys
 from infrastructure.settings import Settings
 from interfaces.cli.audit_verify import EXIT_DIFFERS, as_text, verify_with
 from interfaces.cli.book_tables import moment
@@ -46,6 +50,7 @@ def restore(options: argparse.Namespace) -> int:
 
     settings = settings_from(options)
     with open_endpoints(settings, lambda _: None) as endpoints:
+        keys = _keys_for(options.file, settings)
         manifest = load(
             endpoints.owner_url,
             endpoints.service_url,
@@ -53,20 +58,28 @@ def restore(options: argparse.Namespace) -> int:
             _say,
             connect_timeout_s=settings.database_timeout_s,
         )
+        if keys is None:
+            print(f"restored {_described(manifest)}")
+            print(
+                "its events are from before events were authenticated: run `chatledger audit seal`,"
+                " and then `chatledger projections rebuild all`"
+            )
+            return 0
         _say("Making the read models")
         asyncio.run(
             rebuild(
                 [],
                 endpoints.service_url,
                 lambda _fraction: None,
+                macs=event_macs(keys),
                 bounds=replay_bounds(settings),
             )
         )
         print(f"restored {_described(manifest)}")
-        return _verified(settings, endpoints)
+        return _verified(settings, endpoints, keys)
 
 
-def _verified(settings: Settings, endpoints: Endpoints) -> int:
+def _verified(settings: Settings, endpoints: Endpoints, ledger_keys: LedgerKeys) -> int:
     """Against the signed checkpoints, where this installation has the key to check them."""
     if not settings.checkpoint_key_file.exists():
         print(
@@ -75,12 +88,20 @@ def _verified(settings: Settings, endpoints: Endpoints) -> int:
         )
         return 0
     keys = [SigningKey.from_file(settings.checkpoint_key_file).public]
-    parts = asyncio.run(verify_with(settings, endpoints, keys))
+    parts = asyncio.run(verify_with(settings, endpoints, keys, ledger_keys))
     print(as_text(parts))
     if any(part.findings.count for part in parts):
         print("do not start the service on it before you know why", file=sys.stderr)
         return EXIT_DIFFERS
     return 0
+
+
+def _keys_for(path: Path, settings: Settings) -> LedgerKeys | None:
+    """Before anything is loaded: without its keys nothing in the log could be believed. None for a
+    backup from before there were any. Raises BackupRefused, LedgerKeyError."""
+    with open_archive(path) as archive:
+        tables = {table.name for table in archive.manifest.tables}
+    return load_ledger_keys(settings.ledger_key_file) if "seals" in tables else None
 
 
 def _described(manifest: Manifest) -> str:

@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from application.books import TrialBalance
+from application.event_macs import event_macs
 from application.posted import ALL_TIME, Period
 from application.statements import Statement, statement
 from domain.claims.uniqueness import ValueClaimed
@@ -23,6 +24,7 @@ from domain.identifiers import account_id, email_claim_id, username_claim_id
 from domain.users.events import UserRegistered
 from infrastructure.exports.export import export
 from infrastructure.exports.tables import TABLES, Selection, money_topics
+from infrastructure.ledger_key_file import load_ledger_keys
 from infrastructure.postgres.log_scan import LogScan, open_scan
 from interfaces.cli.book_tables import amount, moment, statement_text, trial_balance_text
 from interfaces.cli.options import settings_from
@@ -46,7 +48,11 @@ def _scan(options: argparse.Namespace) -> Iterator[LogScan]:
     settings = settings_from(options)
     with (
         open_endpoints(settings, lambda _: None, may_join=True) as endpoints,
-        open_scan(endpoints.service_url, connect_timeout_s=settings.database_timeout_s) as scan,
+        open_scan(
+            endpoints.service_url,
+            lambda: event_macs(load_ledger_keys(settings.ledger_key_file)),
+            connect_timeout_s=settings.database_timeout_s,
+        ) as scan,
     ):
         yield scan
 
@@ -56,7 +62,7 @@ def _trial_balance(options: argparse.Namespace, scan: LogScan) -> int:
     totals = TrialBalance(Period(until=at) if isinstance(at, datetime) else ALL_TIME)
     until = at if isinstance(at, int) else scan.head
     for row in scan.rows(money_topics(), until=until):
-        totals.add(row.position, row.decode())
+        totals.add(row.position, scan.decode(row))
     right = totals.difference_micro == 0 and not totals.disagreements
     if options.json:
         lines = totals.accounts if options.accounts else totals.classes
@@ -127,7 +133,7 @@ def _export(options: argparse.Namespace, scan: LogScan) -> int:
 
 def _statement_of(scan: LogScan, user_id: UUID, period: Period) -> Statement:
     rows = scan.stream(account_id(user_id))
-    return statement(user_id, period, ((row.position, row.decode()) for row in rows))
+    return statement(user_id, period, ((row.position, scan.decode(row)) for row in rows))
 
 
 def _find_user(scan: LogScan, text: str) -> tuple[UUID, str]:
@@ -148,7 +154,7 @@ def _find_user(scan: LogScan, text: str) -> tuple[UUID, str]:
 
 def _first(scan: LogScan, stream_id: UUID, event_type: type[E]) -> E | None:
     row = next(scan.stream(stream_id), None)
-    event = None if row is None else row.decode()
+    event = None if row is None else scan.decode(row)
     return event if isinstance(event, event_type) else None
 
 

@@ -20,6 +20,7 @@ def explain(error: Exception) -> str:
     from infrastructure.ledger_key_file import LedgerKeyError
     from infrastructure.onnx.errors import PreparationError
     from infrastructure.postgres.log_scan import NoLedger
+    from infrastructure.postgres.log_state import LogUnsealed, OtherKeys
     from infrastructure.postgres.migrate import MigrationError
     from infrastructure.postgres.rebuild import ReadModelsBusy, RebuildInProgress
     from infrastructure.settings import SettingsError
@@ -30,7 +31,9 @@ def explain(error: Exception) -> str:
             return str(error)
         case SettingsError() | Refusal() | KeyUnusable() | NoLedger() | ExportRefused():
             return str(error)
-        case LedgerKeyError() | BackupRefused() | MapperDeserialisationError():
+        case LedgerKeyError() | OtherKeys() | LogUnsealed():
+            return str(error)
+        case BackupRefused() | MapperDeserialisationError():
             return str(error)
         case RebuildInProgress() | ReadModelsBusy() | WorkersLost():
             return str(error)

@@ -33,8 +33,9 @@ def serve(settings: Settings, *, with_page: bool, skip_init: bool) -> int:
         say("  Bringing the database schema up to date")
         migrate_schema(settings, endpoints)
         server = _Server(settings, endpoints, with_page=with_page, began=began)
-        # uvicorn raises the signal again after its own clean stop.
-        with suppress(KeyboardInterrupt):
+        # uvicorn raises the signal again after its own clean stop, and exits by itself where the
+        # services could not be opened; what kept them from it is said below.
+        with suppress(KeyboardInterrupt, SystemExit):
             server.run()
         say("chatledger is stopping")
         failure = server.failure

@@ -12,8 +12,10 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from application.ledger_keys import LedgerKeys
 from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.identity import TimeOrderedIds
+from infrastructure.ledger_key_file import load_ledger_keys
 from infrastructure.postgres.migrate import migrate
 from infrastructure.settings import Settings, load_settings
 from interfaces.composition import open_services
@@ -92,6 +94,11 @@ class Api:
     settings: Settings
     urls: DatabaseUrls
     people: list[Person] = field(default_factory=list)
+
+    @property
+    def ledger_keys(self) -> LedgerKeys:
+        """Of the running service."""
+        return load_ledger_keys(self.settings.ledger_key_file)
 
     @property
     def services(self) -> HttpServices:

@@ -4,9 +4,11 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 import psycopg
 import pytest
+from eventsourcing.persistence import StoredEvent
 from psycopg import AsyncConnection
 
 from infrastructure.condition import State
@@ -18,6 +20,8 @@ from tests.infrastructure.nats.own_nats import OwnNats
 from tests.infrastructure.nats.running import Running, eventually
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory
+from tests.support.forging import Forger
+from tests.support.keys import EVENT_MACS, with_mac
 from tests.support.servers import DatabaseUrls
 
 EVERYTHING = ReadBounds(events_max=100_000, bytes_max=2**30)
@@ -252,7 +256,7 @@ async def test_a_rebuild_beside_the_projector_leaves_both_right(
 
     async def rebuild_all() -> None:
         for _ in range(3):
-            await rebuild([], database.service, lambda _fraction: None)
+            await rebuild([], database.service, lambda _fraction: None, macs=EVENT_MACS)
 
     await asyncio.gather(write(), rebuild_all())
     await running.assert_caught_up(service)
@@ -263,11 +267,9 @@ async def test_an_event_that_cannot_be_projected_stops_what_follows_and_says_whi
 ) -> None:
     service = await running.start_working()
     event_log.append(RandomHistory(65).commits(20))
-    with psycopg.connect(database.service) as connection:
-        connection.execute(
-            "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state)"
-            " VALUES ('00000000-0000-4000-8000-000000000009', 3, 'account.credits_held', '{}')"
-        )
+    stream_id = UUID("00000000-0000-4000-8000-000000000009")
+    unreadable = with_mac(StoredEvent(stream_id, 3, "account.credits_held", b'{"user_id":1}'))
+    Forger(database).insert(unreadable)
     await eventually(lambda: service.status().projector.state is State.AWAY, "stopping")
     assert "00000000-0000-4000-8000-000000000009" in str(service.status().projector.last_error)
     running.assert_rows()  # everything before it

@@ -14,6 +14,7 @@ from tests.infrastructure.nats.own_nats import OwnNats
 from tests.infrastructure.nats.running import Running, eventually
 from tests.projections.log import Log, open_log
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name
 
 
@@ -41,7 +42,7 @@ async def test_every_event_is_published_once_in_order_with_what_shows_a_gap(
             message.last,
         )
         assert len(message.events) <= running.settings.message_events_max
-    published = [event.decode() for _, message in messages for event in message.events]
+    published = [event.decode(EVENT_MACS) for _, message in messages for event in message.events]
     assert published == [event for _, event in event_log.events]
 
 

@@ -16,6 +16,7 @@ from projections.registry import PROJECTIONS
 from tests.infrastructure.checkpoints.signing import Signing
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS, LEDGER_KEYS
 from tests.support.servers import DatabaseUrls, with_database
 
 LOG_TABLES = ("ledger_events", "links", "tree_nodes", "checkpoints", "identity")
@@ -42,7 +43,7 @@ class Books:
 
     async def project(self) -> None:
         async with await AsyncConnection.connect(self.urls.service, autocommit=True) as connection:
-            writer = await ProjectionWriter.open(connection, PROJECTIONS)
+            writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
             bounds = ReadBounds(events_max=200)
             while events := await read_log(connection, after=writer.position, bounds=bounds):
                 await writer.write(events)
@@ -67,7 +68,8 @@ class Books:
             self.nats_url,
             self.signing.settings,
             [self.signing.key.public] if keys is None else keys,
-            lambda part, done: self.progress.append((part, done)),
+            LEDGER_KEYS,
+            on_progress=lambda part, done: self.progress.append((part, done)),
             bounds=bounds,
         )
 

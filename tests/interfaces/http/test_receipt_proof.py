@@ -18,7 +18,6 @@ from domain.accounts.events import CreditsDebited, CreditsHeld
 from domain.identifiers import account_id
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
-from infrastructure.ledger_key_file import load_ledger_keys
 from infrastructure.postgres.recorder import open_application
 from interfaces.cli.audit_receipt import verify_receipt
 from interfaces.cli.main import parser
@@ -280,11 +279,7 @@ async def refund(api: Api, user_id: UUID, message_id: UUID) -> None:
         if isinstance(event, CreditsDebited) and event.message_id == message_id
     )
     application = open_application(
-        api.urls.service,
-        load_ledger_keys(api.settings.ledger_key_file),
-        threads=1,
-        connect_timeout_s=5,
-        cached_streams_max=1,
+        api.urls.service, api.ledger_keys, threads=1, connect_timeout_s=5, cached_streams_max=1
     )
     try:
         state = application.load(ACCOUNT, account_id(user_id))
