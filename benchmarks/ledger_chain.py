@@ -159,10 +159,10 @@ def processor_s() -> float:
 async def _verified(
     servers: EmbeddedServers, urls: DatabaseUrls, folder: Path, rounds: int
 ) -> list[Figure]:
-    """The log's walk alone has a goal; accounts are replayed by the domain's own fold."""
+    """The log's walk alone has a goal; streams are folded by the domain's own functions."""
     keys = [SigningKey.from_file(folder / "key.pem").public]
     await rebuild([], urls.service, lambda _done: None, macs=EVENT_MACS)
-    rates: dict[str, list[float]] = {"log": [], "accounts": [], "read models": []}
+    rates: dict[str, list[float]] = {"log": [], "MACs": [], "read models": []}
     events = 0
     for _ in range(rounds):
         began = time.perf_counter()
@@ -179,7 +179,7 @@ async def _verified(
         assert not any(part.findings.count for part in parts), parts
         named = {part.name: part for part in parts}
         events = named["log"].checked
-        for name in ("log", "accounts"):
+        for name in ("log", "MACs"):
             rates[name].append(named[name].checked / named[name].seconds)
             seconds -= named[name].seconds
         rates["read models"].append(events / seconds)
@@ -193,7 +193,7 @@ async def _verified(
             conditions,
             Goal(bound=100_000, at_least=True),
         ),
-        of_repeats("Replaying accounts", "account events/s", rates["accounts"], "a process a core"),
+        of_repeats("Folding every stream", "events/s", rates["MACs"], "a process a core"),
         of_repeats(
             "Comparing every read model",
             "events/s",

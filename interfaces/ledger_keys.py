@@ -4,7 +4,7 @@ from contextlib import closing
 
 import psycopg
 
-from application.event_macs import event_macs
+from application.event_macs import StateMacs, event_macs
 from application.ledger_keys import LedgerKeys
 from infrastructure.ledger_key_file import load_ledger_keys, make_ledger_keys
 from infrastructure.postgres.log_state import check_first_event, read_log_state
@@ -36,6 +36,21 @@ def keys_of_file(settings: Settings, endpoints: Endpoints) -> LedgerKeys:
     if state.is_empty and not path.exists():
         return make_ledger_keys(path)
     return load_ledger_keys(path)
+
+
+def macs_of_log(settings: Settings, endpoints: Endpoints) -> StateMacs | None:
+    """For a backup of a log as it is; None where it is from before events carried MACs, or empty.
+
+    Raises LedgerKeyError, OSError, psycopg.Error.
+    """
+    with closing(_connect(settings, endpoints)) as connection:
+        known = connection.execute("SELECT to_regclass('ledger.before_macs')").fetchone()
+        if known == (None,):
+            return None
+        state = read_log_state(connection)
+    if state.is_empty or state.needs_sealing:
+        return None
+    return event_macs(load_ledger_keys(settings.ledger_key_file))
 
 
 def _connect(settings: Settings, endpoints: Endpoints) -> psycopg.Connection:

@@ -53,8 +53,7 @@ def money_topics() -> frozenset[str]:
 def selected(
     scan: LogScan, rows: Iterator[LoggedEvent], period: Period
 ) -> Iterator[tuple[LoggedEvent, Event]]:
-    for row in rows:
-        event = scan.decode(row)
+    for row, event in scan.events(rows):
         if period.covers(event.timestamp):
             yield row, event
 

@@ -1,14 +1,14 @@
 """Reads the log from one end to the other for those who look at all of it: synchronously, a batch
 at a time, up to the event that was the last one when the reading began."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import psycopg
 
-from application.event_macs import StateMacs
+from application.event_macs import EventNotAuthentic, StateMacs
 from domain.events import Event
 from infrastructure.postgres.log_reader import LoggedEvent
 from infrastructure.postgres.log_state import read_log_state
@@ -51,21 +51,35 @@ ORDER BY originator_version LIMIT %s
 
 class LogScan:
     """For one connection. head: the position of the last event when the scan was opened. macs: for
-    whoever believes what the events say; None where they are only compared."""
+    whoever believes what the events say; None where they are only compared. left_out: how many
+    events were not written by this ledger."""
 
     def __init__(
         self, connection: psycopg.Connection[Any], head: int, macs: StateMacs | None
     ) -> None:
         self._connection = connection
         self._macs = macs
+        self.left_out = 0
+        self.first_left_out: EventNotAuthentic | None = None
         events = _LOG if macs is None else _EVENTS
         self._scan = _SCAN.replace("{events}", events).encode()
         self._stream = _STREAM.replace("{events}", events).encode()
         self.head = head
 
-    def decode(self, row: LoggedEvent) -> Event:
-        """Raises EventNotAuthentic, MapperDeserialisationError."""
-        return row.decode_unproven() if self._macs is None else row.decode(self._macs)
+    def events(self, rows: Iterable[LoggedEvent]) -> Iterator[tuple[LoggedEvent, Event]]:
+        """With the event of each row; what this ledger did not write is left out, and counted.
+
+        Raises MapperDeserialisationError.
+        """
+        for row in rows:
+            if self._macs is None:
+                yield row, row.decode_unproven()
+                continue
+            try:
+                yield row, row.decode(self._macs)
+            except EventNotAuthentic as error:
+                self.left_out += 1
+                self.first_left_out = self.first_left_out or error
 
     def rows(
         self,

@@ -10,13 +10,14 @@ from application.ledger_keys import LedgerKeys
 from infrastructure.backup.archive import Manifest, open_archive
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
-from infrastructure.ledger_key_file import load_ledger_keys
+from infrastructure.ledger_key_file import load_ledger_keys, make_ledger_keys
 from infrastructure.settings import Settings
 from interfaces.cli.audit_verify import EXIT_DIFFERS, as_text, verify_with
 from interfaces.cli.book_tables import moment
 from interfaces.cli.options import settings_from
 from interfaces.composition_proofs import replay_bounds
 from interfaces.endpoints import Endpoints, open_endpoints
+from interfaces.ledger_keys import macs_of_log
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -37,6 +38,7 @@ def backup(options: argparse.Namespace) -> int:
             options.file,
             SystemClock().now(),
             lambda fraction: bar.update(task, completed=fraction),
+            macs=macs_of_log(settings, endpoints),
             connect_timeout_s=settings.database_timeout_s,
         )
     print(f"{options.file}: {_described(manifest)}")
@@ -56,6 +58,7 @@ def restore(options: argparse.Namespace) -> int:
             endpoints.service_url,
             options.file,
             _say,
+            macs=None if keys is None else event_macs(keys),
             connect_timeout_s=settings.database_timeout_s,
         )
         if keys is None:
@@ -96,12 +99,16 @@ def _verified(settings: Settings, endpoints: Endpoints, ledger_keys: LedgerKeys)
     return 0
 
 
-def _keys_for(path: Path, settings: Settings) -> LedgerKeys | None:
+def _keys_for(file: Path, settings: Settings) -> LedgerKeys | None:
     """Before anything is loaded: without its keys nothing in the log could be believed. None for a
     backup from before there were any. Raises BackupRefused, LedgerKeyError."""
-    with open_archive(path) as archive:
-        tables = {table.name for table in archive.manifest.tables}
-    return load_ledger_keys(settings.ledger_key_file) if "seals" in tables else None
+    with open_archive(file) as archive:
+        manifest = archive.manifest
+    tables = {table.name for table in manifest.tables}
+    if "seals" not in tables:
+        return None
+    path = settings.ledger_key_file
+    return load_ledger_keys(path) if manifest.events else make_ledger_keys(path)
 
 
 def _described(manifest: Manifest) -> str:

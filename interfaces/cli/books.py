@@ -40,7 +40,14 @@ _to_json = msgspec.json.Encoder().encode
 def books(options: argparse.Namespace) -> int:
     """Raises UserNotFound, NoLedger, ExportRefused, MapperDeserialisationError, psycopg.Error."""
     with _scan(options) as scan:
-        return _ACTIONS[options.action](options, scan)
+        status = _ACTIONS[options.action](options, scan)
+    if scan.first_left_out is not None:
+        print(
+            f"chatledger: {scan.left_out} events that this ledger did not write are left out; the"
+            f" first: {scan.first_left_out}",
+            file=sys.stderr,
+        )
+    return status
 
 
 @contextmanager
@@ -61,8 +68,8 @@ def _trial_balance(options: argparse.Namespace, scan: LogScan) -> int:
     at: int | datetime | None = options.at
     totals = TrialBalance(Period(until=at) if isinstance(at, datetime) else ALL_TIME)
     until = at if isinstance(at, int) else scan.head
-    for row in scan.rows(money_topics(), until=until):
-        totals.add(row.position, scan.decode(row))
+    for row, event in scan.events(scan.rows(money_topics(), until=until)):
+        totals.add(row.position, event)
     right = totals.difference_micro == 0 and not totals.disagreements
     if options.json:
         lines = totals.accounts if options.accounts else totals.classes
@@ -132,8 +139,8 @@ def _export(options: argparse.Namespace, scan: LogScan) -> int:
 
 
 def _statement_of(scan: LogScan, user_id: UUID, period: Period) -> Statement:
-    rows = scan.stream(account_id(user_id))
-    return statement(user_id, period, ((row.position, scan.decode(row)) for row in rows))
+    events = scan.events(scan.stream(account_id(user_id)))
+    return statement(user_id, period, ((row.position, event) for row, event in events))
 
 
 def _find_user(scan: LogScan, text: str) -> tuple[UUID, str]:
@@ -153,9 +160,9 @@ def _find_user(scan: LogScan, text: str) -> tuple[UUID, str]:
 
 
 def _first(scan: LogScan, stream_id: UUID, event_type: type[E]) -> E | None:
-    row = next(scan.stream(stream_id), None)
-    event = None if row is None else scan.decode(row)
-    return event if isinstance(event, event_type) else None
+    for _, event in scan.events(scan.stream(stream_id)):
+        return event if isinstance(event, event_type) else None
+    return None
 
 
 def _as_id(text: str) -> UUID | None:

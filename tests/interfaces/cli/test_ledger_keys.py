@@ -5,10 +5,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from eventsourcing.persistence import StoredEvent
 
 from infrastructure.embedded.servers import EmbeddedServers
 from tests.history.old_logs import load_log, read_log
 from tests.interfaces.cli.command import Finished, chatledger
+from tests.support.forging import Forger
 from tests.support.servers import DatabaseUrls
 
 
@@ -131,6 +133,35 @@ def test_keys_are_made_with_an_empty_ledger_and_never_for_one_that_has_events(
     other.__dict__ = operator.__dict__ | {"keys": operator.keys.with_name("other.json")}
     other.keys.write_text(json.dumps({"current": "x", "keys": {"x": "A" * 43 + "="}}))
     assert "is not that of this log" in other.make_admin("eve").refusal()
+
+
+def test_books_and_backups_leave_out_what_the_ledger_did_not_write(
+    operator: Operator, database: DatabaseUrls, tmp_path: Path
+) -> None:
+    assert operator.make_admin("ada").status == 0
+    with psycopg.connect(database.service) as connection:
+        (granted,) = connection.execute(
+            "SELECT originator_id, originator_version, topic, state FROM ledger.ledger_events"
+            " WHERE topic = 'account.credits_granted'"
+        ).fetchall()
+    before = operator.run("audit", "trial-balance").output
+    stream_id, version, topic, state = granted
+    position = Forger(database).insert(StoredEvent(stream_id, version + 1, topic, state))
+
+    books = operator.run("audit", "trial-balance")
+    balance = operator.run("audit", "balance", "ada")
+    exported = operator.run(
+        "audit", "export", "--format", "csv", "--out", str(tmp_path / "events.csv")
+    )
+    backed_up = operator.run("backup", str(tmp_path / "ledger.backup"))
+
+    assert (books.status, books.output) == (0, before)
+    assert "100.000000" in balance.output
+    assert len((tmp_path / "events.csv").read_text().splitlines()) == 1 + 6
+    for finished in (books, balance, exported):
+        assert "1 events that this ledger did not write are left out" in finished.errors
+        assert f"position {position} " in finished.errors
+    assert backed_up.status == 0, backed_up.errors
 
 
 def test_after_a_rotation_old_and_new_events_are_believed(operator: Operator) -> None:
