@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import bcrypt
 import psycopg
 import pytest
 from eventsourcing.persistence import StoredEvent
@@ -144,9 +145,13 @@ async def test_what_was_granted_to_one_is_granted_to_nobody_else(
 async def test_a_role_and_a_password_are_refused(
     world: World, restarted: World, forger: Forger
 ) -> None:
+    mine = bcrypt.hashpw(b"mine now", bcrypt.gensalt(4)).decode()
     for event_type, fields in (
         (RoleAssigned, {"role": UserRole.ADMIN, "assigned_by": None}),
-        (PasswordChanged, {"password_hash": await world.hasher.hash("mine now")}),
+        (
+            PasswordChanged,
+            {"password_hash": mine},
+        ),
     ):
         user_id = await world.a_user()
         user = await world.ledger.load(USER, user_id)
