@@ -161,6 +161,9 @@ class ChatProcess:
         assert card.manifest_hash is not None, "a model that tokenises has a manifest"
         return card.manifest_hash
 
+    def _computed_on(self, model: str) -> str | None:
+        return next(card.computed_on for card in self._engine.models() if card.name == model)
+
     def _begin(
         self,
         command: SendMessage,
@@ -186,6 +189,7 @@ class ChatProcess:
                 started=committed.value,
                 prompt=prompt,
                 stages=stages,
+                computed_on=self._computed_on(prompt.model),
                 manifest_hash=self._manifest_hash(prompt.model),
                 cached_price=self._price_list.cached_price,
                 key=command.key,

@@ -117,6 +117,8 @@ class ModelCard:
     context_tokens: the window, prompt and answer together.
     manifest_hash: hex SHA-256 of the model's manifest, None while not prepared.
     runs_on: the ONNX Runtime provider in use ("CPU", "CUDA"), None while not loaded.
+    computed_on: what may change the last bits of its answers, and so their tokens: build and class
+    of processor. None while not loaded.
     detail: one sentence on the state, for instance how to prepare the model.
     """
 
@@ -129,6 +131,7 @@ class ModelCard:
     licence_url: str
     manifest_hash: str | None
     runs_on: str | None
+    computed_on: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

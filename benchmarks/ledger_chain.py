@@ -168,7 +168,7 @@ async def _verified(
         began = time.perf_counter()
         parts = await verify(
             urls.service,
-            servers.nats_url,
+            servers.nats_read_url,
             _settings(folder),
             keys,
             LEDGER_KEYS,

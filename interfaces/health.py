@@ -5,7 +5,7 @@ from collections.abc import Callable
 from application.inference import InferenceEngine, ModelState
 from application.read_models import ReadModels
 from infrastructure.checkpoints.service import CheckpointService
-from infrastructure.condition import State
+from infrastructure.condition import Condition, State
 from infrastructure.nats.service import PartStatus, ProjectionService, ProjectionStatus
 from infrastructure.postgres.log_end import LogEnd
 from interfaces.http.services import Component
@@ -37,10 +37,8 @@ class Health:
     async def components(self) -> list[Component]:
         status = self._projections.status()
         relay = _component("relay", status.relay)
-        signer = self._checkpoints.signer
-        checkpoints = _component(
-            "checkpoints", PartStatus(state=signer.state, last_error=signer.last_error)
-        )
+        checkpoints = _component("checkpoints", _status(self._checkpoints.signer))
+        published = _component("checkpoints in NATS", _status(self._checkpoints.publisher))
         return [
             await self._database(),
             await self._ledger(),
@@ -51,6 +49,7 @@ class Health:
             Component(name="messages", healthy=True, detail=_messages(status)),
             # And for what is not signed yet.
             Component(name=checkpoints.name, healthy=True, detail=checkpoints.detail),
+            Component(name=published.name, healthy=True, detail=published.detail),
             self._model(),
             *(self._lost(name) for name in self._failing()),
         ]
@@ -84,6 +83,10 @@ class Health:
         return Component(
             name=f"model {self._default_model}", healthy=False, detail="not in the catalogue"
         )
+
+
+def _status(condition: Condition) -> PartStatus:
+    return PartStatus(state=condition.state, last_error=condition.last_error)
 
 
 def _messages(status: ProjectionStatus) -> str:

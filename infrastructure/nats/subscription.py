@@ -102,8 +102,9 @@ class Subscription:
             self._inbox.miss()
         except ForgedMessage as error:
             self.refuse(str(error))
-            # So that a flood of them leaves others their turn.
-            await asyncio.sleep(0)
+        # What is received is handled without a pause otherwise, and a flood would leave nobody else
+        # a turn.
+        await asyncio.sleep(0)
 
     def refuse(self, reason: str) -> None:
         """It may stand in the place of a message of ours, which the log has."""

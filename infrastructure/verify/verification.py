@@ -63,8 +63,7 @@ async def verify(
     with connect() as connection, TemporaryFile() as spool, ExitStack() as stack:
         log_id, head = _identity(connection)
         pool = stack.enter_context(bounds.pool(head))
-        file = CheckpointFile(settings.folder, log_id)
-        sources = _Sources(connection, file, keys)
+        sources = _Sources(connection, CheckpointFile(settings.folder, log_id), keys)
         check = CheckpointCheck("checkpoints", sources.records(), keys)
         published = await _published(nats_url, settings, log_id, spool, sources)
         log = verify_chain(
@@ -74,22 +73,8 @@ async def verify(
             until=head,
             on_progress=progress("log"),
         )
-        places = {
-            "the database": sources.in_database(),
-            f"the file {file.path}": _well_formed(file),
-        }
-        if published.looked_at:
-            spool.seek(0)
-            places["NATS"] = _well_formed(read_records(spool, "NATS"))
         parts = [log, check.report(log.seconds), published.report(log.seconds)]
-        parts.append(
-            compare_places(
-                places,
-                keys,
-                now=SystemClock().now(),
-                within=timedelta(seconds=settings.published_within_s),
-            )
-        )
+        parts.append(_places(sources, spool if published.looked_at else None, settings))
         if ledger_keys is None:
             return parts
         parts += verify_streams(
@@ -137,6 +122,25 @@ async def _published(
     return check
 
 
+def _places(
+    sources: "_Sources", spool: IO[bytes] | None, settings: CheckpointSettings
+) -> PartReport:
+    """spool: with what NATS has, where it could be asked."""
+    places = {
+        "the database": sources.in_database(),
+        f"the file {sources.file.path}": _well_formed(sources.file),
+    }
+    if spool is not None:
+        spool.seek(0)
+        places["NATS"] = _well_formed(read_records(spool, "NATS"))
+    return compare_places(
+        places,
+        sources.keys,
+        now=SystemClock().now(),
+        within=timedelta(seconds=settings.published_within_s),
+    )
+
+
 def _well_formed(records: Iterable[SignedCheckpoint | str]) -> Iterator[SignedCheckpoint]:
     return (record for record in records if isinstance(record, SignedCheckpoint))
 
@@ -160,12 +164,12 @@ class _Sources:
         self, connection: Connection[Any], file: CheckpointFile, keys: Sequence[PublicKey]
     ) -> None:
         self._connection = connection
-        self._file = file
+        self.file = file
         self.keys = keys
 
     def records(self) -> Iterator[SignedCheckpoint | str]:
         last = 0
-        for record in self._file:
+        for record in self.file:
             yield record
             if isinstance(record, SignedCheckpoint):
                 last = max(last, record.checkpoint.position)

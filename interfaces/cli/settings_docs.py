@@ -19,9 +19,10 @@ started from; the environment wins. The command line's flags win over both. A se
 be used stops the start with one sentence that names it.
 
 `ENVIRONMENT=production` refuses to start with the embedded servers, with a secret that is missing
-or short, and with an administrator who still has the development password. It also turns
-`POST /billing/add` off, logs JSON, and marks the chat page's cookie Secure, so that the page has
-to be reached over HTTPS.
+or short, with a database role that may do more than the service needs
+([servers.md](servers.md)), and with an administrator who still has the development password. It
+also turns `POST /billing/add` off, logs JSON, and marks the chat page's cookie Secure, so that the
+page has to be reached over HTTPS.
 
 | setting | default | what it is |
 |---|---|---|

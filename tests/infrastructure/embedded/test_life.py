@@ -72,6 +72,24 @@ async def test_a_second_start_finds_rows_messages_ports_and_passwords(used_data_
         await connection.close()
 
 
+def test_a_folder_from_before_nats_had_two_users_goes_on_with_its_passwords(
+    used_data_dir: Path,
+) -> None:
+    secrets_file = used_data_dir / "run" / "secrets.json"
+    with start(used_data_dir) as servers:
+        write_number(servers.owner_database_url, 1)
+        first_url = servers.nats_url
+    secrets = json.loads(secrets_file.read_text())
+    del secrets["nats_reader"]
+    secrets_file.write_text(json.dumps(secrets))
+
+    with start(used_data_dir) as servers:
+        assert servers.nats_url == first_url
+        assert read_numbers(servers.owner_database_url) == [1]
+        kept = json.loads(secrets_file.read_text())
+        assert kept == secrets | {"nats_reader": urlsplit(servers.nats_read_url).password}
+
+
 def test_stop_ends_both_servers_and_a_second_stop_does_nothing(used_data_dir: Path) -> None:
     servers = start(used_data_dir)
     running = pids(servers)

@@ -34,8 +34,11 @@ QUICK = ProjectionSettings(
 
 
 class Running:
-    def __init__(self, service_url: str, nats_url: str, stream: str, log: Log) -> None:
+    def __init__(
+        self, service_url: str, nats_url: str, stream: str, log: Log, *, nats_read_url: str = ""
+    ) -> None:
         self.service_url = service_url
+        self.nats_read_url = nats_read_url
         self.nats_url = nats_url
         self.settings = replace(QUICK, stream=stream)
         self.log = log
@@ -43,7 +46,11 @@ class Running:
 
     async def start(self, settings: ProjectionSettings | None = None) -> ProjectionService:
         service = ProjectionService(
-            self.service_url, self.nats_url, settings or self.settings, keys=LEDGER_KEYS
+            self.service_url,
+            self.nats_url,
+            settings or self.settings,
+            keys=LEDGER_KEYS,
+            nats_read_url=self.nats_read_url,
         )
         self._services.append(service)
         await service.start()
