@@ -12,6 +12,7 @@ from application import inference
 from application.chat_run import GenerationFailed
 from application.event_macs import StreamDamaged
 from application.ledger import LedgerUnavailable
+from application.ports import PasswordsBusy
 from application.read_models import ReadModelsUnavailable
 from domain import errors
 from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, wire_credits
@@ -87,7 +88,7 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
             extensions["errors"] = [{"field": error.field, "detail": detail}]
         case errors.Unauthenticated():
             headers["WWW-Authenticate"] = "Bearer"
-        case ServiceBusy() | inference.EngineBusy():
+        case ServiceBusy() | inference.EngineBusy() | PasswordsBusy():
             headers["Retry-After"] = str(error.retry_after_s)
         case inference.ModelUnavailable() | LedgerUnavailable() | ReadModelsUnavailable():
             headers["Retry-After"] = str(_RETRY_AFTER_S)
@@ -145,6 +146,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 503, "ledger_unavailable"
         case ServiceBusy():
             return 503, error.code
+        case PasswordsBusy():
+            return 503, "sign_in_busy"
         case RateLimited():
             return 429, "rate_limited"
         case _:
@@ -207,6 +210,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         LedgerUnavailable,
         StreamDamaged,
         ReadModelsUnavailable,
+        PasswordsBusy,
         ServiceBusy,
         RateLimited,
         Exception,
