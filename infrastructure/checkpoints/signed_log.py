@@ -27,6 +27,7 @@ from infrastructure.checkpoints.tree_store import (
 log = structlog.get_logger()
 
 _RECORDS_MAX = 100
+_LINKS_MAX = 200
 _NUMBER_MAX = 2**63 - 1
 
 
@@ -113,16 +114,37 @@ class SignedLog:
                 f"the log is not what {where} says; run `chatledger audit verify` to see what was"
                 " changed"
             )
-        nodes = edge_nodes(signed.events)
-        try:
-            hashes = await read_nodes(self._rows, nodes)
-        except MissingLeaves as error:
-            raise LogDisagrees(f"{where} cannot be continued: {error}") from None
-        tree = Frontier(signed.events, [hashes[node] for node in nodes])
+        tree = await self._edge(signed)
+        if tree is None or tree.root() != signed.root:
+            # Whoever has the service's role can add nodes before us; the links are the trigger's.
+            log.warning("stored_tree_not_believed", position=signed.position)
+            tree = await self._folded(signed)
         if tree.root() != signed.root:
             raise LogDisagrees(f"the log's tree is not what {where} says")
         self.last, self.tree = last, tree
         self.position, self.chain = signed.position, signed.chain
+
+    async def _edge(self, signed: Checkpoint) -> Frontier | None:
+        """From few nodes; None where some are missing."""
+        nodes = edge_nodes(signed.events)
+        try:
+            hashes = await read_nodes(self._rows, nodes)
+        except MissingLeaves:
+            return None
+        return Frontier(signed.events, [hashes[node] for node in nodes])
+
+    async def _folded(self, signed: Checkpoint) -> Frontier:
+        """From all links up to there."""
+        tree, position = Frontier(), 0
+        while position < signed.position:
+            found = await self._rows(READ_LINKS, (position, _LINKS_MAX))
+            for link in (Link(*row) for row in found):
+                if link.position <= signed.position:
+                    tree.extend(link.leaves(), lambda _: None, from_level=LEVEL)
+                position = link.position
+            if not found:
+                break
+        return tree
 
     @property
     def events_unsigned(self) -> int:

@@ -145,11 +145,12 @@ async def test_what_was_granted_to_one_is_granted_to_nobody_else(
 async def test_a_role_and_a_password_are_refused(
     world: World, restarted: World, forger: Forger
 ) -> None:
+    mine = bcrypt.hashpw(b"mine now", bcrypt.gensalt(4)).decode()
     for event_type, fields in (
         (RoleAssigned, {"role": UserRole.ADMIN, "assigned_by": None}),
         (
             PasswordChanged,
-            {"password_hash": bcrypt.hashpw(b"mine now", bcrypt.gensalt(4)).decode()},
+            {"password_hash": mine},
         ),
     ):
         user_id = await world.a_user()

@@ -62,3 +62,21 @@ async def test_however_much_somebody_else_wrote_the_next_checkpoint_follows_the_
     await signing.assert_signed_up_to(event_log.append(history.commits(4)))
     await eventually(lambda: service.publisher.state is State.WORKING, "publishing")
     assert_right(signing, signing.in_file())
+
+
+async def test_a_node_that_somebody_else_stored_first_does_not_end_the_signing(
+    signing: Signing, event_log: Log
+) -> None:
+    with psycopg.connect(signing.urls.service) as connection:
+        connection.execute(
+            "INSERT INTO ledger.tree_nodes (level, number, hash) VALUES (8, 0, sha256('forged'))"
+        )
+    history = RandomHistory(62)
+    await signing.start()
+    await signing.assert_signed_up_to(event_log.append(history.commits(150)))
+    assert len(event_log.events) > 256, "the node is one of those that are stored"
+    await signing.stop_all()
+
+    await signing.start()
+    await signing.assert_signed_up_to(event_log.append(history.commits(4)))
+    assert_right(signing, signing.in_file())
