@@ -125,4 +125,4 @@ def snapshot_macs(keys: LedgerKeys) -> StateMacs:
 
 def _message(stream: bytes, version: int, topic: str, body: bytes) -> bytes:
     name = topic.encode()
-    return _HEAD(stream, version, len(name)) + name + body
+    return b"".join((_HEAD(stream, version, len(name)), name, body))

@@ -49,9 +49,8 @@ def password_line(line: bytes) -> str:
 async def _carry_out(
     options: argparse.Namespace, settings: Settings, endpoints: Endpoints, password: str
 ) -> int:
-    keys = ledger_keys(settings, endpoints)
     with (
-        closing(open_ledger(settings, endpoints, keys)) as ledger,
+        closing(open_ledger(settings, endpoints, ledger_keys(settings, endpoints))) as ledger,
         open_users(settings, ledger) as handlers,
     ):
         if options.action == "create-admin":
