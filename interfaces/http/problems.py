@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from application import inference
 from application.chat_run import GenerationFailed
+from application.event_macs import StreamDamaged
 from application.ledger import LedgerUnavailable
 from application.ports import PasswordsBusy
 from application.read_models import ReadModelsUnavailable
@@ -95,7 +96,13 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
             headers.update(error.headers)
         case inference.InferenceError() if code == "generation_failed":
             detail = f"{detail}; nothing was charged"
-    if status == 500:
+        case StreamDamaged():
+            log.error("stream_damaged", request_id=request_id, reason=str(error))
+            detail = (
+                "what is stored about this does not prove itself, so nothing was done; tell the"
+                " operator, who has it in the log under the request_id"
+            )
+    if code == "internal_error":
         log.error("unexpected_error", request_id=request_id, exc_info=error)
         detail = "this is our mistake; the log has it under the request_id"
     return status, problem(request_id, status, code, detail, **extensions), headers
@@ -133,6 +140,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 503, "generation_failed"
         case GenerationFailed():
             return (504 if error.reason == "timeout" else 503), "generation_failed"
+        case StreamDamaged():
+            return 500, "ledger_damaged"
         case LedgerUnavailable() | ReadModelsUnavailable():
             return 503, "ledger_unavailable"
         case ServiceBusy():
@@ -199,6 +208,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         inference.InferenceError,
         GenerationFailed,
         LedgerUnavailable,
+        StreamDamaged,
         ReadModelsUnavailable,
         PasswordsBusy,
         ServiceBusy,
