@@ -12,6 +12,7 @@ from application.accounts import Accounts
 from application.conversations import Conversations
 from application.inference import InferenceEngine
 from application.ledger import Ledger
+from application.ledger_keys import LedgerKeys
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import SystemClock, TimeOrderedIds
 from infrastructure.nats.service import ProjectionService
@@ -68,14 +69,7 @@ async def open_services(
         read_models = _build_read_models(settings, endpoints, board)
         await read_models.start()
         stack.push_async_callback(read_models.stop)
-        projections = ProjectionService(
-            endpoints.service_url,
-            endpoints.nats_url,
-            ProjectionSettings(stream=settings.nats_stream),
-            board,
-            keys=keys,
-            nats_read_url=endpoints.nats_read_url,
-        )
+        projections = _build_projections(settings, endpoints, board, keys)
         await projections.start()
         stack.push_async_callback(projections.stop)
         checkpoints = build_checkpoints(settings, endpoints.service_url, endpoints.nats_url)
@@ -125,6 +119,19 @@ async def open_services(
                 default_model=settings.default_model,
             ).components,
         )
+
+
+def _build_projections(
+    settings: Settings, endpoints: Endpoints, board: PositionBoard, keys: LedgerKeys
+) -> ProjectionService:
+    return ProjectionService(
+        endpoints.service_url,
+        endpoints.nats_url,
+        ProjectionSettings(stream=settings.nats_stream),
+        board,
+        keys=keys,
+        nats_read_url=endpoints.nats_read_url,
+    )
 
 
 def _build_read_models(
