@@ -76,7 +76,7 @@ async def open_services(
         await stack.enter_async_context(checkpoints.running())
         engine = engine or build_engine(settings)
         stack.push_async_callback(engine.close)
-        await ensure_admin(settings, users)
+        await ensure_admin(settings, endpoints.service_url, ledger, users)
         sharing = share_answers(settings, engine)
         chat = build_chat(settings, ledger, sharing)
         stack.push_async_callback(chat.close)

@@ -54,8 +54,6 @@ def open_endpoints(
             nats_read_url=settings.nats_read_url.get_secret_value(),
         )
         return
-    if service_url or nats_url:
-        raise SettingsError("set both DATABASE_URL and NATS_URL, or neither for embedded servers")
     data_dir = settings.data_dir.resolve()
     try:
         embedded = EmbeddedServers.start(

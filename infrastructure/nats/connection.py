@@ -5,9 +5,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from nats.aio.client import Client
+from nats.errors import Error
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import BadRequestError
@@ -20,6 +22,19 @@ RELAY_INBOX = "_INBOX.relay"
 READER_INBOX = "_INBOX.reader"
 # A message's headers and JetStream's own framing.
 _HEADER_BYTES = 4096
+
+
+class _Client(Client):
+    """nats-py takes tls:// for a wish: it asks for TLS only where the server says that it is
+    required, and whoever stands in between could say that it is not."""
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        server = self._current_server
+        wants_tls = initial_connection and server is not None and server.uri.scheme == "tls"
+        if wants_tls and not info.get("tls_required"):
+            assert server is not None
+            raise Error(f"NATS at {server.uri.hostname} does not ask for TLS, and NATS_URL does")
+        await super()._process_info(info, initial_connection)
 
 
 @dataclass(frozen=True)
@@ -44,7 +59,7 @@ async def nats_connection(
     async def on_closed() -> None:
         closed.set()
 
-    client = Client()
+    client = _Client()
     try:
         async with asyncio.timeout(settings.connect_timeout_s):
             await client.connect(

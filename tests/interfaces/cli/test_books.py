@@ -43,6 +43,8 @@ class Operator:
         """What it prints; in this process, as starting one takes a second."""
         printed = io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+            # Neither the settings nor the data of a service that somebody runs here.
+            patch.chdir(self.folder)
             patch.setenv("ENVIRONMENT", "test")
             patch.setenv("DATABASE_URL", self._urls.service)
             patch.setenv("NATS_URL", self._nats_url)
