@@ -26,7 +26,7 @@ from tests.support.keys import LEDGER_KEYS
 from tests.support.servers import DatabaseUrls
 
 ON_NETWORK: dict[str, object] = {"host": "0.0.0.0", "unsafe_development_on_network": True}
-PASSWORD = "nobody else's password"
+PASSWORD = "umbrella tangent 41 quarry"
 
 
 class Beginning:
