@@ -142,7 +142,8 @@ class PreparedPrompt:
     """A prompt as the model will see it.
 
     token_ids: template and turns, tokenised, begin-of-sequence token included.
-    turns_dropped: whole turns left out at the front so that the rest fits the window.
+    turns_dropped: turns left out at the front so that the rest fits the window; whole exchanges, a
+        question with its answer, so it is even where every question was answered.
     max_tokens: the most completion tokens that still fit the window.
     """
 
@@ -247,8 +248,9 @@ class InferenceEngine(Protocol):
     async def prepare_prompt(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
-        """Tokenise the turns with the model's template, dropping whole turns, oldest first,
-        until the prompt and `completion_tokens_wanted` (at least one token) fit the window.
+        """Tokenise the turns with the model's template, dropping whole exchanges (a question with
+        its answer), oldest first, until the prompt and `completion_tokens_wanted` (at least one
+        token) fit the window.
 
         Loads the model when it is prepared but not loaded.
 

@@ -206,6 +206,20 @@ async def test_the_oldest_turns_are_dropped_when_they_do_not_fit(engine: Inferen
     assert prompt.max_tokens >= 50
 
 
+async def test_turns_are_dropped_by_exchanges(engine: InferenceEngine) -> None:
+    question = Turn(role=Role.USER, content="one two three four " * 5)
+    said = [question, Turn(role=Role.ASSISTANT, content="Five.")] * 20
+
+    prompts = [
+        await prepare(engine, *said, QUESTION, completion_tokens_wanted=wanted)
+        for wanted in range(1, 60, 3)
+    ]
+
+    dropped = {prompt.turns_dropped for prompt in prompts}
+    assert len(dropped) > 1
+    assert all(number % 2 == 0 for number in dropped)
+
+
 async def test_a_message_that_cannot_fit_says_how_long_it_may_be(engine: InferenceEngine) -> None:
     with pytest.raises(PromptTooLong) as refusal:
         await prepare(engine, Turn(role=Role.USER, content="word " * 3000))

@@ -25,6 +25,7 @@ from application.inference import (
     Turn,
     UnknownModel,
 )
+from infrastructure.onnx.template import exchanges
 
 MODEL = "gemma3-270m"
 MANIFEST_HASH = hashlib.sha256(b"scripted").hexdigest()
@@ -110,16 +111,17 @@ class ScriptedEngine:
             raise ModelUnavailable(f"{card.title} cannot answer. {card.detail}")
         if not turns:
             raise InferenceError("a prompt needs at least one turn")
-        *earlier, last = [_tokens(turn) for turn in turns]
+        last = _tokens(turns[-1])
         room = self._context_tokens - _TEMPLATE_TOKENS - 1
         if len(last) > room:
             raise PromptTooLong(prompt_tokens=len(last), prompt_tokens_max=room)
         budget = self._context_tokens - _TEMPLATE_TOKENS - max(1, completion_tokens_wanted)
         kept: list[list[int]] = [last]
-        for turn_ids in reversed(earlier):
-            if sum(map(len, kept)) + len(turn_ids) > budget:
+        for exchange in reversed(exchanges(turns[:-1])):
+            pieces = [_tokens(turn) for turn in exchange]
+            if sum(map(len, (*pieces, *kept))) > budget:
                 break
-            kept.insert(0, turn_ids)
+            kept = pieces + kept
         ids = (0, *(token for piece in kept for token in piece), 1)
         self.prompts.append(tuple(turns))
         return PreparedPrompt(
