@@ -208,7 +208,7 @@ async def test_the_oldest_turns_are_dropped_when_they_do_not_fit(engine: Inferen
 
 async def test_turns_are_dropped_by_exchanges(engine: InferenceEngine) -> None:
     question = Turn(role=Role.USER, content="one two three four " * 5)
-    said = [question, Turn(role=Role.ASSISTANT, content="Five.")] * 20
+    said = [question, Turn(role=Role.ASSISTANT, content="Five.")] * 40
 
     prompts = [
         await prepare(engine, *said, QUESTION, completion_tokens_wanted=wanted)
