@@ -23,6 +23,8 @@ class FinishReason(StrEnum):
     STOP = "stop"  # end-of-turn token or a stop string
     LENGTH = "length"  # max_tokens or the model's window
     CANCELLED = "cancelled"  # the client went away
+    TIMEOUT = "timeout"  # the time limit, after some of it was delivered
+    ERROR = "error"  # the model broke off, after some of it was delivered
 
 
 class Role(StrEnum):
@@ -32,7 +34,8 @@ class Role(StrEnum):
 
 
 class InferenceError(Exception):
-    """Generation is impossible or broke off. The caller releases the hold."""
+    """Generation is impossible or broke off. The caller releases the hold, unless some of the text
+    was delivered."""
 
 
 class UnknownModel(InferenceError):
@@ -76,11 +79,15 @@ class PromptTooLong(InferenceError):
 
 
 class EngineBusy(InferenceError):
-    """The bounded queue is full; try again after `retry_after_s` seconds."""
+    """There is no place in the bounded queue; try again after `retry_after_s` seconds."""
 
-    def __init__(self, *, retry_after_s: int) -> None:
+    def __init__(self, *, retry_after_s: int, why: str = "the queue is full") -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(f"the queue is full, try again in {retry_after_s} s")
+        super().__init__(f"{why}, try again in {retry_after_s} s")
+
+
+class OwnerBusy(EngineBusy):
+    """So many requests of this owner run and wait that there is a place for others alone."""
 
 
 class GenerationTimedOut(InferenceError):
@@ -199,6 +206,13 @@ class Delta:
     completion_tokens: int
 
 
+@dataclass(kw_only=True)
+class WorkMeter:
+    """What an answer has cost so far. prompt_tokens_read: those that had to be computed."""
+
+    prompt_tokens_read: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """The end of an answer.
@@ -258,12 +272,23 @@ class InferenceEngine(Protocol):
         """
         ...
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[Delta | Completion]:
+    def is_answered(self, request: GenerationRequest) -> bool:
+        """Whether it would be answered now without generating anything for it."""
+        ...
+
+    def check_room(self, request: GenerationRequest) -> None:
+        """Raises EngineBusy, OwnerBusy where the request would be refused now; so that a refusal
+        is known before anything is done for it. It reserves nothing."""
+        ...
+
+    def stream(
+        self, request: GenerationRequest, meter: WorkMeter | None = None
+    ) -> AsyncIterator[Delta | Completion]:
         """Deltas, then one Completion. Closing the iterator (or cancelling its task) stops the
         generation within one step of the model.
 
-        Raises ModelUnavailable, EngineBusy, GenerationTimedOut, NumbersNotFinite, OutOfMemory,
-        InferenceError.
+        Raises ModelUnavailable, EngineBusy, OwnerBusy, GenerationTimedOut, NumbersNotFinite,
+        OutOfMemory, InferenceError.
         """
         ...
 

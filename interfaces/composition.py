@@ -25,6 +25,7 @@ from infrastructure.tasks import cancel_until_done
 from interfaces.chat_composition import (
     build_chat,
     build_engine,
+    build_quotas,
     build_sweeper,
     preload,
     price_list,
@@ -72,7 +73,8 @@ async def open_services(
         stack.push_async_callback(engine.close)
         await ensure_admin(settings, users)
         sharing = share_answers(settings, engine)
-        chat = build_chat(settings, ledger, sharing)
+        quotas = build_quotas(settings)
+        chat = build_chat(settings, ledger, sharing, quotas)
         stack.push_async_callback(chat.close)
         _run_in_background(stack, build_sweeper(settings, ledger, read_models).run())
         if isinstance(engine, OnnxEngine):
@@ -81,7 +83,9 @@ async def open_services(
         yield HttpServices(
             users=users,
             accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
-            conversations=Conversations(ledger=ledger, clock=SystemClock()),
+            conversations=Conversations(
+                ledger=ledger, clock=SystemClock(), free_writes=quotas.free_writes
+            ),
             chat=chat,
             engine=sharing,
             read_models=read_models,

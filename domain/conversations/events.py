@@ -40,8 +40,10 @@ class PromptSubmitted(Event):
 
 @record
 class ResponseGenerated(Event):
-    """manifest_hash cites the exact weights. turns_dropped: earlier turns that did not fit the
-    model's window. latency_ms: from the command to the last token."""
+    """text: empty where the model gave none, which is free. manifest_hash cites the exact weights.
+    finish_reason: "stop", "length", "cancelled", "timeout" or "error". turns_dropped: earlier turns
+    that did not fit the model's window, whole exchanges. latency_ms: from the command to the last
+    token."""
 
     TOPIC: ClassVar[str] = "conversation.response_generated"
 
@@ -65,7 +67,8 @@ class ResponseGenerated(Event):
 
 @record
 class ResponseFailed(Event):
-    """reason: "failed", "cancelled", "empty", "timeout" or "expired"."""
+    """reason: "failed", "cancelled", "timeout" or "expired"; "empty" in old logs, where an answer
+    without text was no answer."""
 
     TOPIC: ClassVar[str] = "conversation.response_failed"
 

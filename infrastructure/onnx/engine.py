@@ -18,6 +18,7 @@ from application.inference import (
     PreparedPrompt,
     Turn,
     UnknownModel,
+    WorkMeter,
 )
 from infrastructure.onnx.catalogue import CATALOGUE, CatalogueEntry
 from infrastructure.onnx.engine_settings import OnnxEngineSettings
@@ -65,11 +66,22 @@ class OnnxEngine:
             completion_tokens_wanted=completion_tokens_wanted,
         )
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta | Completion, None]:
+    def is_answered(self, _request: GenerationRequest) -> bool:
+        """Every answer is generated here."""
+        return False
+
+    def check_room(self, request: GenerationRequest) -> None:
+        slot = self._slots.get(request.prompt.model)
+        if slot is not None and slot.ready is not None:
+            slot.ready.worker.check_room(request.owner)
+
+    async def stream(
+        self, request: GenerationRequest, meter: WorkMeter | None = None
+    ) -> AsyncGenerator[Delta | Completion, None]:
         timeout_s = self._settings.generation_timeout_s
         if request.timeout_s is not None:
             timeout_s = min(timeout_s, request.timeout_s)
-        job = Job(request, timeout_s=timeout_s)
+        job = Job(request, timeout_s=timeout_s, meter=meter)
         worker = await self._submit(job)
         try:
             while True:

@@ -72,9 +72,9 @@ class GemmaTokenizer:
 class IncrementalText:
     """Bytes of tokens to text, character by character: an unfinished one waits for its rest.
 
-    Bytes that never become a character are no text: those of a character that the end of the answer
-    has cut off, and those that the model gave up half-way. A replacement character stands only where
-    the model wrote one.
+    Bytes that never become a character are no text: those of a character that the end of the
+    answer has cut off, and those that the model gave up half-way. A replacement character stands
+    only where the model wrote one.
     """
 
     def __init__(self, tokenizer: GemmaTokenizer) -> None:

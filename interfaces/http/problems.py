@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from application import inference
 from application.chat_run import GenerationFailed
 from application.ledger import LedgerUnavailable
+from application.quotas import QuotaExhausted
 from application.read_models import ReadModelsUnavailable
 from domain import errors
 from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, wire_credits
@@ -86,14 +87,17 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
             extensions["errors"] = [{"field": error.field, "detail": detail}]
         case errors.Unauthenticated():
             headers["WWW-Authenticate"] = "Bearer"
-        case ServiceBusy() | inference.EngineBusy():
+        case ServiceBusy() | inference.EngineBusy() | QuotaExhausted():
             headers["Retry-After"] = str(error.retry_after_s)
-        case inference.ModelUnavailable() | LedgerUnavailable() | ReadModelsUnavailable():
-            headers["Retry-After"] = str(_RETRY_AFTER_S)
         case RateLimited():
             headers.update(error.headers)
         case inference.InferenceError() if code == "generation_failed":
             detail = f"{detail}; nothing was charged"
+    if status >= 500:
+        headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
+    if "Retry-After" in headers:
+        # The error of a stream comes without headers.
+        extensions["retry_after_s"] = int(headers["Retry-After"])
     if status == 500:
         log.error("unexpected_error", request_id=request_id, exc_info=error)
         detail = "this is our mistake; the log has it under the request_id"
@@ -124,6 +128,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 422, "message_too_long"
         case inference.ModelUnavailable():
             return 503, "model_unavailable"
+        case inference.OwnerBusy():
+            return 429, "too_many_messages"
         case inference.EngineBusy():
             return 503, "engine_busy"
         case inference.GenerationTimedOut():
@@ -138,6 +144,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 503, error.code
         case RateLimited():
             return 429, "rate_limited"
+        case QuotaExhausted():
+            return 429, error.code
         case _:
             return 500, "internal_error"
 
@@ -196,6 +204,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         ReadModelsUnavailable,
         ServiceBusy,
         RateLimited,
+        QuotaExhausted,
         Exception,
     )
     for error_type in expected:

@@ -18,6 +18,7 @@ from application.idempotency import idempotency_key
 from application.inference import InferenceEngine
 from application.ledger import Ledger, LedgerLimits
 from application.price_list import PACKAGES, PriceList
+from application.quotas import QuotaLimits, Quotas
 from application.streams import ACCOUNT, CONVERSATION
 from application.sweeper import Sweeper, SweeperLimits
 from application.users import UserPolicy, Users
@@ -49,6 +50,9 @@ LIMITS = ChatLimits(
     hold_ttl=timedelta(seconds=60),
     settle_retry=timedelta(seconds=8),
 )
+QUOTA_LIMITS = QuotaLimits(
+    free_writes_per_hour=1_000, free_writes_per_day=10_000, unpaid_tokens_per_hour=100_000
+)
 
 _names = count(1)
 
@@ -62,6 +66,7 @@ class World:
     engine: InferenceEngine = field(default_factory=ScriptedEngine)
     price: Price = PRICE
     limits: ChatLimits = LIMITS
+    quota_limits: QuotaLimits = QUOTA_LIMITS
     welcome_micro: int = WELCOME_MICRO
     holds_open: int = 0
 
@@ -80,7 +85,10 @@ class World:
             policy=UserPolicy(welcome_micro=self.welcome_micro, session_lifetime=timedelta(days=1)),
         )
         self.accounts = Accounts(ledger=self.ledger, clock=self.clock, ids=self.ids)
-        self.conversations = Conversations(ledger=self.ledger, clock=self.clock)
+        self.quotas = Quotas(self.quota_limits)
+        self.conversations = Conversations(
+            ledger=self.ledger, clock=self.clock, free_writes=self.quotas.free_writes
+        )
         self.chat = ChatProcess(
             ledger=self.ledger,
             engine=self.engine,
@@ -93,6 +101,7 @@ class World:
             clock=self.clock,
             ids=self.ids,
             limits=self.limits,
+            quotas=self.quotas,
         )
 
     @property

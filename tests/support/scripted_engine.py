@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from application.inference import (
     Completion,
     Delta,
+    EngineBusy,
     FinishReason,
     GenerationRequest,
     InferenceError,
@@ -24,6 +25,7 @@ from application.inference import (
     PromptTooLong,
     Turn,
     UnknownModel,
+    WorkMeter,
 )
 from infrastructure.onnx.template import exchanges
 
@@ -75,7 +77,8 @@ class ScriptedEngine:
     DEFAULT_ANSWER.
 
     prompts: the turns of every prompt that was prepared. running: generations under way.
-    stopped_early: generations whose consumer went away before they were done.
+    stopped_early: generations whose consumer went away before they were done. full: whether the
+    queue has no place. queue: where generations wait before they begin.
     """
 
     def __init__(self, *, context_tokens: int = 200) -> None:
@@ -87,6 +90,8 @@ class ScriptedEngine:
         self.running = 0
         self.stopped_early = 0
         self.state = ModelState.READY
+        self.full = False
+        self.queue: Pause | None = None
 
     def script_next(self, *scripts: Script) -> None:
         self._scripts.extend(scripts)
@@ -131,12 +136,25 @@ class ScriptedEngine:
             max_tokens=self._context_tokens - len(ids),
         )
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta | Completion, None]:
+    def is_answered(self, _request: GenerationRequest) -> bool:
+        return False
+
+    def check_room(self, _request: GenerationRequest) -> None:
+        if self.full:
+            raise EngineBusy(retry_after_s=3)
+
+    async def stream(
+        self, request: GenerationRequest, meter: WorkMeter | None = None
+    ) -> AsyncGenerator[Delta | Completion, None]:
         steps = self._scripts.popleft().steps if self._scripts else self.default.steps
         tokens_max = min(request.max_tokens, request.prompt.max_tokens)
         if tokens_max < 1:
             raise InferenceError("max_tokens must be at least 1")
         self.requests.append(request)
+        if self.queue is not None:
+            await self.queue.stand()
+        if meter is not None:
+            meter.prompt_tokens_read += len(request.prompt.token_ids)
         self.running += 1
         done = False
         try:

@@ -206,8 +206,9 @@ def test_wherever_an_answer_is_cut_off_its_text_is_whole_characters(
 async def test_an_answer_of_emoji_never_ends_in_half_a_character(
     engine: OnnxEngine, max_tokens: int
 ) -> None:
-    completion = await _answer(engine, "Repeat exactly: 🫠🫠🫠", max_tokens=max_tokens)
-    assert "\ufffd" not in completion.text
+    for text in ("Repeat exactly: 🫠🫠🫠", "Repeat exactly: 🫠🫠🫠 🫨🫨 🪿🪿"):
+        completion = await _answer(engine, text, max_tokens=max_tokens)
+        assert "\ufffd" not in completion.text
 
 
 def test_special_tokens_in_a_message_stay_text(tokenizer: GemmaTokenizer) -> None:
