@@ -177,9 +177,10 @@ class ChatRun:
         await asyncio.wait([self._task])
 
     async def _generate(self) -> Completion:
+        items = self._engine.stream(self._request, self._meter)
         async with (
             asyncio.timeout(self._timeout_s),
-            aclosing(self._engine.stream(self._request, self._meter)) as stream,  # type: ignore[type-var]
+            aclosing(items) as stream,  # type: ignore[type-var]
         ):
             async for item in stream:
                 match item:

@@ -217,10 +217,10 @@ async def settled(run: ChatRun) -> Answer | Exception:
     return result
 
 
-def welcome_balance(available: int, held: int = 0) -> Balance:
+def welcome_balance(available: int, held: int = 0, *, spent_micro: int = 0) -> Balance:
     """In credits, of welcome credits alone."""
     return Balance(
         paid_micro=0,
-        promotional_micro=available * MICRO_PER_CREDIT,
+        promotional_micro=available * MICRO_PER_CREDIT - spent_micro,
         held_micro=held * MICRO_PER_CREDIT,
     )
