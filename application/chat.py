@@ -263,6 +263,7 @@ class ChatProcess:
                 model=prompt.model,
                 price=price,
                 max_tokens=max_tokens,
+                turns_dropped=prompt.turns_dropped,
             )
 
         streams: tuple[UUID, ...] = (account_id(command.user_id), conversation_id)

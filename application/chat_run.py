@@ -40,6 +40,7 @@ class Started:
     model: str
     price: Price
     max_tokens: int
+    turns_dropped: int = 0
 
 
 @record

@@ -78,7 +78,9 @@ async def test_repeats_at_once_count_too(strict: World, engine: ScriptedEngine) 
     pause = Pause()
     engine.script_next(script("Once ", pause, "only."))
 
-    sent = [await outcome_of(strict.chat.send(message(user_id))) for _ in range(7)]
+    sent = [await strict.chat.send(message(user_id))]
+    await pause.reached()
+    sent += [await outcome_of(strict.chat.send(message(user_id))) for _ in range(6)]
     pause.go_on()
 
     runs = [run for run in sent if isinstance(run, ChatRun)]

@@ -52,6 +52,7 @@ def started_wire(started: Started) -> StartedWire:
         model=started.model,
         held=wire_credits(started.held_micro),
         max_tokens=started.max_tokens,
+        turns_dropped=started.turns_dropped,
     )
 
 

@@ -64,13 +64,15 @@ class MessageResponse(WireModel):
 
 
 class StartedWire(WireModel):
-    """The first event of a stream. held: set aside until the answer is there."""
+    """The first event of a stream. held: set aside until the answer is there. turns_dropped: as in
+    the answer."""
 
     message_id: UUID
     conversation_id: UUID
     model: str
     held: Credits
     max_tokens: int
+    turns_dropped: int
 
 
 class DeltaWire(WireModel):
