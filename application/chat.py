@@ -143,9 +143,10 @@ class ChatProcess:
         )
 
     def _manifest_hash(self, model: str) -> str:
-        card = next(card for card in self._engine.models() if card.name == model)
-        assert card.manifest_hash is not None, "a model that tokenises has a manifest"
-        return card.manifest_hash
+        card = self._engine.card(model)
+        manifest_hash = card.manifest_hash if card is not None else None
+        assert manifest_hash is not None, "a model that tokenises has a manifest"
+        return manifest_hash
 
     def _admit(self, command: SendMessage, price: Price, request: GenerationRequest) -> Admission:
         """Before anything is held or queued. Raises QuotaExhausted, EngineBusy."""

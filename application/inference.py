@@ -43,7 +43,7 @@ class UnknownModel(InferenceError):
 
 
 class ModelUnavailable(InferenceError):
-    """The model stands in the catalogue but cannot answer now; the text says what to do."""
+    """The model cannot answer now; the text says what to do."""
 
 
 class ModelTooLarge(ModelUnavailable):
@@ -259,6 +259,8 @@ class InferenceEngine(Protocol):
         """The catalogue, in a fixed order."""
         ...
 
+    def card(self, model: str) -> ModelCard | None: ...
+
     async def prepare_prompt(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
@@ -274,12 +276,10 @@ class InferenceEngine(Protocol):
 
     def is_answered(self, request: GenerationRequest) -> bool:
         """Whether it would be answered now without generating anything for it."""
-        ...
 
     def check_room(self, request: GenerationRequest) -> None:
         """Raises EngineBusy, OwnerBusy where the request would be refused now; so that a refusal
         is known before anything is done for it. It reserves nothing."""
-        ...
 
     def stream(
         self, request: GenerationRequest, meter: WorkMeter | None = None

@@ -66,6 +66,9 @@ class SharedAnswers:
     def models(self) -> Sequence[ModelCard]:
         return self._engine.models()
 
+    def card(self, model: str) -> ModelCard | None:
+        return self._engine.card(model)
+
     async def prepare_prompt(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
@@ -139,10 +142,10 @@ class SharedAnswers:
         if sampling.temperature == 0:
             # Greedy: what else would shape the draw is of no consequence.
             sampling = replace(sampling, top_p=1.0, top_k=0, min_p=0.0, seed=None)
-        hashes = {card.name: card.manifest_hash for card in self._engine.models()}
+        card = self._engine.card(request.prompt.model)
         return (
             "" if self._limits.across_users else request.owner,
-            hashes.get(request.prompt.model),
+            card and card.manifest_hash,
             request.prompt,
             request.max_tokens,
             sampling,

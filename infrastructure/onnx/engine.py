@@ -50,6 +50,10 @@ class OnnxEngine:
     def models(self) -> Sequence[ModelCard]:
         return [slot.card() for slot in self._slots.values()]
 
+    def card(self, model: str) -> ModelCard | None:
+        slot = self._slots.get(model)
+        return None if slot is None else slot.card()
+
     async def preload(self, model: str) -> None:
         """Load the model now. Raises UnknownModel, ModelUnavailable."""
         await self._ready(model)

@@ -106,10 +106,13 @@ class ScriptedEngine:
             self._card("gemma3-12b", ModelState.NOT_PREPARED, missing, None),
         ]
 
+    def card(self, model: str) -> ModelCard | None:
+        return next((card for card in self.models() if card.name == model), None)
+
     async def prepare_prompt(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
-        card = next((card for card in self.models() if card.name == model), None)
+        card = self.card(model)
         if card is None:
             raise UnknownModel(f"there is no model {model!r}")
         if card.state is not ModelState.READY:

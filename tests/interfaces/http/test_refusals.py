@@ -64,6 +64,28 @@ async def test_who_has_too_little_is_told_how_much_there_is_and_how_much_it_take
     }
 
 
+async def test_what_costs_nothing_has_a_quota_that_paid_messages_are_not_measured_by(
+    embedded_servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running_api(embedded_servers, tmp_path, free_writes_per_hour=3) as api:
+        person = await api.person()
+        answer = await person.say("Hello", temperature=0)
+        path = f"/chat/conversations/{answer['conversation_id']}"
+        assert (await person.say("Hello", temperature=0))["cost"] == 0
+        for title in ("One", "Two"):
+            assert (await person.ask("PATCH", path, json={"title": title})).status_code == 204
+        for refused in (
+            await person.ask("PATCH", path, json={"title": "Three"}),
+            await person.ask("DELETE", path),
+            await person.post("/chat/message", {"message": "Hello", "temperature": 0}),
+        ):
+            assert refused.status_code == 429
+            assert refused.json()["code"] == "free_writes_exhausted"
+            assert 1000 < int(refused.headers["Retry-After"]) <= 1200
+        assert (await person.say("Something else"))["cost"] == 2
+        assert await person.available() == 96
+
+
 async def test_one_address_registers_only_so_many_in_a_minute(
     embedded_servers: EmbeddedServers, tmp_path: Path
 ) -> None:

@@ -117,6 +117,7 @@ async def test_an_answer_that_breaks_off_in_its_text_is_paid_as_far_as_it_came(
     done = events[-1][2]
     assert (done["response"], done["finish_reason"]) == ("Forty", reason)
     assert Decimal(str(done["cost"])) == cost
+    person.position = str(events[-1][1])
     assert Decimal(str(await person.available())) == 100 - cost
     assert "secret" not in response.text
     receipt = (await person.get(f"/billing/receipts/{done['message_id']}")).json()
