@@ -6,6 +6,7 @@ from uuid import UUID
 
 from application.idempotency import Outcome, once
 from application.ledger import Ledger, Transaction
+from application.moments import passed
 from application.ports import Clock, IdSource
 from application.streams import ACCOUNT
 from domain.accounts.commands import PurchaseCredits
@@ -37,13 +38,14 @@ class Accounts:
         self._clock = clock
         self._ids = ids
 
-    async def balance_at(self, *, user_id: UUID, at: datetime) -> Balance:
-        """The balance after the last event before or at that time, folded from the log; zero
-        before the account was opened."""
-        account = await self._ledger.load_at(ACCOUNT, account_id(user_id), at)
+    async def balance_at(self, *, user_id: UUID, at: datetime) -> tuple[Balance, datetime]:
+        """The balance after the last event before or at that time, folded from the log, and the
+        time; zero before the account was opened. Raises TimeInFuture."""
+        time = passed(at, self._clock.now())
+        account = await self._ledger.load_at(ACCOUNT, account_id(user_id), time)
         if account is None:
-            return Balance(paid_micro=0, promotional_micro=0, held_micro=0)
-        return account.balance
+            return Balance(paid_micro=0, promotional_micro=0, held_micro=0), time
+        return account.balance, time
 
     async def purchase(
         self,

@@ -17,7 +17,7 @@ from uuid import UUID
 from application.accounts import load_account
 from application.chat_commands import ChatLimits, Quote, SendMessage, affordable_tokens
 from application.chat_opening import Openings
-from application.chat_prompt import Prompts
+from application.chat_prompt import Prompts, check_message
 from application.chat_run import Answer, ChatRun, Started
 from application.chat_settlement import Settlement
 from application.inference import (
@@ -42,7 +42,6 @@ from domain.conversations.decider import decide as decide_conversation
 from domain.errors import CommandInProgress
 from domain.identifiers import account_id
 from domain.pricing.price import Price
-from domain.text import MESSAGE_CHARACTERS_MAX, check_text
 
 
 class ChatProcess:
@@ -83,7 +82,7 @@ class ChatProcess:
             recorded = await self._recorded(command.key)
             if recorded is not None:
                 return recorded
-        text = _check_message(command.text)
+        text = check_message(command.text)
         model = command.model or self._price_list.default_model
         price = self._price_list.price(model)
         prompt, conversation_id = await self._prompts.prepare(command, text, model)
@@ -104,7 +103,7 @@ class ChatProcess:
 
     async def quote(self, command: SendMessage) -> Quote:
         """Raises what `send` raises before it holds anything."""
-        text = _check_message(command.text)
+        text = check_message(command.text)
         model = command.model or self._price_list.default_model
         price = self._price_list.price(model)
         prompt, _ = await self._prompts.prepare(command, text, model)
@@ -142,12 +141,6 @@ class ChatProcess:
             self._ledger, key, wait=self._limits.hold_ttl, give_up=self._closing.is_set
         )
 
-    def _manifest_hash(self, model: str) -> str:
-        card = self._engine.card(model)
-        manifest_hash = card.manifest_hash if card is not None else None
-        assert manifest_hash is not None, "a model that tokenises has a manifest"
-        return manifest_hash
-
     def _admit(self, command: SendMessage, price: Price, request: GenerationRequest) -> Admission:
         """Before anything is held or queued. Raises QuotaExhausted, EngineBusy."""
         answered = self._engine.is_answered(request)
@@ -166,6 +159,9 @@ class ChatProcess:
                 raise
         return admission
 
+    def _computed_on(self, model: str) -> str | None:
+        return next(card.computed_on for card in self._engine.models() if card.name == model)
+
     def _begin(
         self,
         command: SendMessage,
@@ -176,6 +172,9 @@ class ChatProcess:
     ) -> ChatRun:
         stages.end("hold")
         prompt = request.prompt
+        card = self._engine.card(prompt.model)
+        assert card is not None, "a model that tokenises stands in the catalogue"
+        assert card.manifest_hash is not None, "a model that tokenises has a manifest"
         run = ChatRun(
             started=committed.value,
             engine=self._engine,
@@ -186,7 +185,8 @@ class ChatProcess:
                 started=committed.value,
                 prompt=prompt,
                 stages=stages,
-                manifest_hash=self._manifest_hash(prompt.model),
+                computed_on=card.computed_on,
+                manifest_hash=card.manifest_hash,
                 cached_price=self._price_list.cached_price,
                 key=command.key,
                 retry=self._limits.settle_retry,
@@ -283,10 +283,6 @@ class ChatProcess:
             raise CommandInProgress("the same message is being answered; try again shortly")
         started = key.start(state, subject_id=response_id, now=self._clock.now())
         transaction.add(IDEMPOTENCY, started)
-
-
-def _check_message(text: str) -> str:
-    return check_text(text, field="message", characters_max=MESSAGE_CHARACTERS_MAX, lines=True)
 
 
 async def _written(

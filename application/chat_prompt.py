@@ -17,6 +17,7 @@ from application.ports import IdSource
 from application.streams import CONVERSATION
 from domain.conversations.state import ConversationState
 from domain.errors import ConversationNotFound
+from domain.text import MESSAGE_CHARACTERS_MAX, check_text
 
 TURNS_OF_EXCHANGE = 2
 
@@ -69,6 +70,11 @@ class Prompts:
     def tokens_wanted(self, command: SendMessage) -> int:
         most = self._limits.response_tokens_max
         return most if command.max_tokens is None else min(command.max_tokens, most)
+
+
+def check_message(text: str) -> str:
+    """Raises InvalidText."""
+    return check_text(text, field="message", characters_max=MESSAGE_CHARACTERS_MAX, lines=True)
 
 
 def _turns(conversation: ConversationState | None) -> list[Turn]:

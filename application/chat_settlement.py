@@ -28,10 +28,11 @@ NO_CHARGE = per_message(0)
 
 
 class Settlement:
-    """stages: begun when the message came. manifest_hash: of the model when the prompt was
-    prepared, for an answer that was cut off before the engine could cite its own. cached_price: of
-    an answer that was there already. retry: how long a database that is away is waited for,
-    because work that is done is not thrown away; after that the hold is left to its expiry."""
+    """stages: begun when the message came. manifest_hash, computed_on: of the model when the
+    prompt was prepared, the hash for an answer that was cut off before the engine could cite its
+    own. cached_price: of an answer that was there already. retry: how long a database that is away
+    is waited for, because work that is done is not thrown away; after that the hold is left to its
+    expiry."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class Settlement:
         prompt: PreparedPrompt,
         stages: Stages,
         manifest_hash: str,
+        computed_on: str | None,
         cached_price: Price,
         key: IdempotencyKey | None,
         retry: timedelta,
@@ -52,6 +54,7 @@ class Settlement:
         self._prompt = prompt
         self._stages = stages
         self._manifest_hash = manifest_hash
+        self._computed_on = computed_on
         self._cached_price = cached_price
         self._key = key
         self._retry_s = retry.total_seconds()
@@ -110,6 +113,7 @@ class Settlement:
             text=generated.text,
             model=started.model,
             manifest_hash=generated.manifest_hash or self._manifest_hash,
+            computed_on=self._computed_on,
             finish_reason=finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=generated.completion_tokens,

@@ -124,6 +124,8 @@ class ModelCard:
     context_tokens: the window, prompt and answer together.
     manifest_hash: hex SHA-256 of the model's manifest, None while not prepared.
     runs_on: the ONNX Runtime provider in use ("CPU", "CUDA"), None while not loaded.
+    computed_on: what may change the last bits of its answers, and so their tokens: build and class
+    of processor. None while not loaded.
     detail: one sentence on the state, for instance how to prepare the model.
     """
 
@@ -136,6 +138,7 @@ class ModelCard:
     licence_url: str
     manifest_hash: str | None
     runs_on: str | None
+    computed_on: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,7 +260,6 @@ class InferenceEngine(Protocol):
 
     def models(self) -> Sequence[ModelCard]:
         """The catalogue, in a fixed order."""
-        ...
 
     def card(self, model: str) -> ModelCard | None: ...
 
@@ -272,7 +274,6 @@ class InferenceEngine(Protocol):
 
         Raises UnknownModel, ModelUnavailable, PromptTooLong.
         """
-        ...
 
     def is_answered(self, request: GenerationRequest) -> bool:
         """Whether it would be answered now without generating anything for it."""
@@ -290,11 +291,9 @@ class InferenceEngine(Protocol):
         Raises ModelUnavailable, EngineBusy, OwnerBusy, GenerationTimedOut, NumbersNotFinite,
         OutOfMemory, InferenceError.
         """
-        ...
 
     async def release_memory(self) -> MemoryReleased:
         """Unload every model that nobody is using, drop what the others keep for later, and give
         freed memory back to the system. The next request loads its model again."""
-        ...
 
     async def close(self) -> None: ...

@@ -214,11 +214,12 @@ class ReadModels(Protocol):
         *,
         limit: int,
         before: int | None = None,
+        position_max: int | None = None,
         type: TransactionType | None = None,  # noqa: A002 - the field's name on the wire
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Page[TransactionView]:
-        """since is inclusive, until is not."""
+        """since is inclusive, until is not. position_max: without those that came later."""
         ...
 
     async def conversations(

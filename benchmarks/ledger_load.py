@@ -97,6 +97,7 @@ class LedgerLoad:
             prompt=PROMPT,
             stages=Stages(),
             manifest_hash="unused",
+            computed_on=None,
             cached_price=_CACHED_PRICE,
             key=None,
             retry=_RETRY,

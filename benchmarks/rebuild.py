@@ -134,6 +134,7 @@ class _Life:
             text=_ANSWER,
             model="gemma3-270m",
             manifest_hash="ab" * 32,
+            computed_on=None,
             finish_reason="stop",
             prompt_tokens=40,
             completion_tokens=60,

@@ -110,6 +110,7 @@ class _Floor:
             text=GENERATED.text,
             model=started.model,
             manifest_hash="c0ffee" * 8,
+            computed_on=None,
             finish_reason="stop",
             prompt_tokens=24,
             completion_tokens=40,

@@ -45,6 +45,8 @@ class Settings(ChatSettings, IdentitySettings, StorageSettings, InferenceSetting
 
     request_body_bytes_max: Count = Field(1_000_000, description="Largest request body")
     rate_limit_per_minute: Count = Field(600, description="Requests a user may send in a minute")
+    exports_per_user_max: Count = Field(2, description="Exports of one user that go on at once")
+    export_timeout_s: Seconds = Field(600, description="How long one export may take")
     shutdown_timeout_s: Seconds = Field(
         20, description="How long open requests may take to finish at shutdown"
     )

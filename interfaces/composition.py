@@ -34,6 +34,7 @@ from interfaces.chat_composition import (
 from interfaces.composition_proofs import build_checkpoints, build_proofs
 from interfaces.endpoints import Endpoints, open_ledger
 from interfaces.health import Health
+from interfaces.http.exports import ExportLimits
 from interfaces.http.rate_limits import RateLimit
 from interfaces.http.services import HttpServices
 from interfaces.identity_composition import build_tokens, build_users, ensure_admin
@@ -95,6 +96,9 @@ async def open_services(
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
             sign_in_limit=RateLimit(settings.sign_in_attempts_per_minute, what="sign-in attempts"),
             registration_limit=RateLimit(settings.registrations_per_minute, what="registrations"),
+            export_limits=ExportLimits(
+                per_user_max=settings.exports_per_user_max, timeout_s=settings.export_timeout_s
+            ),
             read_your_writes_timeout_s=settings.read_your_writes_timeout_s,
             request_body_bytes_max=settings.request_body_bytes_max,
             development=not settings.is_production,

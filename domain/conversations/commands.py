@@ -31,6 +31,7 @@ class RecordResponse:
     text: str
     model: str
     manifest_hash: str
+    computed_on: str | None
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int

@@ -115,6 +115,7 @@ def _response(
         text=command.text,
         model=command.model,
         manifest_hash=command.manifest_hash,
+        computed_on=command.computed_on,
         finish_reason=command.finish_reason,
         prompt_tokens=command.prompt_tokens,
         completion_tokens=command.completion_tokens,

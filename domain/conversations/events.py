@@ -1,6 +1,6 @@
 """Facts about one conversation: prompts, and the answers they got or did not get."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from domain.events import Event, PersonalText
@@ -41,11 +41,13 @@ class PromptSubmitted(Event):
 @record
 class ResponseGenerated(Event):
     """text: empty where the model gave none, which is free. manifest_hash cites the exact weights.
-    finish_reason: "stop", "length", "cancelled", "timeout" or "error". turns_dropped: earlier turns
-    that did not fit the model's window, whole exchanges. latency_ms: from the command to the last
-    token."""
+    computed_on: build and class of processor, on which the tokens depend beside weights, prompt and
+    seed; None where it is not known, as in answers from before it was noted. finish_reason: "stop",
+    "length", "cancelled", "timeout" or "error". turns_dropped: earlier turns that did not fit the
+    model's window, whole exchanges. latency_ms: from the command to the last token."""
 
     TOPIC: ClassVar[str] = "conversation.response_generated"
+    class_version: ClassVar[int] = 2
 
     user_id: UUID
     prompt_id: UUID
@@ -54,6 +56,7 @@ class ResponseGenerated(Event):
     text: PersonalText
     model: str
     manifest_hash: str
+    computed_on: str | None
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
@@ -63,6 +66,10 @@ class ResponseGenerated(Event):
     cost_micro: int
     cached: bool
     latency_ms: int
+
+    @staticmethod
+    def upcast_v1_v2(state: dict[str, Any]) -> None:
+        state["computed_on"] = None
 
 
 @record

@@ -12,6 +12,8 @@ from infrastructure.exports.tables import Kind, Row, Table, json_text
 
 _BATCH_ROWS = 5000
 _ROW_GROUP_ROWS = 100_000
+# The full-width ones count where the spreadsheet's language is Japanese.
+_FORMULA_BEGINNINGS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 
 
 def write_jsonl(path: Path, table: Table, rows: Iterable[Row]) -> int:
@@ -45,10 +47,15 @@ def _csv_value(kind: Kind, value: Any) -> Any:
         case Kind.JSON:
             return json_text(value).decode()
         case Kind.TEXT:
-            # A spreadsheet would take such a text for a formula, and run it.
-            return f"'{value}" if value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+            return spreadsheet_text(value)
         case Kind.NUMBER:
             return value
+
+
+def spreadsheet_text(value: str) -> str:
+    """With an apostrophe before what a spreadsheet would take for a formula, and run
+    (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    return f"'{value}" if value.startswith(_FORMULA_BEGINNINGS) else value
 
 
 def utc_text(time: datetime) -> str:

@@ -20,6 +20,7 @@ from infrastructure.onnx.exported_session import ExportedSession, UnknownGraph
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.jobs import Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
+from infrastructure.onnx.kernels import computed_on
 from infrastructure.onnx.manifest import Manifest, check_hashes, read_manifest
 from infrastructure.onnx.names import GRAPH_FILE, TOKENIZER_FILE
 from infrastructure.onnx.needs import (
@@ -84,7 +85,11 @@ def load_model(
         ) from error
     release_freed_memory()
     _log.info(
-        "%s loaded in %.1f s, runs on %s", entry.name, time.monotonic() - started, ready.runs_on
+        "%s loaded in %.1f s, computes on %s",
+        entry.name,
+        time.monotonic() - started,
+        # Found out here, in the thread that loads, and remembered.
+        computed_on(ready.runs_on),
     )
     return ready
 

@@ -16,6 +16,7 @@ from application.inference import (
 )
 from infrastructure.onnx.catalogue import CatalogueEntry
 from infrastructure.onnx.engine_settings import OnnxEngineSettings
+from infrastructure.onnx.kernels import computed_on
 from infrastructure.onnx.loading import ReadyModel, load_model
 from infrastructure.onnx.manifest import Manifest
 from infrastructure.onnx.prepare import prepared_manifest
@@ -85,6 +86,7 @@ class ModelSlot:
             licence_url=self._entry.licence_url,
             manifest_hash=manifest.hash if manifest else None,
             runs_on=ready.runs_on if ready else None,
+            computed_on=computed_on(ready.runs_on) if ready else None,
         )
 
     def load(self, room_for: RoomFor) -> "Future[ReadyModel]":

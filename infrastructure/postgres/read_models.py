@@ -86,6 +86,7 @@ class PostgresReadModels(ReadModels):
         *,
         limit: int,
         before: int | None = None,
+        position_max: int | None = None,
         type: TransactionType | None = None,  # noqa: A002 - the field's name on the wire
         since: datetime | None = None,
         until: datetime | None = None,
@@ -93,6 +94,7 @@ class PostgresReadModels(ReadModels):
         where: list[tuple[str, Any]] = [
             ("user_id = %s", user_id),
             ("position < %s", before),
+            ("position <= %s", position_max),
             ("type = %s", None if type is None else type.value),
             ("created_at >= %s", since),
             ("created_at < %s", until),

@@ -6,7 +6,7 @@ Apart from the work itself, which brings what other commands do not need.
 import argparse
 from pathlib import Path
 
-from interfaces.cli.moments import from_moment, past_moment, position_or_moment, to_moment
+from interfaces.cli.moments import add_at, add_period
 
 FORMATS = ("jsonl", "csv", "parquet", "beancount")
 BOOKS = ("trial-balance", "statement", "balance", "export")
@@ -15,20 +15,18 @@ TABLES = ("events", "postings")
 
 def add_books(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     trial = actions.add_parser("trial-balance", help="every account's debits and credits")
-    trial.add_argument(
-        "--at", type=position_or_moment, metavar="TIME|POSITION", help="as it was then"
-    )
+    add_at(trial)
     trial.add_argument("--accounts", action="store_true", help="each account by itself")
     _finish(trial)
 
     told = actions.add_parser("statement", help="one user's account, posting by posting")
     told.add_argument("user", help="username, e-mail address or id")
-    _add_period(told)
+    add_period(told)
     _finish(told)
 
     balance = actions.add_parser("balance", help="what a user had at a time")
     balance.add_argument("user", help="username, e-mail address or id")
-    balance.add_argument("--at", type=past_moment, metavar="TIME", help="default: now")
+    add_at(balance)
     _finish(balance)
 
     export_ = actions.add_parser("export", help="the log, or a period of it, as a file")
@@ -45,15 +43,8 @@ def add_books(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         action="store_true",
         help="names, addresses and what people and models wrote, too",
     )
-    _add_period(export_)
+    add_period(export_)
     _finish(export_)
-
-
-def _add_period(action: argparse.ArgumentParser) -> None:
-    action.add_argument("--from", dest="since", type=from_moment, metavar="TIME")
-    action.add_argument(
-        "--to", dest="until", type=to_moment, metavar="TIME", help="not included; a day is, whole"
-    )
 
 
 def _finish(action: argparse.ArgumentParser) -> None:

@@ -75,8 +75,8 @@ def differences(receipt: ReceiptWire, key: PublicKey) -> list[str]:
         return [*wrong, str(error)]
     if view is None:
         return [*wrong, f"none of its events is about message {receipt.message_id}"]
-    nothing = Proof(events=(), checkpoint=None, expected_by=None)
-    expected = receipt_wire(view, nothing).model_dump(exclude={"proof"})
+    of_events = Proof(events=tuple(events), checkpoint=None, expected_by=None)
+    expected = receipt_wire(view, of_events).model_dump(exclude={"proof"})
     given = receipt.model_dump(exclude={"proof"})
     return wrong + [
         f"{name} is {given[name]}, and by the events it is {value}"

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 
 from application.books import TrialBalance
-from application.posted import ALL_TIME, Period
+from application.posted import Period
 from application.statements import Statement, statement
 from domain.claims.uniqueness import ValueClaimed
 from domain.errors import UserNotFound
@@ -23,8 +23,10 @@ from domain.identifiers import account_id, email_claim_id, username_claim_id
 from domain.users.events import UserRegistered
 from infrastructure.exports.export import export
 from infrastructure.exports.tables import TABLES, Selection, money_topics
+from infrastructure.identity import SystemClock
 from infrastructure.postgres.log_scan import LogScan, open_scan
 from interfaces.cli.book_tables import amount, moment, statement_text, trial_balance_text
+from interfaces.cli.moments import before_option, period_option, position_max
 from interfaces.cli.options import settings_from
 from interfaces.endpoints import open_endpoints
 
@@ -36,7 +38,8 @@ _to_json = msgspec.json.Encoder().encode
 
 
 def books(options: argparse.Namespace) -> int:
-    """Raises UserNotFound, NoLedger, ExportRefused, MapperDeserialisationError, psycopg.Error."""
+    """Raises OptionsRefused, UserNotFound, NoLedger, ExportRefused, MapperDeserialisationError,
+    psycopg.Error."""
     with _scan(options) as scan:
         return _ACTIONS[options.action](options, scan)
 
@@ -52,10 +55,8 @@ def _scan(options: argparse.Namespace) -> Iterator[LogScan]:
 
 
 def _trial_balance(options: argparse.Namespace, scan: LogScan) -> int:
-    at: int | datetime | None = options.at
-    totals = TrialBalance(Period(until=at) if isinstance(at, datetime) else ALL_TIME)
-    until = at if isinstance(at, int) else scan.head
-    for row in scan.rows(money_topics(), until=until):
+    totals = TrialBalance(Period(until=before_option(options, _now())))
+    for row in scan.rows(money_topics(), until=position_max(options, scan.head)):
         totals.add(row.position, row.decode())
     right = totals.difference_micro == 0 and not totals.disagreements
     if options.json:
@@ -76,8 +77,7 @@ def _trial_balance(options: argparse.Namespace, scan: LogScan) -> int:
 
 def _statement(options: argparse.Namespace, scan: LogScan) -> int:
     user_id, username = _find_user(scan, options.user)
-    period = Period(since=options.since, until=options.until)
-    told = _statement_of(scan, user_id, period)
+    told = _statement_of(scan, user_id, period_option(options, _now()))
     if options.json:
         _print_json({"username": username, **msgspec.to_builtins(told)})
     else:
@@ -87,19 +87,24 @@ def _statement(options: argparse.Namespace, scan: LogScan) -> int:
 
 def _balance(options: argparse.Namespace, scan: LogScan) -> int:
     user_id, username = _find_user(scan, options.user)
-    totals = _statement_of(scan, user_id, Period(until=options.at)).closing
+    before = before_option(options, _now())
+    position = position_max(options, scan.head)
+    totals = _statement_of(scan, user_id, Period(until=before), position).closing
     if options.json:
         _print_json(
             {
                 "user_id": user_id,
                 "username": username,
-                "before": options.at,
+                "before": before,
+                "position_max": position,
                 **msgspec.to_builtins(totals),
                 "total_micro": totals.total_micro,
             }
         )
         return 0
-    until = "now" if options.at is None else f"before {moment(options.at)} UTC"
+    until = "now" if before is None else f"before {moment(before)} UTC"
+    if options.at_position is not None:
+        until = f"after position {position}"
     print(f"Balance of {username}, user {user_id}, {until}; in credits")
     rows = (
         ("Available", totals.available_micro),
@@ -114,7 +119,7 @@ def _balance(options: argparse.Namespace, scan: LogScan) -> int:
 
 def _export(options: argparse.Namespace, scan: LogScan) -> int:
     selection = Selection(
-        period=Period(since=options.since, until=options.until),
+        period=period_option(options, _now()),
         with_personal=options.with_personal,
     )
     count = export(scan, options.out, options.format, TABLES[options.table], selection)
@@ -125,9 +130,15 @@ def _export(options: argparse.Namespace, scan: LogScan) -> int:
     return 0
 
 
-def _statement_of(scan: LogScan, user_id: UUID, period: Period) -> Statement:
-    rows = scan.stream(account_id(user_id))
+def _statement_of(
+    scan: LogScan, user_id: UUID, period: Period, position_max: int | None = None
+) -> Statement:
+    rows = scan.stream(account_id(user_id), until=position_max or scan.head)
     return statement(user_id, period, ((row.position, row.decode()) for row in rows))
+
+
+def _now() -> datetime:
+    return SystemClock().now()
 
 
 def _find_user(scan: LogScan, text: str) -> tuple[UUID, str]:

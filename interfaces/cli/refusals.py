@@ -23,6 +23,7 @@ def explain(error: Exception) -> str:
     from infrastructure.postgres.rebuild import ReadModelsBusy, RebuildInProgress
     from infrastructure.settings import SettingsError
     from infrastructure.worker_pool import WorkersLost
+    from interfaces.cli.moments import OptionsRefused
 
     match error:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():
@@ -32,6 +33,8 @@ def explain(error: Exception) -> str:
         case BackupRefused() | MapperDeserialisationError():
             return str(error)
         case RebuildInProgress() | ReadModelsBusy() | WorkersLost():
+            return str(error)
+        case OptionsRefused():
             return str(error)
         case psycopg.Error():
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no answer"

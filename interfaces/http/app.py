@@ -11,6 +11,7 @@ from interfaces.http.auth.routes import router as auth_router
 from interfaces.http.billing.routes import router as billing_router
 from interfaces.http.body_limit import BodyLimit
 from interfaces.http.chat.routes import router as chat_router
+from interfaces.http.head import HeadAsGet
 from interfaces.http.health.routes import router as health_router
 from interfaces.http.performance.routes import router as performance_router
 from interfaces.http.problems import install_problem_handlers
@@ -60,4 +61,5 @@ def create_app(
     install_problem_handlers(app)
     app.add_middleware(BodyLimit, bytes_max=request_body_bytes_max)
     app.add_middleware(RequestLog, new_id=new_id)
+    app.add_middleware(HeadAsGet)
     return app

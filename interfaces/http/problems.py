@@ -192,7 +192,10 @@ async def _on_http(request: Request, error: Exception) -> Response:
     code = codes.get(status, "http_error")
     detail = details.get(status, str(error.detail))
     document = problem(request_id_of(request), status, code, detail)
-    return _respond(status, document, error.headers or {})
+    headers = dict(error.headers or {})
+    if "GET" in headers.get("Allow", "").split(", "):
+        headers["Allow"] += ", HEAD"
+    return _respond(status, document, headers)
 
 
 def install_problem_handlers(app: FastAPI) -> None:

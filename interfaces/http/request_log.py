@@ -8,6 +8,7 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from interfaces.http.head import HEAD
 from interfaces.http.problems import respond
 
 log = structlog.get_logger()
@@ -56,7 +57,8 @@ class RequestLog:
                 if CLIENT_GONE in scope:
                     status = _STATUS_CLIENT_GONE
                 elapsed_ms = round((time.perf_counter() - began) * 1000, 1)
-                self._say(scope["method"], scope["path"], status, elapsed_ms)
+                method = "HEAD" if HEAD in scope else scope["method"]
+                self._say(method, scope["path"], status, elapsed_ms)
 
     def _say(self, method: str, path: str, status: int, elapsed_ms: float) -> None:
         if status >= 500:

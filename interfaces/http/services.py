@@ -13,6 +13,7 @@ from application.proofs import Proofs
 from application.read_models import ReadModels
 from application.users import Users
 from infrastructure.tokens import Tokens
+from interfaces.http.exports import ExportLimits
 from interfaces.http.rate_limits import RateLimit
 
 
@@ -41,6 +42,7 @@ class HttpServices:
     request_limit: RateLimit
     sign_in_limit: RateLimit
     registration_limit: RateLimit
+    export_limits: ExportLimits
     read_your_writes_timeout_s: float
     request_body_bytes_max: int
     development: bool

@@ -5,7 +5,7 @@ import json
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -14,7 +14,6 @@ from fastapi import Request, Response, params
 from fastapi.routing import APIRoute
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -25,6 +24,8 @@ from starlette.exceptions import HTTPException
 
 from domain.credits import credits_decimal, parse_credits
 from domain.errors import InvalidAmount, InvalidInput
+from interfaces.http.query import check_query, query_names
+from interfaces.moments import INSTANT_FORM, parse_instant
 
 T = TypeVar("T")
 
@@ -94,15 +95,20 @@ def _no_control_characters(value: str) -> str:
 Line = Annotated[str, AfterValidator(_no_control_characters)]
 
 
-def _in_utc(value: datetime) -> datetime:
-    try:
-        return value.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("is beyond the years 1 to 9999") from None
+def _instant(value: object) -> datetime:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"must be a text, an RFC 3339 date-time such as {INSTANT_FORM}")
+    return parse_instant(value)
 
 
-# A time with its zone, in UTC from here on.
-Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+# In a request: an RFC 3339 date-time with its zone, in UTC from here on. A number is none.
+Instant = Annotated[
+    datetime,
+    PlainValidator(_instant),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 
 
 def _no_bool(value: object) -> object:
@@ -223,14 +229,17 @@ def check_characters(value: object) -> None:
 
 
 class ExactRoute(APIRoute):
-    """A route whose JSON body is read without floats and without broken characters."""
+    """A route whose JSON body is read without floats and without broken characters, and whose
+    query holds what the route knows."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         field = self.body_field
         reads_json = field is not None and not isinstance(field.field_info, params.Form)
+        names = query_names(self.dependant)
 
         async def exact(request: Request) -> Response:
+            check_query(request, names)
             if reads_json:
                 _check_media_type(request)
             try:

@@ -1,13 +1,14 @@
 """Buying credits, once for each key, and balances of the past."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from application.accounts import PurchaseResult
 from application.idempotency import Outcome, idempotency_key
+from application.moments import CLOCK_SKEW_MAX, TimeInFuture
 from domain.accounts.events import Balance, CreditsPurchased
 from domain.credits import BALANCE_MICRO_MAX, MICRO_PER_CREDIT
 from domain.errors import IdempotencyKeyReused, InvalidAmount
@@ -118,10 +119,23 @@ async def test_a_balance_of_the_past_is_what_it_was(world: World) -> None:
     await purchase(world, user_id)
 
     async def at(time: datetime) -> Balance:
-        return await world.accounts.balance_at(user_id=user_id, at=time)
+        balance, said = await world.accounts.balance_at(user_id=user_id, at=time)
+        assert said == time
+        return balance
 
     assert await at(before) == NOTHING
     assert (await at(registered)).available_micro == WELCOME_MICRO
     assert (await at(world.clock.now())) == await world.balance(user_id)
-    assert (await at(datetime.max.replace(tzinfo=UTC))) == await world.balance(user_id)
     assert await at(datetime.min.replace(tzinfo=UTC)) == NOTHING
+
+
+async def test_there_is_no_balance_of_a_time_that_has_not_come(world: World) -> None:
+    user_id = await world.a_user()
+    now = world.clock.now()
+
+    for time in (now + CLOCK_SKEW_MAX + timedelta(seconds=1), datetime.max.replace(tzinfo=UTC)):
+        with pytest.raises(TimeInFuture, match="has not come yet"):
+            await world.accounts.balance_at(user_id=user_id, at=time)
+    balance, said = await world.accounts.balance_at(user_id=user_id, at=now + CLOCK_SKEW_MAX)
+    assert balance == await world.balance(user_id)
+    assert now <= said <= world.clock.now()

@@ -100,18 +100,22 @@ async def test_token_counts_grow_and_end_at_the_completions(engine: InferenceEng
 async def test_an_answer_has_at_most_max_tokens(engine: InferenceEngine) -> None:
     _, completion = await generate(engine, max_tokens=3)
 
-    assert completion.completion_tokens == 3
-    assert completion.finish_reason is FinishReason.LENGTH
+    # What the real model says, and so when it ends by itself, depends on the processor.
+    if completion.finish_reason is FinishReason.LENGTH:
+        assert completion.completion_tokens == 3
+    else:
+        assert completion.finish_reason is FinishReason.STOP
+        assert completion.completion_tokens <= 3
 
 
 async def test_an_answer_ends_before_a_stop_string(engine: InferenceEngine) -> None:
     _, whole = await generate(engine)
-    second_word = whole.text.split()[1]
+    stop = whole.text[len(whole.text) // 2 :][:3]
 
-    deltas, completion = await generate(engine, stop=(second_word,))
+    deltas, completion = await generate(engine, stop=(stop,))
 
     assert completion.finish_reason is FinishReason.STOP
-    assert second_word not in completion.text
+    assert completion.text == whole.text.partition(stop)[0].strip()
     assert "".join(delta.text for delta in deltas).strip() == completion.text
 
 

@@ -30,6 +30,7 @@ def answer(text: str = "Hi there", name: str = "1") -> c.RecordResponse:
         text=text,
         model="gemma3-270m",
         manifest_hash="0" * 64,
+        computed_on=None,
         finish_reason="stop",
         prompt_tokens=3,
         completion_tokens=5,

@@ -156,6 +156,7 @@ class RandomHistory:
             text=self._random.choice(["Because.", "NUL \x00 written by a model", "a_b"]),
             model=model,
             manifest_hash="ab" * 32,
+            computed_on="CPU",
             finish_reason="stop",
             prompt_tokens=100,
             completion_tokens=tokens,

@@ -111,6 +111,7 @@ class Story(Person):
                 text="Because.",
                 model="gemma3-270m",
                 manifest_hash="ab",
+                computed_on="CPU",
                 finish_reason="stop",
                 prompt_tokens=4,
                 completion_tokens=6,

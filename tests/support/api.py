@@ -48,7 +48,7 @@ class Person:
     async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
         """Reads see what this person has written, as `Ledger-Position` promises."""
         headers = self.headers | request.pop("headers", {})
-        if method == "GET":
+        if method in ("GET", "HEAD"):
             headers = {"Ledger-Position": self.position} | headers
         response = await self.api.client.request(method, path, headers=headers, **request)
         self.position = response.headers.get("Ledger-Position", self.position)

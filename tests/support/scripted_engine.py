@@ -30,6 +30,7 @@ from application.inference import (
 from infrastructure.onnx.template import exchanges
 
 MODEL = "gemma3-270m"
+COMPUTED_ON = "a script, CPU x86_64 avx2"
 MANIFEST_HASH = hashlib.sha256(b"scripted").hexdigest()
 # Begin-of-sequence, and the opening of the answer.
 _TEMPLATE_TOKENS = 2
@@ -224,6 +225,7 @@ class ScriptedEngine:
             licence_url="https://example.com/licence",
             manifest_hash=manifest_hash,
             runs_on="CPU" if state is ModelState.READY else None,
+            computed_on=COMPUTED_ON if state is ModelState.READY else None,
         )
 
 

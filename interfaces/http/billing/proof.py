@@ -4,11 +4,9 @@ from datetime import datetime
 from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime
-
 from application.proofs import Proof, ProvenEvent
 from infrastructure.checkpoints.records import SignedCheckpoint
-from interfaces.http.wire import WireModel
+from interfaces.http.wire import Instant, WireModel
 
 
 class CheckpointWire(WireModel):
@@ -41,7 +39,7 @@ class ProvenEventWire(WireModel):
     position: int
     stream_id: UUID
     version: int
-    recorded_at: AwareDatetime
+    recorded_at: Instant
     topic: str
     state: str
     hash: str

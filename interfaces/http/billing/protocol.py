@@ -82,7 +82,9 @@ class TransactionWire(WireModel):
 
 class ReceiptWire(WireModel):
     """What one answer cost, and why: held = charged + released. The positions name the events in
-    the log that say so, and the proof has them; manifest_hash names the exact weights."""
+    the log that say so, and the proof has them; manifest_hash names the exact weights, and
+    computed_on the build and class of processor: on another one the same weights may say other
+    words."""
 
     message_id: UUID
     conversation_id: UUID
@@ -90,6 +92,8 @@ class ReceiptWire(WireModel):
     reason: str | None
     model: str | None
     manifest_hash: str | None
+    # Receipts that were kept before it was noted have none.
+    computed_on: str | None = None
     price: PriceWire | None
     price_version: str | None
     prompt_tokens: int | None

@@ -1,7 +1,9 @@
 """A receipt on the wire."""
 
+from application.mapping import decode_event
 from application.proofs import Proof
 from application.read_models import ReceiptView
+from domain.conversations.events import ResponseGenerated
 from interfaces.http.billing.proof import ProofWire
 from interfaces.http.billing.protocol import ReceiptWire
 from interfaces.http.chat.convert import price_wire
@@ -16,6 +18,7 @@ def receipt_wire(view: ReceiptView, proof: Proof) -> ReceiptWire:
         reason=view.reason,
         model=view.model,
         manifest_hash=view.manifest_hash,
+        computed_on=_computed_on(view, proof),
         price=None if view.price is None else price_wire(view.price),
         price_version=None if view.price is None else view.price.version,
         prompt_tokens=view.prompt_tokens,
@@ -33,3 +36,17 @@ def receipt_wire(view: ReceiptView, proof: Proof) -> ReceiptWire:
         response_position=view.response_position,
         proof=ProofWire.of(proof),
     )
+
+
+def _computed_on(view: ReceiptView, proof: Proof) -> str | None:
+    """From the answer's own event, which the proof has anyway."""
+    for stored in proof.events:
+        if stored.position == view.response_position:
+            event = decode_event(
+                topic=stored.topic,
+                originator_id=stored.stream_id,
+                originator_version=stored.version,
+                state=stored.state,
+            )
+            return event.computed_on if isinstance(event, ResponseGenerated) else None
+    return None

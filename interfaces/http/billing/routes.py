@@ -1,7 +1,5 @@
 """GET /billing/balance, packages, transactions, receipts; POST /billing/add."""
 
-import csv
-import io
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -9,8 +7,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from application.idempotency import idempotency_key
+from application.moments import check_period
 from application.price_list import AMOUNT_MICRO_ADDED_MAX, AMOUNT_MICRO_ADDED_MIN
-from application.read_models import TransactionType, TransactionView
+from application.read_models import TransactionType
 from domain.credits import format_credits
 from domain.errors import InvalidAmount, InvalidInput, MessageNotFound, NotPermitted
 from interfaces.http.billing.protocol import (
@@ -25,6 +24,11 @@ from interfaces.http.billing.protocol import (
     price_text,
 )
 from interfaces.http.billing.receipts import receipt_wire
+from interfaces.http.billing.transactions import (
+    ExportIsWhole,
+    transaction_wire,
+    transactions_csv,
+)
 from interfaces.http.chat.protocol import BalanceWire
 from interfaces.http.context import FreshReads, IdempotencyDep, PrincipalDep, ServicesDep
 from interfaces.http.problems import ServiceBusy
@@ -41,6 +45,8 @@ from interfaces.http.wire import (
 
 router = APIRouter(prefix="/billing", tags=["billing"], route_class=ExactRoute)
 
+_PAGE_ROWS = 50
+
 
 class UnknownPackage(InvalidInput):
     code = "unknown_package"
@@ -51,8 +57,8 @@ class UnknownPackage(InvalidInput):
 async def balance(found: ServicesDep, who: PrincipalDep, at: Instant | None = None) -> Response:
     """The balance now, or as it was at any time in the past."""
     if at is not None:
-        past = await found.accounts.balance_at(user_id=who.user_id, at=at)
-        return _balance(past.paid_micro, past.promotional_micro, past.held_micro, at)
+        past, time = await found.accounts.balance_at(user_id=who.user_id, at=at)
+        return _balance(past.paid_micro, past.promotional_micro, past.held_micro, time)
     view = await found.read_models.balance(who.user_id)
     if view is None:
         raise ServiceBusy("read_model_behind", "the balance is not there yet; try again shortly")
@@ -119,21 +125,32 @@ async def transactions(
     since: Instant | None = None,
     until: Instant | None = None,
     format: Literal["json", "csv"] = "json",  # noqa: A002 - likewise
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    limit: Annotated[int | None, Query(ge=1, le=200)] = None,
     cursor: Annotated[str | None, Query(max_length=64)] = None,
 ) -> Response:
-    """What came and went, newest first. until is exclusive."""
+    """What came and went, newest first, 50 a page where no limit is given. until is exclusive.
+    With format=csv all of it at once, as of the Ledger-Position in the answer."""
+    check_period(since, until)
+    if format == "csv":
+        if limit is not None or cursor is not None:
+            raise ExportIsWhole("an export is whole; leave limit and cursor out, or ask for JSON")
+        return await transactions_csv(
+            found.read_models,
+            found.export_limits,
+            who.user_id,
+            type=type,
+            since=since,
+            until=until,
+        )
     page = await found.read_models.transactions(
         who.user_id,
         type=type,
         since=since,
         until=until,
-        limit=limit,
+        limit=_PAGE_ROWS if limit is None else limit,
         before=decode_cursor(cursor),
     )
-    if format == "csv":
-        return _csv(page.items)
-    items = [_transaction(view) for view in page.items]
+    items = [transaction_wire(view) for view in page.items]
     return answer(WirePage[TransactionWire](items=items, next_cursor=encode_cursor(page.next)))
 
 
@@ -172,29 +189,3 @@ def _balance(paid_micro: int, promotional_micro: int, held_micro: int, at: datet
             as_of=at,
         )
     )
-
-
-def _transaction(view: TransactionView) -> TransactionWire:
-    return TransactionWire(
-        transaction_id=view.transaction_id,
-        type=view.type,
-        amount=wire_credits(view.amount_micro),
-        balance_after=wire_credits(view.balance_after_micro),
-        message_id=view.message_id,
-        description=view.description,
-        created_at=view.created_at,
-    )
-
-
-def _csv(views: tuple[TransactionView, ...]) -> Response:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    columns = list(TransactionWire.model_fields)
-    writer.writerow(columns)
-    for view in views:
-        row = _transaction(view).model_dump(mode="json")
-        row["amount"] = format_credits(view.amount_micro)
-        row["balance_after"] = format_credits(view.balance_after_micro)
-        writer.writerow(["" if row[name] is None else row[name] for name in columns])
-    headers = {"Content-Disposition": 'attachment; filename="transactions.csv"'}
-    return Response(text.getvalue(), headers=headers, media_type="text/csv; charset=utf-8")

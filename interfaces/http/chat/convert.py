@@ -78,6 +78,7 @@ def model_wire(card: ModelCard, price: Price, *, default: bool) -> ModelWire:
         licence_url=card.licence_url,
         manifest_hash=card.manifest_hash,
         runs_on=card.runs_on,
+        computed_on=card.computed_on,
         default=default,
     )
 

@@ -99,6 +99,7 @@ class ModelWire(WireModel):
     licence_url: str
     manifest_hash: str | None
     runs_on: str | None
+    computed_on: str | None
     default: bool
 
 

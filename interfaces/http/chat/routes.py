@@ -11,6 +11,7 @@ from application.chat_commands import SendMessage
 from application.chat_run import Answer
 from application.idempotency import idempotency_key
 from application.inference import ModelState
+from application.moments import check_period
 from application.users import Principal
 from domain.claims.idempotency import IdempotencyKey
 from interfaces.http.chat import convert, stream
@@ -120,6 +121,7 @@ async def history(
     cursor: CursorQuery = None,
 ) -> Response:
     """Prompts and answers, newest first. q: a part of the text. until is exclusive."""
+    check_period(since, until)
     page = await found.read_models.history(
         who.user_id,
         conversation_id=conversation_id,

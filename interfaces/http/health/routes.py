@@ -3,9 +3,9 @@
 from fastapi import APIRouter, Response
 
 from interfaces.http.context import ServicesDep
-from interfaces.http.wire import WireModel, answer
+from interfaces.http.wire import ExactRoute, WireModel, answer
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], route_class=ExactRoute)
 
 
 class AliveResponse(WireModel):

@@ -67,13 +67,53 @@ async def test_a_query_that_cannot_be_answered(
     check_problem(await careful.get(path, params=query), 422)
 
 
-@pytest.mark.parametrize("at", ["99999999999999", "-62135596800", "1767225600", "1e3"])
-async def test_seconds_since_1970_are_no_time_of_this_api_or_are_understood(
-    careful: Person, at: str
+@pytest.mark.parametrize(
+    "time",
+    [
+        *("99999999999999", "-62135596800", "1767225600", "1e3", "20261128", "2026", "0"),
+        *("2026-11-28", "2026-W48-6", "2026-332", "2026-11-28T10:00Z", "20261128T100000Z"),
+        *("2026-11-28T10:00:00", "2026-11-28 10:00:00Z", "2026-11-28T24:00:00Z", "now"),
+        *("2016-12-31T23:59:60Z", "-0001-01-01T00:00:00Z", "\u0662026-11-28T10:00:00Z"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/billing/balance", "at"),
+        ("/billing/transactions", "since"),
+        ("/billing/transactions", "until"),
+        ("/chat/history", "since"),
+        ("/chat/history", "until"),
+    ],
+)
+async def test_a_time_that_is_no_rfc_3339_is_told_how_to_write_it(
+    careful: Person, path: str, name: str, time: str
 ) -> None:
+    response = await careful.get(path, params={name: time})
+
+    check_problem(response, 422, code="validation_error")
+    [wrong] = response.json()["errors"]
+    assert wrong["field"] == name
+    assert wrong["detail"]
+
+
+@pytest.mark.parametrize("at", ["2099-01-01T00:00:00Z", "9999-12-31T23:59:59Z"])
+async def test_there_is_no_balance_of_the_future(careful: Person, at: str) -> None:
     response = await careful.get("/billing/balance", params={"at": at})
 
-    assert response.status_code in (200, 422), response.text
+    check_problem(response, 422, code="time_in_future")
+    assert response.json()["errors"][0]["field"] == "at"
+
+
+@pytest.mark.parametrize("path", ["/billing/transactions", "/chat/history"])
+async def test_a_period_that_ends_before_it_begins_is_none(careful: Person, path: str) -> None:
+    later, earlier = "2026-03-01T00:00:00.000001Z", "2026-03-01T00:00:00Z"
+
+    backwards = await careful.get(path, params={"since": later, "until": earlier})
+    empty = await careful.get(path, params={"since": later, "until": later})
+
+    check_problem(backwards, 422, code="invalid_period")
+    assert (empty.status_code, empty.json()["items"]) == (200, [])
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "é".encode(), "\x7f", b"\xff"])

@@ -1,7 +1,5 @@
 """/billing: exact balances, purchases, transactions and receipts."""
 
-import csv
-import io
 import re
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,7 +10,7 @@ import httpx
 import pytest
 
 from tests.support.api import Api, Person
-from tests.support.scripted_engine import MANIFEST_HASH, MODEL
+from tests.support.scripted_engine import COMPUTED_ON, MANIFEST_HASH, MODEL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -148,23 +146,6 @@ async def test_transactions_are_filtered_and_paged(person: Person) -> None:
     assert await found(limit=2, cursor=first["next_cursor"]) == [1, 100]
 
 
-async def test_transactions_come_as_csv_with_the_same_digits(person: Person) -> None:
-    await add(person, amount="1.000001")
-
-    response = await person.get("/billing/transactions", params={"format": "csv"})
-
-    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
-    assert "transactions.csv" in response.headers["Content-Disposition"]
-    rows = list(csv.DictReader(io.StringIO(response.text)))
-    assert [(row["type"], row["amount"], row["balance_after"]) for row in rows] == [
-        ("purchase", "1.000001", "101.000001"),
-        ("grant", "100", "100"),
-    ]
-    assert rows[0]["message_id"] == ""
-    json_items = (await person.get("/billing/transactions")).json()["items"]
-    assert [row["created_at"] for row in rows] == [item["created_at"] for item in json_items]
-
-
 async def test_a_receipt_explains_an_answer_down_to_the_events(api: Api, person: Person) -> None:
     response = await person.post("/chat/message", {"message": "Hello there"})
     answer = response.json()
@@ -183,6 +164,7 @@ async def test_a_receipt_explains_an_answer_down_to_the_events(api: Api, person:
         "reason": None,
         "model": MODEL,
         "manifest_hash": MANIFEST_HASH,
+        "computed_on": COMPUTED_ON,
         "price": {
             "kind": "per_message",
             "credits": 2,
@@ -215,7 +197,6 @@ async def test_a_balance_of_the_past(person: Person) -> None:
 
     assert await at(before["as_of"]) == before
     assert await at(now["as_of"]) == now
-    assert (await at("9999-12-31T23:59:59Z"))["available"] == 107
     assert (await at("0001-01-01T00:00:00Z"))["available"] == 0
     assert (await at("1970-01-01T00:00:00Z"))["available"] == 0
     moved = (datetime.fromisoformat(before["as_of"]) + timedelta(hours=2)).replace(tzinfo=None)

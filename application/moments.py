@@ -1,0 +1,41 @@
+"""Which times can be asked about: those that have passed, in periods that have an order."""
+
+from datetime import datetime, timedelta
+
+from domain.errors import InvalidInput
+
+# How far a client's clock may be ahead of ours before its now is taken for the future.
+CLOCK_SKEW_MAX = timedelta(seconds=5)
+
+
+class TimeInFuture(InvalidInput):
+    code = "time_in_future"
+    field = "at"
+
+
+class InvalidPeriod(InvalidInput):
+    code = "invalid_period"
+    field = "until"
+
+
+def passed(at: datetime, now: datetime) -> datetime:
+    """The time itself, or now where a client's clock is a little ahead: what is said of a time
+    stays true only when that time has passed. Raises TimeInFuture."""
+    if at > now + CLOCK_SKEW_MAX:
+        raise TimeInFuture(
+            f"{_text(at)} has not come yet, it is {_text(now)}; ask for a time that has passed"
+        )
+    return min(at, now)
+
+
+def check_period(since: datetime | None, until: datetime | None) -> None:
+    """Raises InvalidPeriod. A period that ends where it begins holds nothing, and is one."""
+    if since is not None and until is not None and until < since:
+        raise InvalidPeriod(
+            f"the period ends at {_text(until)}, before it begins at {_text(since)};"
+            " exchange since and until"
+        )
+
+
+def _text(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%S}Z"
