@@ -20,14 +20,13 @@ from application.inference import (
     Sampling,
     Turn,
 )
-from infrastructure.onnx.answer_text import AnswerText
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.onnx.gguf_file import GgufFile
 from infrastructure.onnx.gguf_weights import GgufWeights
 from infrastructure.onnx.manifest import read_manifest
 from infrastructure.onnx.names import TOKENIZER_FILE
 from infrastructure.onnx.session import GemmaSession, SessionLimits, open_session
-from infrastructure.onnx.template import STOPS, TranscriptTemplate, neutralise
+from infrastructure.onnx.template import TranscriptTemplate, neutralise
 from infrastructure.onnx.tokenizer import GemmaTokenizer, IncrementalText
 from tests.infrastructure.onnx.reference import reference_logits
 
@@ -241,29 +240,6 @@ def test_decoding_gives_the_text_back_piece_by_piece(tokenizer: GemmaTokenizer) 
             continue  # The tokenizer reads its own space sign as a space; \r is filtered out.
         characters = IncrementalText(tokenizer)
         assert "".join(map(characters.push, tokenizer.encode(text))) == text
-
-
-@pytest.mark.parametrize("text", ["🫠🫠🫠", *TEXTS])
-def test_wherever_an_answer_is_cut_off_its_text_is_whole_characters(
-    tokenizer: GemmaTokenizer, text: str
-) -> None:
-    ids = tokenizer.encode(text)
-    for cut in range(1, len(ids) + 1):
-        characters, visible = IncrementalText(tokenizer), AnswerText(STOPS)
-        released = [visible.push(characters.push(token_id)) for token_id in ids[:cut]]
-        released.append(visible.finish(cut_off=cut < len(ids)))
-        assert "".join(released) == visible.text
-        assert visible.text in text.replace("\u2581", " ").translate({13: None})
-        assert "\ufffd" not in visible.text
-
-
-@pytest.mark.parametrize("max_tokens", [1, 2, 3, 4, 5, 9])
-async def test_an_answer_of_emoji_never_ends_in_half_a_character(
-    engine: OnnxEngine, max_tokens: int
-) -> None:
-    for text in ("Repeat exactly: 🫠🫠🫠", "Repeat exactly: 🫠🫠🫠 🫨🫨 🪿🪿"):
-        completion = await _answer(engine, text, max_tokens=max_tokens)
-        assert "\ufffd" not in completion.text
 
 
 def test_special_tokens_in_a_message_stay_text(tokenizer: GemmaTokenizer) -> None:
