@@ -5,40 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from application.idempotency import Outcome, once
+from application.idempotency import Outcome
 from application.ledger import Ledger, Transaction
-from application.ports import Clock, IdSource, PasswordHasher
-from application.streams import ACCOUNT, CLAIM, SESSION, USER
-from domain.accounts import commands as account_commands
-from domain.accounts.decider import decide as decide_account
+from application.passwords import Passwords
+from application.ports import OPERATOR, Clock, IdSource, PasswordTurn
+from application.registration import NewUser, RegisteredUser, Registration
+from application.streams import CLAIM, SESSION, USER
 from domain.claims.idempotency import IdempotencyKey
-from domain.claims.uniqueness import claim
-from domain.errors import (
-    EmailTaken,
-    RefreshTokenReused,
-    SessionEnded,
-    UserIsSuspended,
-    UsernameTaken,
-    WrongCredentials,
-)
-from domain.identifiers import account_id, email_claim_id, username_claim_id
+from domain.errors import RefreshTokenReused, SessionEnded, UserIsSuspended, WrongCredentials
+from domain.identifiers import email_claim_id, username_claim_id
 from domain.sessions.commands import OpenSession, RevokeSession, RotateSession
 from domain.sessions.decider import decide as decide_session
 from domain.sessions.events import SessionRevoked
 from domain.sessions.state import SessionState
-from domain.text import check_email, check_password, check_username
-from domain.users.commands import AssignRole, ChangePassword, RegisterUser
+from domain.users.commands import ChangePassword
 from domain.users.decider import decide as decide_user
 from domain.users.events import UserRole
 from domain.users.state import UserState
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegisteredUser:
-    user_id: UUID
-    username: str
-    email: str
-    email_verified: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +49,20 @@ class Principal:
 
 @dataclass(frozen=True, kw_only=True)
 class UserPolicy:
+    """refresh_grace: how long a refresh token that was used may come again from another tab."""
+
     welcome_micro: int
     session_lifetime: timedelta
+    refresh_grace: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginName:
+    """Who a username or an e-mail address stands for. account: the user's id, whatever the
+    spelling; for a name that nobody has, the id that its claim would have."""
+
+    account: UUID
+    user: UserState | None
 
 
 class Users:
@@ -77,14 +72,21 @@ class Users:
         ledger: Ledger,
         clock: Clock,
         ids: IdSource,
-        hasher: PasswordHasher,
+        passwords: Passwords,
         policy: UserPolicy,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
         self._ids = ids
-        self._hasher = hasher
+        self._passwords = passwords
         self._policy = policy
+        self._registration = Registration(
+            ledger=ledger,
+            clock=clock,
+            ids=ids,
+            passwords=passwords,
+            welcome_micro=policy.welcome_micro,
+        )
 
     async def register(
         self,
@@ -94,79 +96,26 @@ class Users:
         password: str,
         key: IdempotencyKey | None = None,
         role: UserRole = UserRole.USER,
+        turn: PasswordTurn = OPERATOR,
+        seeded: bool = False,
     ) -> Outcome[RegisteredUser]:
-        """The user, both claims, the account and its welcome credits are one commit.
+        """As `Registration.register`."""
+        new = NewUser(username=username, email=email, password=password, role=role, seeded=seeded)
+        return await self._registration.register(new, key, turn)
 
-        Raises InvalidUsername, InvalidEmail, WeakPassword, UsernameTaken, EmailTaken.
+    async def sign_in(
+        self, *, login: str | LoginName, password: str, turn: PasswordTurn = OPERATOR
+    ) -> SignedIn:
+        """login: a username or an e-mail address, or who it stands for.
+
+        Raises WrongCredentials, in the same words and time whether or not the user exists,
+        UserIsSuspended, and PasswordsBusy.
         """
-        check_username(username)
-        check_email(email)
-        password_hash = await self._hasher.hash(check_password(password))
-        command = RegisterUser(
-            user_id=self._ids.new_id(), username=username, email=email, password_hash=password_hash
-        )
-        return await once(
-            self._ledger,
-            self._clock,
-            key,
-            lambda transaction: self._register(transaction, command, role),
-            result_type=RegisteredUser,
-            streams=(username_claim_id(username), email_claim_id(email)),
-        )
-
-    def _register(
-        self, transaction: Transaction, command: RegisterUser, role: UserRole
-    ) -> RegisteredUser:
-        now = self._clock.now()
-        username_claim = username_claim_id(command.username)
-        email_claim = email_claim_id(command.email)
-        if transaction.load(CLAIM, username_claim) is not None:
-            raise UsernameTaken("this username is taken; choose another")
-        if transaction.load(CLAIM, email_claim) is not None:
-            raise EmailTaken("this e-mail address has an account; sign in instead")
-        owner_id = command.user_id
-        transaction.add(CLAIM, claim(username_claim, kind="username", owner_id=owner_id, now=now))
-        transaction.add(CLAIM, claim(email_claim, kind="email", owner_id=owner_id, now=now))
-        transaction.add(USER, *decide_user(command, None, now))
-        if role is not UserRole.USER:
-            assign = AssignRole(role=role, assigned_by=None)
-            user = transaction.load(USER, owner_id)
-            transaction.add(USER, *decide_user(assign, user, now))
-        self._open_account(transaction, owner_id, now)
-        return RegisteredUser(
-            user_id=owner_id,
-            username=command.username,
-            email=command.email,
-            email_verified=False,
-        )
-
-    def _open_account(self, transaction: Transaction, user_id: UUID, now: datetime) -> None:
-        stream_id = account_id(user_id)
-        opening = account_commands.OpenAccount(account_id=stream_id, user_id=user_id)
-        transaction.add(ACCOUNT, *decide_account(opening, None, now))
-        if self._policy.welcome_micro:
-            grant = account_commands.GrantCredits(
-                grant_id=self._ids.new_id(),
-                amount_micro=self._policy.welcome_micro,
-                expires_at=None,
-                reason="welcome",
-                granted_by=None,
-            )
-            account = transaction.load(ACCOUNT, stream_id)
-            transaction.add(ACCOUNT, *decide_account(grant, account, now))
-
-    async def sign_in(self, *, login: str, password: str) -> SignedIn:
-        """login: a username or an e-mail address.
-
-        Raises WrongCredentials, in the same words and time whether or not the user exists, and
-        UserIsSuspended.
-        """
-        user = await self.find(login)
-        if user is None:
-            await self._hasher.verify_nobody(password)
+        user = (await self.named(login) if isinstance(login, str) else login).user
+        password_hash = None if user is None else user.password_hash
+        if not await self._passwords.match(password, password_hash, turn):
             raise WrongCredentials("the username or the password is wrong")
-        if not await self._hasher.verify(password, user.password_hash):
-            raise WrongCredentials("the username or the password is wrong")
+        assert user is not None, "nobody has no password"
         _check_not_suspended(user)
         command = OpenSession(
             session_id=self._ids.new_id(), user_id=user.id, expires_at=self._session_end()
@@ -190,14 +139,18 @@ class Users:
     async def refresh(self, *, session_id: UUID, generation: int) -> SignedIn:
         """Raises SessionEnded, RefreshTokenReused (the session has ended with it),
         UserIsSuspended."""
-        command = RotateSession(generation=generation, expires_at=self._session_end())
+        command = RotateSession(
+            generation=generation,
+            expires_at=self._session_end(),
+            grace=self._policy.refresh_grace,
+        )
 
         def work(transaction: Transaction) -> SessionState:
             session = transaction.load(SESSION, session_id)
             events = decide_session(command, session, self._clock.now())
             transaction.add(SESSION, *events)
             assert session is not None
-            if not isinstance(events[0], SessionRevoked):
+            if not any(isinstance(event, SessionRevoked) for event in events):
                 user = transaction.load(USER, session.user_id)
                 assert user is not None
                 _check_password_unchanged(user, session)
@@ -259,22 +212,29 @@ class Users:
             role=user.role,
         )
 
-    async def find(self, login: str) -> UserState | None:
+    async def named(self, login: str) -> LoginName:
         """By username or e-mail address, straight from the log."""
         claim_id = email_claim_id(login) if "@" in login else username_claim_id(login)
 
-        def work(transaction: Transaction) -> UserState | None:
+        def work(transaction: Transaction) -> LoginName:
             owner = transaction.load(CLAIM, claim_id)
-            return None if owner is None else transaction.load(USER, owner.owner_id)
+            if owner is None:
+                return LoginName(account=claim_id, user=None)
+            return LoginName(account=owner.owner_id, user=transaction.load(USER, owner.owner_id))
 
         return await self._ledger.read(work)
 
+    async def find(self, login: str) -> UserState | None:
+        return (await self.named(login)).user
+
     async def has_password(self, user: UserState, password: str) -> bool:
-        return await self._hasher.verify(password, user.password_hash)
+        return await self._passwords.match(password, user.password_hash, OPERATOR)
 
     async def set_password(self, user: UserState, password: str) -> None:
         """The operator's command. Ends every session of the user. Raises WeakPassword."""
-        password_hash = await self._hasher.hash(check_password(password))
+        password_hash = await self._passwords.chosen(
+            password, about=(user.username, user.email), turn=OPERATOR
+        )
 
         def work(transaction: Transaction) -> None:
             state = transaction.load(USER, user.id)

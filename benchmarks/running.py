@@ -54,6 +54,11 @@ class Service:
             "PORT": str(self.port),
             "UI_PORT": str(self.ui_port),
             "REGISTRATIONS_PER_MINUTE": "100000",
+            "ADDRESS_REQUESTS_PER_MINUTE": "100000",
+            "PASSWORD_HASHES_PER_MINUTE": "100000",
+            "PASSWORD_QUEUE_MAX": "1000",
+            "PASSWORD_QUEUE_ADDRESS_MAX": "1000",
+            "PASSWORD_WAIT_S_MAX": "60",
             **self.env,
         }
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}

@@ -23,6 +23,8 @@ PASSWORD_BYTES_MAX = 72
 # Unicode's categories Cc and Cs, and what breaks a line without being in Cc.
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# A byte order mark is left by editors and shells, and nobody can see it.
+_NOT_IN_PASSWORD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 # Format characters (zero-width ones, byte order marks) and separators print nothing; nor do
 # variation selectors by themselves, and some characters that Unicode counts as letters or symbols.
@@ -80,13 +82,32 @@ def check_email(email: str) -> str:
 
 
 def check_password(password: str) -> str:
-    if _SURROGATE.search(password) or "\x00" in password:
+    """The password in the form that is hashed, NFC: keyboards write one accent in several ways.
+    Whether it is easily guessed is not asked here. Raises WeakPassword."""
+    if _SURROGATE.search(password):
         raise WeakPassword("the password holds a character that is not allowed; choose another")
-    if len(password) < PASSWORD_CHARACTERS_MIN:
+    if found := _NOT_IN_PASSWORD.search(password):
+        raise WeakPassword(
+            f"the password holds the control character U+{ord(found[0]):04X}; remove it"
+        )
+    composed = compose(password)
+    if len(composed) < PASSWORD_CHARACTERS_MIN:
         raise WeakPassword(f"a password has at least {PASSWORD_CHARACTERS_MIN} characters")
-    if len(password.encode()) > PASSWORD_BYTES_MAX:
+    if len(composed.encode()) > PASSWORD_BYTES_MAX:
         raise WeakPassword(f"a password has at most {PASSWORD_BYTES_MAX} bytes (UTF-8)")
-    return password
+    return composed
+
+
+def password_forms(password: str) -> tuple[str, ...]:
+    """What is compared with a hash, in this order: the form that is hashed now, and the password
+    as it was typed where that differs, because older hashes were made of it."""
+    composed = compose(password)
+    return (composed,) if composed == password else (composed, password)
+
+
+def compose(text: str) -> str:
+    """Unicode's canonical composition, NFC: one spelling for what looks the same."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _invalid(field: str, says: str) -> InvalidText:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
-from infrastructure.setting_types import Count, Days, Minutes
+from infrastructure.setting_types import Count, Days, Minutes, Seconds, SecondsOrNone
 
 
 class IdentitySettings(BaseSettings):
@@ -22,11 +22,48 @@ class IdentitySettings(BaseSettings):
         12, description="Cost of a password hash: 2 to this power rounds"
     )
 
-    sign_in_attempts_per_minute: Count = Field(
-        20, description="Sign-in attempts for one name from one address in a minute"
+    refresh_grace_s: SecondsOrNone = Field(
+        10, description="How long a used refresh token is good again, for a second tab"
     )
+
+    sign_in_failures_max: Count = Field(
+        10, description="Wrong passwords for an account from one address, before it has to wait"
+    )
+    sign_in_address_failures_max: Count = Field(
+        30, description="Wrong passwords from one address for any accounts, before it has to wait"
+    )
+    sign_in_account_failures_max: Count = Field(
+        100,
+        description="Wrong passwords for an account, before addresses it does not know take turns",
+    )
+    sign_in_delay_s_max: Seconds = Field(
+        300, description="What an address has to wait between wrong passwords, at most"
+    )
+    sign_in_turn_s: Seconds = Field(
+        2, description="Time between two such turns of addresses at one account"
+    )
+    sign_in_forget_s: Seconds = Field(
+        3600, description="After so long without another one, wrong passwords are forgotten"
+    )
+    sign_in_records_max: Count = Field(
+        50_000, description="Accounts and addresses whose sign-ins are remembered"
+    )
+    address_requests_per_minute: Count = Field(
+        600, description="Registrations, sign-ins and refreshes from one address in a minute"
+    )
+    refreshes_per_minute: Count = Field(20, description="Refreshes of one session in a minute")
     registrations_per_minute: Count = Field(
         60, description="Registrations from one address in a minute"
+    )
+
+    password_threads: Annotated[int, Field(ge=0, le=1024)] = Field(
+        0, description="Passwords that are hashed at once; 0: one for each two cores"
+    )
+    password_queue_max: Count = Field(64, description="Passwords that may wait for that")
+    password_queue_address_max: Count = Field(8, description="Of these, passwords from one address")
+    password_wait_s_max: Seconds = Field(10, description="How long a password may wait for that")
+    password_hashes_per_minute: Count = Field(
+        300, description="Passwords hashed in a minute for addresses that are not known"
     )
 
     @field_validator("jwt_algorithm")

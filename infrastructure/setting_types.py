@@ -8,5 +8,7 @@ from pydantic import Field
 Seconds = Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 Minutes = Annotated[int, Field(ge=1, le=525_600)]
+# Where none at all can be meant.
+SecondsOrNone = Annotated[float, Field(ge=0, le=31_536_000, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1)]

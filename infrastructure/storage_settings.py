@@ -66,6 +66,10 @@ class StorageSettings(BaseSettings):
     read_your_writes_timeout_s: Seconds = Field(
         5, description="How long a query waits for its Ledger-Position"
     )
+    position_waits_max: Count = Field(
+        16,
+        description="Queries of one user that may wait for it at once; others are not waited for",
+    )
     database_timeout_s: Annotated[int, Field(ge=1)] = Field(
         5, description="How long to wait for a database connection"
     )

@@ -12,7 +12,7 @@ from application.accounts import Accounts
 from application.conversations import Conversations
 from application.inference import InferenceEngine
 from infrastructure.garbage import collect_seldom
-from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
+from infrastructure.identity import SystemClock, TimeOrderedIds
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.onnx.engine import OnnxEngine
@@ -35,9 +35,15 @@ from interfaces.composition_proofs import build_checkpoints, build_proofs
 from interfaces.endpoints import Endpoints, open_ledger
 from interfaces.health import Health
 from interfaces.http.exports import ExportLimits
-from interfaces.http.rate_limits import RateLimit
+from interfaces.http.rate_limits import PositionWaits, RateLimit
 from interfaces.http.services import HttpServices
-from interfaces.identity_composition import build_tokens, build_users, ensure_admin
+from interfaces.identity_composition import (
+    build_caller_addresses,
+    build_sign_in_guard,
+    build_tokens,
+    ensure_admin,
+    open_users,
+)
 
 log = structlog.get_logger()
 
@@ -51,11 +57,9 @@ async def open_services(
     engine: in the place of our own models.
     """
     async with AsyncExitStack() as stack:
-        hasher = BcryptHasher(settings.bcrypt_rounds)
-        stack.callback(hasher.close)
         ledger = open_ledger(settings, endpoints)
         stack.push_async_callback(ledger.aclose)
-        users = build_users(settings, ledger, hasher)
+        users = stack.enter_context(open_users(settings, ledger))
         board = PositionBoard()
         read_models = _build_read_models(settings, endpoints, board)
         await read_models.start()
@@ -94,12 +98,17 @@ async def open_services(
             price_list=price_list(settings),
             tokens=build_tokens(settings),
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
-            sign_in_limit=RateLimit(settings.sign_in_attempts_per_minute, what="sign-in attempts"),
+            address_limit=RateLimit(settings.address_requests_per_minute, what="requests"),
+            refresh_limit=RateLimit(settings.refreshes_per_minute, what="refreshes"),
             registration_limit=RateLimit(settings.registrations_per_minute, what="registrations"),
+            sign_in_guard=build_sign_in_guard(settings),
+            caller_addresses=build_caller_addresses(settings),
+            position_waits=PositionWaits(
+                settings.position_waits_max, settings.read_your_writes_timeout_s
+            ),
             export_limits=ExportLimits(
                 per_user_max=settings.exports_per_user_max, timeout_s=settings.export_timeout_s
             ),
-            read_your_writes_timeout_s=settings.read_your_writes_timeout_s,
             request_body_bytes_max=settings.request_body_bytes_max,
             development=not settings.is_production,
             new_id=TimeOrderedIds().new_id,

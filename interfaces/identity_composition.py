@@ -1,16 +1,24 @@
 """Builds what knows who is asking: users, tokens, and development's administrator."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import structlog
 
 from application.ledger import Ledger
+from application.passwords import Passwords
 from application.users import UserPolicy, Users
 from domain.users.events import UserRole
-from infrastructure.identity import BcryptHasher, SystemClock, TimeOrderedIds
+from infrastructure.identity import SystemClock, TimeOrderedIds
+from infrastructure.password_queue import PasswordLimits, PasswordQueue
+from infrastructure.passwords import BcryptHasher, ZxcvbnStrength
 from infrastructure.secret_files import secret_from
 from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD, Settings, SettingsError
 from infrastructure.tokens import Tokens
+from interfaces.http.caller import CallerAddresses
+from interfaces.http.sign_in_guard import GuardLimits, SignInGuard
+from interfaces.visitor_address import visitor_key
 
 log = structlog.get_logger()
 
@@ -18,15 +26,34 @@ ADMIN_USERNAME = "admin"
 ADMIN_EMAIL = "admin@example.com"
 
 
-def build_users(settings: Settings, ledger: Ledger, hasher: BcryptHasher) -> Users:
+@contextmanager
+def open_users(settings: Settings, ledger: Ledger) -> Iterator[Users]:
+    """With the threads in which passwords are worked on."""
+    limits = PasswordLimits(
+        threads=settings.password_threads,
+        waiting_max=settings.password_queue_max,
+        owner_waiting_max=settings.password_queue_address_max,
+        wait_s_max=settings.password_wait_s_max,
+        strangers_per_minute=settings.password_hashes_per_minute,
+    )
+    queue = PasswordQueue(limits)
+    with (
+        closing(BcryptHasher(settings.bcrypt_rounds, queue)) as hasher,
+        closing(ZxcvbnStrength(queue)) as strength,
+    ):
+        yield _users(settings, ledger, Passwords(hasher, strength))
+
+
+def _users(settings: Settings, ledger: Ledger, passwords: Passwords) -> Users:
     return Users(
         ledger=ledger,
         clock=SystemClock(),
         ids=TimeOrderedIds(),
-        hasher=hasher,
+        passwords=passwords,
         policy=UserPolicy(
             welcome_micro=settings.welcome_micro,
             session_lifetime=timedelta(days=settings.refresh_expire_days),
+            refresh_grace=timedelta(seconds=settings.refresh_grace_s),
         ),
     )
 
@@ -40,6 +67,26 @@ def build_tokens(settings: Settings) -> Tokens:
         access_lifetime=timedelta(minutes=settings.jwt_expire_minutes),
         clock=SystemClock(),
     )
+
+
+def build_sign_in_guard(settings: Settings) -> SignInGuard:
+    return SignInGuard(
+        GuardLimits(
+            pair_free=settings.sign_in_failures_max,
+            address_free=settings.sign_in_address_failures_max,
+            account_free=settings.sign_in_account_failures_max,
+            delay_s_max=settings.sign_in_delay_s_max,
+            turn_s=settings.sign_in_turn_s,
+            forget_s=settings.sign_in_forget_s,
+            records_max=settings.sign_in_records_max,
+        )
+    )
+
+
+def build_caller_addresses(settings: Settings) -> CallerAddresses:
+    """With the secret that the chat page signs with."""
+    secret = secret_from(settings.secret_key.get_secret_value(), settings.data_dir / "secret_key")
+    return CallerAddresses(visitor_key(secret))
 
 
 async def ensure_admin(settings: Settings, users: Users) -> None:
@@ -61,6 +108,7 @@ async def ensure_admin(settings: Settings, users: Users) -> None:
             email=ADMIN_EMAIL,
             password=DEVELOPMENT_ADMIN_PASSWORD,
             role=UserRole.ADMIN,
+            seeded=True,
         )
         log.warning(
             "development_admin_created",

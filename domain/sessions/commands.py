@@ -1,6 +1,6 @@
 """What can be asked of a session."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from domain.records import record
@@ -15,10 +15,12 @@ class OpenSession:
 
 @record
 class RotateSession:
-    """generation: the one the presented refresh token carries."""
+    """generation: the one the presented refresh token carries. grace: how long after its use a
+    token may come once more, from another tab of the same browser."""
 
     generation: int
     expires_at: datetime
+    grace: timedelta = timedelta(0)
 
 
 @record

@@ -10,6 +10,9 @@ from domain.sessions.events import SessionEvent, SessionOpened, SessionRevoked, 
 
 @record
 class SessionState:
+    """rotated_at: when the refresh token before the good one was used; None while the first one
+    is good."""
+
     id: UUID
     version: int
     user_id: UUID
@@ -17,6 +20,7 @@ class SessionState:
     opened_at: datetime
     expires_at: datetime
     revoked_reason: str | None = None
+    rotated_at: datetime | None = None
 
     def is_live(self, now: datetime) -> bool:
         return self.revoked_reason is None and now < self.expires_at
@@ -36,7 +40,12 @@ def evolve(state: SessionState | None, event: SessionEvent) -> SessionState:
     assert state is not None, "a session's first event is SessionOpened"
     match event:
         case SessionRotated():
-            state = replace(state, generation=event.generation, expires_at=event.expires_at)
+            state = replace(
+                state,
+                generation=event.generation,
+                expires_at=event.expires_at,
+                rotated_at=event.timestamp,
+            )
         case SessionRevoked():
             state = replace(state, revoked_reason=event.reason)
     return replace(state, version=event.originator_version)

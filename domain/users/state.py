@@ -18,13 +18,15 @@ from domain.users.events import (
 
 @record
 class UserState:
-    """password_changed_at: None while it is the first one. Sessions from before it have ended."""
+    """password_changed_at: None while it is the first one. Sessions from before it have ended.
+    first_password_hash: of the one the user registered with."""
 
     id: UUID
     version: int
     username: str
     email: str
     password_hash: str
+    first_password_hash: str
     email_verified: bool = False
     role: UserRole = UserRole.USER
     suspended: bool = False
@@ -40,6 +42,7 @@ def evolve(state: UserState | None, event: UserEvent) -> UserState:
             username=event.username,
             email=event.email,
             password_hash=event.password_hash,
+            first_password_hash=event.password_hash,
         )
     assert state is not None, "a user's first event is UserRegistered"
     return replace(_apply(state, event), version=event.originator_version)

@@ -4,14 +4,20 @@ import argparse
 import asyncio
 import getpass
 import sys
+from contextlib import closing
 
-from domain.errors import UserNotFound
+from application.users import Users
+from domain.errors import Conflict, UserNotFound, WeakPassword
 from domain.users.events import UserRole
-from infrastructure.identity import BcryptHasher
+from domain.users.state import UserState
 from infrastructure.settings import Settings
 from interfaces.cli.options import settings_from
 from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints, open_ledger
-from interfaces.identity_composition import build_users
+from interfaces.identity_composition import open_users
+
+
+class PasswordNotSet(Conflict):
+    code = "password_not_set"
 
 
 def users(options: argparse.Namespace) -> int:
@@ -26,16 +32,26 @@ def _read_password() -> str:
     """Never an argument: arguments are seen by everybody who lists processes."""
     if sys.stdin.isatty():
         return getpass.getpass("New password: ")
-    return sys.stdin.readline().rstrip("\n")
+    return password_line(sys.stdin.buffer.readline())
+
+
+def password_line(line: bytes) -> str:
+    """What stands in the line, without what editors and shells put around it: one end of line,
+    of whatever system, and a byte order mark at the beginning. Raises WeakPassword."""
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise WeakPassword("the password is not UTF-8; send it in that encoding") from None
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 async def _carry_out(
     options: argparse.Namespace, settings: Settings, endpoints: Endpoints, password: str
 ) -> int:
-    ledger = open_ledger(settings, endpoints)
-    hasher = BcryptHasher(settings.bcrypt_rounds)
-    try:
-        handlers = build_users(settings, ledger, hasher)
+    with (
+        closing(open_ledger(settings, endpoints)) as ledger,
+        open_users(settings, ledger) as handlers,
+    ):
         if options.action == "create-admin":
             await handlers.register(
                 username=options.username,
@@ -43,14 +59,18 @@ async def _carry_out(
                 password=password,
                 role=UserRole.ADMIN,
             )
-            print(f"{options.username} is an administrator")
-            return 0
-        user = await handlers.find(options.username)
-        if user is None:
-            raise UserNotFound(f"there is no user {options.username!r}")
-        await handlers.set_password(user, password)
-        print(f"{options.username} has a new password")
+            done = "is an administrator"
+        else:
+            await handlers.set_password(await _user(handlers, options.username), password)
+            done = "has a new password"
+        if not await handlers.has_password(await _user(handlers, options.username), password):
+            raise PasswordNotSet("another command has changed the password meanwhile; try again")
+        print(f"{options.username} {done}")
         return 0
-    finally:
-        hasher.close()
-        ledger.close()
+
+
+async def _user(handlers: Users, username: str) -> UserState:
+    user = await handlers.find(username)
+    if user is None:
+        raise UserNotFound(f"there is no user {username!r}")
+    return user

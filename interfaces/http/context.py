@@ -13,6 +13,7 @@ from infrastructure.tokens import TokenType
 from interfaces.http.problems import ServiceBusy
 from interfaces.http.services import HttpServices
 from interfaces.http.wire import POSITION_HEADER
+from interfaces.visitor_address import VISITOR_HEADER
 
 _scheme = OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False)
 
@@ -64,19 +65,38 @@ async def idempotency_header(
 IdempotencyDep = Annotated[str | None, Depends(idempotency_header)]
 
 
+async def caller_address(
+    found: ServicesDep,
+    request: Request,
+    visitor: Annotated[str | None, Header(alias=VISITOR_HEADER, include_in_schema=False)] = None,
+) -> str:
+    """Where a request without a token comes from. Raises RateLimited."""
+    connection = request.client.host if request.client else None
+    address = found.caller_addresses.of(connection, visitor)
+    found.address_limit.check(address)
+    return address
+
+
+AddressDep = Annotated[str, Depends(caller_address)]
+
+
 async def fresh_reads(
     found: ServicesDep,
+    who: PrincipalDep,
     position: Annotated[str | None, Header(alias=POSITION_HEADER)] = None,
 ) -> None:
-    """Waits, bounded, until the read models hold the event the client has seen.
+    """Waits, bounded, until the read models hold the event the client has seen. Only who is
+    signed in waits; every command tells them how long the log is, so waiting tells them nothing.
 
-    Raises InvalidHeader, ServiceBusy.
+    Raises InvalidHeader, ServiceBusy, and what `principal` raises.
     """
     if position is None:
         return
     if not (position.isascii() and position.isdigit() and len(position) <= 18):
         raise InvalidHeader(f"{POSITION_HEADER} must be a number from an earlier answer")
-    if not await found.read_models.wait_for(int(position), found.read_your_writes_timeout_s):
+    with found.position_waits.one(who.user_id) as timeout_s:
+        is_there = await found.read_models.wait_for(int(position), timeout_s)
+    if not is_there:
         raise ServiceBusy(
             "read_model_behind", "the read models have not caught up yet; try again shortly"
         )

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from application import inference
 from application.chat_run import GenerationFailed
 from application.ledger import LedgerUnavailable
+from application.ports import PasswordsBusy
 from application.quotas import QuotaExhausted
 from application.read_models import ReadModelsUnavailable
 from domain import errors
@@ -87,7 +88,7 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
             extensions["errors"] = [{"field": error.field, "detail": detail}]
         case errors.Unauthenticated():
             headers["WWW-Authenticate"] = "Bearer"
-        case ServiceBusy() | inference.EngineBusy() | QuotaExhausted():
+        case ServiceBusy() | inference.EngineBusy() | QuotaExhausted() | PasswordsBusy():
             headers["Retry-After"] = str(error.retry_after_s)
         case RateLimited():
             headers.update(error.headers)
@@ -142,6 +143,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 503, "ledger_unavailable"
         case ServiceBusy():
             return 503, error.code
+        case PasswordsBusy():
+            return 503, "sign_in_busy"
         case RateLimited():
             return 429, "rate_limited"
         case QuotaExhausted():
@@ -205,6 +208,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         GenerationFailed,
         LedgerUnavailable,
         ReadModelsUnavailable,
+        PasswordsBusy,
         ServiceBusy,
         RateLimited,
         QuotaExhausted,

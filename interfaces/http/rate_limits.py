@@ -1,10 +1,13 @@
-"""How often one caller may call. In the memory of one process: a proxy that spreads callers over
-several processes multiplies the limit by their number."""
+"""How often one caller may call, and how many of its queries may wait. In the memory of one
+process: a proxy that spreads callers over several processes multiplies the limit by their number.
+"""
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import UUID
 
 from interfaces.http.problems import RateLimited
 
@@ -63,3 +66,24 @@ class RateLimit:
             if self._calls[caller][-1] > then_s:
                 return
             del self._calls[caller]
+
+
+class PositionWaits:
+    """How many queries of one user wait for the read models at the same time."""
+
+    def __init__(self, at_once_max: int, timeout_s: float) -> None:
+        self._at_once_max = at_once_max
+        self._timeout_s = timeout_s
+        self._waiting: Counter[UUID] = Counter()
+
+    @contextmanager
+    def one(self, user_id: UUID) -> Iterator[float]:
+        """How long this query may wait: not at all while as many of the user's others do."""
+        timeout_s = self._timeout_s if self._waiting[user_id] < self._at_once_max else 0.0
+        self._waiting[user_id] += 1
+        try:
+            yield timeout_s
+        finally:
+            self._waiting[user_id] -= 1
+            if not self._waiting[user_id]:
+                del self._waiting[user_id]

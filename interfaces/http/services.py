@@ -13,8 +13,10 @@ from application.proofs import Proofs
 from application.read_models import ReadModels
 from application.users import Users
 from infrastructure.tokens import Tokens
+from interfaces.http.caller import CallerAddresses
 from interfaces.http.exports import ExportLimits
-from interfaces.http.rate_limits import RateLimit
+from interfaces.http.rate_limits import PositionWaits, RateLimit
+from interfaces.http.sign_in_guard import SignInGuard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +42,13 @@ class HttpServices:
     price_list: PriceList
     tokens: Tokens
     request_limit: RateLimit
-    sign_in_limit: RateLimit
+    address_limit: RateLimit
+    refresh_limit: RateLimit
     registration_limit: RateLimit
+    sign_in_guard: SignInGuard
+    caller_addresses: CallerAddresses
+    position_waits: PositionWaits
     export_limits: ExportLimits
-    read_your_writes_timeout_s: float
     request_body_bytes_max: int
     development: bool
     new_id: Callable[[], UUID]

@@ -14,8 +14,6 @@ from domain.errors import (
     IdempotencyKeyReused,
     InvalidEmail,
     InvalidUsername,
-    RefreshTokenReused,
-    SessionEnded,
     UserIsSuspended,
     UsernameTaken,
     WeakPassword,
@@ -163,84 +161,6 @@ async def test_a_wrong_password_and_an_unknown_name_are_refused_in_the_same_word
     assert str(wrong) == str(nobody) == str(strange)
 
 
-async def test_a_refresh_makes_the_next_generation_and_a_longer_session(world: World) -> None:
-    await register(world)
-    first = await world.users.sign_in(login="ada", password=PASSWORD)
-    world.clock.advance(hours=20)
-
-    second = await world.users.refresh(session_id=first.session_id, generation=1)
-
-    assert (second.session_id, second.generation) == (first.session_id, 2)
-    world.clock.advance(hours=20)
-    await world.users.principal(user_id=first.user_id, session_id=first.session_id)
-
-
-async def test_a_refresh_token_that_is_used_again_ends_the_session(world: World) -> None:
-    await register(world)
-    signed_in = await world.users.sign_in(login="ada", password=PASSWORD)
-    await world.users.refresh(session_id=signed_in.session_id, generation=1)
-
-    with pytest.raises(RefreshTokenReused):
-        await world.users.refresh(session_id=signed_in.session_id, generation=1)
-
-    with pytest.raises(SessionEnded):
-        await world.users.refresh(session_id=signed_in.session_id, generation=2)
-    with pytest.raises(SessionEnded):
-        await world.users.principal(user_id=signed_in.user_id, session_id=signed_in.session_id)
-
-
-async def test_of_two_refreshes_with_one_token_at_once_one_ends_the_session(world: World) -> None:
-    other = world.beside()
-    await register(world)
-    session_id = (await world.users.sign_in(login="ada", password=PASSWORD)).session_id
-
-    outcomes = await asyncio.gather(
-        *(
-            outcome_of(here.users.refresh(session_id=session_id, generation=1))
-            for here in (world, other)
-        )
-    )
-    await other.close()
-
-    kinds = sorted(type(outcome).__name__ for outcome in outcomes)
-    assert kinds == ["RefreshTokenReused", "SignedIn"]
-    with pytest.raises(SessionEnded):
-        await world.users.refresh(session_id=session_id, generation=2)
-
-
-async def test_a_session_ends_by_itself(world: World) -> None:
-    await register(world)
-    signed_in = await world.users.sign_in(login="ada", password=PASSWORD)
-    world.clock.advance(days=1)
-
-    with pytest.raises(SessionEnded):
-        await world.users.principal(user_id=signed_in.user_id, session_id=signed_in.session_id)
-    with pytest.raises(SessionEnded):
-        await world.users.refresh(session_id=signed_in.session_id, generation=1)
-
-
-async def test_signing_out_ends_one_session_and_may_be_repeated(world: World) -> None:
-    await register(world)
-    one = await world.users.sign_in(login="ada", password=PASSWORD)
-    another = await world.users.sign_in(login="ada", password=PASSWORD)
-
-    assert await world.users.sign_out(session_id=one.session_id) is not None
-    assert await world.users.sign_out(session_id=one.session_id) is None
-
-    with pytest.raises(SessionEnded):
-        await world.users.principal(user_id=one.user_id, session_id=one.session_id)
-    await world.users.principal(user_id=one.user_id, session_id=another.session_id)
-
-
-async def test_a_session_speaks_for_its_own_user_only(world: World) -> None:
-    await register(world)
-    stranger = await world.a_user()
-    signed_in = await world.users.sign_in(login="ada", password=PASSWORD)
-
-    with pytest.raises(SessionEnded):
-        await world.users.principal(user_id=stranger, session_id=signed_in.session_id)
-
-
 async def test_a_suspended_user_is_out_at_once_and_back_when_reinstated(world: World) -> None:
     user = await register(world)
     signed_in = await world.users.sign_in(login="ada", password=PASSWORD)
@@ -269,11 +189,11 @@ async def test_a_registration_is_replayed_under_its_key(world: World) -> None:
     def key(email: str) -> object:
         return idempotency_key(username_claim_id("ada"), "k", "register", email=email)
 
-    async def register_with(email: str) -> object:
+    async def register_with(email: str, password: str = PASSWORD) -> object:
         return await world.users.register(
             username="ada",
             email=email,
-            password=PASSWORD,
+            password=password,
             key=key(email),  # type: ignore[arg-type]
         )
 
@@ -283,4 +203,39 @@ async def test_a_registration_is_replayed_under_its_key(world: World) -> None:
     assert (again.result, again.replayed) == (first.result, True)  # type: ignore[attr-defined]
     with pytest.raises(IdempotencyKeyReused):
         await register_with("other@example.com")
+    with pytest.raises(IdempotencyKeyReused):
+        await register_with("ada@example.com", "another passphrase")
+    user = await world.users.find("ada")
+    assert user is not None
+    await world.users.set_password(user, "a later passphrase")
+    assert (await register_with("ada@example.com")).replayed  # type: ignore[attr-defined]
+    with pytest.raises(IdempotencyKeyReused):
+        await register_with("ada@example.com", "a later passphrase")
     assert sum(isinstance(event, UserRegistered) for event in world.events()) == 1
+
+
+async def test_the_same_registration_sent_twice_at_once_is_one_whatever_comes_first(
+    world: World,
+) -> None:
+    other = world.beside()
+    key = idempotency_key(username_claim_id("ada"), "k", "register")
+
+    outcomes = await asyncio.gather(
+        *(
+            outcome_of(
+                here.users.register(
+                    username="ada", email="ada@example.com", password=password, key=key
+                )
+            )
+            for here in (world, other)
+            for password in (PASSWORD, PASSWORD, "another passphrase")
+        )
+    )
+    await other.close()
+
+    stored = [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    assert len({outcome.result.user_id for outcome in stored}) == 1
+    assert sum(not outcome.replayed for outcome in stored) == 1
+    refused = [type(outcome) for outcome in outcomes if isinstance(outcome, Exception)]
+    assert set(refused) == {IdempotencyKeyReused}
+    assert len(stored) in (2, 4), "those with one password, and none with the other"

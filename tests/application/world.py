@@ -17,6 +17,7 @@ from application.conversations import Conversations
 from application.idempotency import idempotency_key
 from application.inference import InferenceEngine
 from application.ledger import Ledger, LedgerLimits
+from application.passwords import Passwords
 from application.price_list import PACKAGES, PriceList
 from application.quotas import QuotaLimits, Quotas
 from application.streams import ACCOUNT, CONVERSATION
@@ -29,7 +30,8 @@ from domain.credits import MICRO_PER_CREDIT
 from domain.events import Event
 from domain.identifiers import account_id
 from domain.pricing.price import Price, per_message
-from infrastructure.identity import BcryptHasher, TimeOrderedIds
+from infrastructure.identity import TimeOrderedIds
+from infrastructure.passwords import BcryptHasher, ZxcvbnStrength
 from infrastructure.postgres.log_reader import ReadBounds, read_log
 from infrastructure.postgres.projection_writer import ProjectionWriter
 from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
@@ -42,6 +44,7 @@ from tests.support.servers import DatabaseUrls
 
 FREE = per_message(0)
 PASSWORD = "correct horse"
+REFRESH_GRACE = timedelta(seconds=10)
 WELCOME_MICRO = 10 * MICRO_PER_CREDIT
 PRICE = per_message(2 * MICRO_PER_CREDIT)
 LIMITS = ChatLimits(
@@ -77,12 +80,17 @@ class World:
         )
         self.ledger = Ledger(self.application, self.clock, LedgerLimits())
         self.hasher = BcryptHasher(4)
+        self.strength = ZxcvbnStrength()
         self.users = Users(
             ledger=self.ledger,
             clock=self.clock,
             ids=self.ids,
-            hasher=self.hasher,
-            policy=UserPolicy(welcome_micro=self.welcome_micro, session_lifetime=timedelta(days=1)),
+            passwords=Passwords(self.hasher, self.strength),
+            policy=UserPolicy(
+                welcome_micro=self.welcome_micro,
+                session_lifetime=timedelta(days=1),
+                refresh_grace=REFRESH_GRACE,
+            ),
         )
         self.accounts = Accounts(ledger=self.ledger, clock=self.clock, ids=self.ids)
         self.quotas = Quotas(self.quota_limits)
@@ -117,6 +125,7 @@ class World:
     async def close(self) -> None:
         await self.chat.close()
         self.hasher.close()
+        self.strength.close()
         self.ledger.close()
 
     def events(self) -> list[Event]:

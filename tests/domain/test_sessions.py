@@ -29,8 +29,11 @@ OPEN = c.OpenSession(session_id=SESSION, user_id=USER, expires_at=in_days(7))
 LOGOUT = c.RevokeSession(reason="logout")
 
 
-def rotate(generation: int) -> c.RotateSession:
-    return c.RotateSession(generation=generation, expires_at=in_days(14))
+GRACE = timedelta(seconds=10)
+
+
+def rotate(generation: int, *, grace: timedelta = timedelta(0)) -> c.RotateSession:
+    return c.RotateSession(generation=generation, expires_at=in_days(14), grace=grace)
 
 
 def after(*commands: c.SessionCommand, at: datetime = NOW) -> SessionState:
@@ -71,6 +74,37 @@ def test_a_token_of_any_other_generation_ends_the_whole_session(generation: int)
     assert not ended.is_live(NOW)
     with pytest.raises(SessionEnded, match="sign in again"):
         decide(rotate(2), ended, NOW)
+
+
+@pytest.mark.parametrize("later_s", [-2, 0, 9.999])
+def test_a_second_tab_that_sends_the_same_token_within_the_grace_ends_nothing(
+    later_s: float,
+) -> None:
+    state = after(rotate(1))
+
+    assert decide(rotate(1, grace=GRACE), state, NOW + timedelta(seconds=later_s)) == ()
+
+
+@pytest.mark.parametrize("later_s", [-10, 10, 3600])
+def test_a_token_that_comes_again_after_the_grace_was_copied(later_s: float) -> None:
+    (revoked,) = decide(rotate(1, grace=GRACE), after(rotate(1)), NOW + timedelta(seconds=later_s))
+    assert isinstance(revoked, e.SessionRevoked)
+
+
+@pytest.mark.parametrize("generation", [0, 1, 4])
+def test_the_grace_is_for_the_token_before_the_good_one_and_no_other(generation: int) -> None:
+    (revoked,) = decide(rotate(generation, grace=GRACE), after(rotate(1), rotate(2)), NOW)
+    assert isinstance(revoked, e.SessionRevoked)
+
+
+def test_the_first_token_has_none_before_it() -> None:
+    (revoked,) = decide(rotate(0, grace=GRACE), after(), NOW)
+    assert isinstance(revoked, e.SessionRevoked)
+
+
+def test_a_session_that_was_signed_out_has_no_grace() -> None:
+    with pytest.raises(SessionEnded):
+        decide(rotate(1, grace=GRACE), after(rotate(1), LOGOUT), NOW)
 
 
 def test_a_session_is_revoked_and_says_why() -> None:
@@ -118,7 +152,8 @@ def test_an_expiry_without_a_zone_is_a_broken_caller() -> None:
 
 
 class SessionLife(RuleBasedStateMachine):
-    """The naive session is one number: the only token that is good, or none."""
+    """The naive session is two numbers: the only token that is good, or none; and the one before
+    it, with the time of its use."""
 
     tokens: Bundle[int] = Bundle("tokens")
 
@@ -130,6 +165,7 @@ class SessionLife(RuleBasedStateMachine):
         opening = c.OpenSession(session_id=SESSION, user_id=USER, expires_at=self.ends_at)
         (opened,) = decide(opening, None, self.now)
         self.state = evolve(None, opened)
+        self.before: tuple[int, datetime] | None = None
         self.exchanged: list[int] = []
 
     @initialize(target=tokens)
@@ -139,25 +175,36 @@ class SessionLife(RuleBasedStateMachine):
     @rule(target=tokens, token=tokens)
     def refresh(self, token: int) -> int | MultipleResults[int]:
         until = self.now + timedelta(days=3)
-        command = c.RotateSession(generation=token, expires_at=until)
+        command = c.RotateSession(generation=token, expires_at=until, grace=GRACE)
         if self.good is None or self.now >= self.ends_at:
             with pytest.raises(SessionEnded):
                 decide(command, self.state, self.now)
             return multiple()
-        (event,) = decide(command, self.state, self.now)
-        self.state = evolve(self.state, event)
+        events = decide(command, self.state, self.now)
+        self.state = reduce(evolve, events, self.state)
+        if self.before is not None:
+            used, at = self.before
+            if token == used and self.now - at < GRACE:
+                assert events == ()
+                return self.good
+        (event,) = events
         if token != self.good:
             assert isinstance(event, e.SessionRevoked)
             self.good = None
             return multiple()
         assert isinstance(event, e.SessionRotated)
         self.exchanged.append(token)
+        self.before = (token, self.now)
         self.good, self.ends_at = event.generation, until
         return event.generation
 
-    @rule(days=st.sampled_from([0.5, 1, 2, 4]))
-    def time_passes(self, days: float) -> None:
-        self.now += timedelta(days=days)
+    @rule(
+        step=st.sampled_from(
+            [GRACE / 2, GRACE, timedelta(hours=12), timedelta(days=2), timedelta(days=4)]
+        )
+    )
+    def time_passes(self, step: timedelta) -> None:
+        self.now += step
 
     @invariant()
     def no_token_was_good_twice(self) -> None:

@@ -13,6 +13,7 @@ from domain.text import (
     check_password,
     check_text,
     check_username,
+    password_forms,
 )
 
 
@@ -177,7 +178,14 @@ def test_a_password_of_eight_characters_and_at_most_72_bytes_passes(password: st
         ("seven77", "at least 8 characters"),
         ("x" * 73, "at most 72 bytes"),
         ("я" * 37, "at most 72 bytes"),
-        ("nul\x00inside", "a character that is not allowed"),
+        ("nul\x00inside", r"control character U\+0000"),
+        ("ends with\r", r"control character U\+000D"),
+        ("tab\tinside", r"control character U\+0009"),
+        ("delete\x7finside", r"control character U\+007F"),
+        ("c1 \x85 inside", r"control character U\+0085"),
+        ("a line\u2028further", r"control character U\+2028"),
+        ("\ufeffbyte order mark", r"control character U\+FEFF"),
+        ("e\u0301" * 7, "at least 8 characters"),
         ("surrogate\udc80", "a character that is not allowed"),
     ],
 )
@@ -185,3 +193,16 @@ def test_any_other_password_is_refused_and_not_repeated(password: str, says: str
     with pytest.raises(WeakPassword, match=says) as refusal:
         check_password(password)
     assert not password or password not in str(refusal.value)
+
+
+def test_a_password_is_hashed_in_one_spelling() -> None:
+    assert check_password("cafe\u0301 au lait") == "café au lait"
+
+
+def test_the_bytes_of_a_password_are_counted_as_it_is_hashed() -> None:
+    assert check_password("e\u0301" * 36) == "é" * 36
+
+
+def test_a_password_is_compared_as_it_is_hashed_and_then_as_it_was_typed() -> None:
+    assert password_forms("plain") == ("plain",)
+    assert password_forms("cafe\u0301") == ("café", "cafe\u0301")

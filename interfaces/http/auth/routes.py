@@ -1,11 +1,13 @@
 """POST /auth/register, login, token, refresh, logout; GET /auth/me."""
 
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
-from application.idempotency import idempotency_key
+from application.idempotency import Outcome, idempotency_key
+from application.registration import RegisteredUser
 from application.users import SignedIn
 from domain.identifiers import username_claim_id
 from infrastructure.tokens import TokenType
@@ -17,7 +19,13 @@ from interfaces.http.auth.protocol import (
     RegisterRequest,
     TokenResponse,
 )
-from interfaces.http.context import IdempotencyDep, PrincipalDep, ServicesDep
+from interfaces.http.context import (
+    AddressDep,
+    IdempotencyDep,
+    PrincipalDep,
+    ServicesDep,
+    caller_address,
+)
 from interfaces.http.services import HttpServices
 from interfaces.http.wire import POSITION_HEADER, ExactRoute, answer, check_characters
 
@@ -26,23 +34,11 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=ExactRoute)
 
 @router.post("/register", status_code=201, response_model=RegisteredResponse)
 async def register(
-    body: RegisterRequest, found: ServicesDep, request: Request, key: IdempotencyDep
+    body: RegisterRequest, found: ServicesDep, address: AddressDep, header: IdempotencyDep
 ) -> Response:
     """Creates a user with an account and its welcome credits."""
-    found.registration_limit.check(_address(request))
-    outcome = await found.users.register(
-        username=body.username,
-        email=body.email,
-        password=body.password,
-        # Nobody is signed in yet, so the name that is asked for owns the key.
-        key=idempotency_key(
-            username_claim_id(body.username),
-            key,
-            "register",
-            username=body.username,
-            email=body.email,
-        ),
-    )
+    found.registration_limit.check(address)
+    outcome = await _register(body, found, address, header)
     user = outcome.result
     response = RegisteredResponse(
         user_id=user.user_id,
@@ -54,25 +50,26 @@ async def register(
 
 
 @router.post("/login", response_model=TokenResponse)
-async def login(body: LoginRequest, found: ServicesDep, request: Request) -> Response:
+async def login(body: LoginRequest, found: ServicesDep, address: AddressDep) -> Response:
     """Opens a session. Tokens are never stored, so an Idempotency-Key has no effect here."""
-    return await _sign_in(found, request, body.username, body.password)
+    return await _sign_in(found, address, body.username, body.password)
 
 
 @router.post("/token", response_model=TokenResponse)
 async def token(
-    form: Annotated[OAuth2PasswordRequestForm, Depends()], found: ServicesDep, request: Request
+    form: Annotated[OAuth2PasswordRequestForm, Depends()], found: ServicesDep, address: AddressDep
 ) -> Response:
     """The same as an OAuth 2 password form (RFC 6749, section 4.3), for tools that send it."""
     check_characters([form.username, form.password])
-    return await _sign_in(found, request, form.username, form.password)
+    return await _sign_in(found, address, form.username, form.password)
 
 
-@router.post("/refresh", response_model=TokenResponse)
+@router.post("/refresh", response_model=TokenResponse, dependencies=[Depends(caller_address)])
 async def refresh(body: RefreshRequest, found: ServicesDep) -> Response:
-    """A new pair for a refresh token, once. Using an old one again ends the session."""
+    """A new pair for a refresh token. The same token again, at once from another tab, gets the
+    same; using an old one later ends the session."""
     claims = found.tokens.read(body.refresh_token, TokenType.REFRESH)
-    found.sign_in_limit.check(str(claims.session_id))
+    found.refresh_limit.check(str(claims.session_id))
     signed_in = await found.users.refresh(
         session_id=claims.session_id, generation=claims.generation
     )
@@ -101,16 +98,40 @@ async def me(who: PrincipalDep) -> Response:
     )
 
 
-async def _sign_in(
-    found: HttpServices, request: Request, login_name: str, password: str
-) -> Response:
-    found.sign_in_limit.check(_address(request), login_name.casefold()[:254])
-    signed_in = await found.users.sign_in(login=login_name, password=password)
+async def _register(
+    body: RegisterRequest, found: HttpServices, address: str, header: str | None
+) -> Outcome[RegisteredUser]:
+    # Nobody is signed in yet, so the name that is asked for owns the key.
+    key = idempotency_key(
+        username_claim_id(body.username),
+        header,
+        "register",
+        username=body.username,
+        email=body.email,
+    )
+    register = partial(
+        found.users.register,
+        username=body.username,
+        email=body.email,
+        password=body.password,
+        key=key,
+    )
+    guard = found.sign_in_guard
+    name = await found.users.named(body.username)
+    if key is not None and name.user is not None:
+        # Sent again, the registration is compared with a stored password: that is a guess.
+        with guard.trying(name.account, address) as turn:
+            return await register(turn=turn)
+    outcome = await register(turn=guard.turn(name.account, address))
+    guard.know(outcome.result.user_id, address)
+    return outcome
+
+
+async def _sign_in(found: HttpServices, address: str, login_name: str, password: str) -> Response:
+    name = await found.users.named(login_name)
+    with found.sign_in_guard.trying(name.account, address) as turn:
+        signed_in = await found.users.sign_in(login=name, password=password, turn=turn)
     return _tokens(found, signed_in)
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
 
 
 def _tokens(found: HttpServices, signed_in: SignedIn) -> Response:

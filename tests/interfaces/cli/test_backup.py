@@ -28,7 +28,7 @@ def test_a_ledger_moves_into_another_folder(folder: Path) -> None:
     made = chatledger(
         *("users", "create-admin", "ada", "ada@example.com"),
         folder=folder,
-        stdin="a password\n",
+        stdin="a good passphrase\n",
         DATA_DIR=old,
     )
     assert made.status == 0, made.errors

@@ -58,7 +58,9 @@ def operator(
     with open_log(urls) as log:
         log.append(RandomHistory(51).commits(200))
         operator.log = log.events
-    made = operator.run("users", "create-admin", "ada", "ada@example.com", stdin="a password\n")
+    made = operator.run(
+        "users", "create-admin", "ada", "ada@example.com", stdin="a good passphrase\n"
+    )
     assert made.status == 0, made.errors
     yield operator
     drop_database(embedded_servers, name)

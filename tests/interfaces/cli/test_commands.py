@@ -4,8 +4,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import bcrypt
 import pytest
 
+from domain.errors import WeakPassword
+from domain.users.events import PasswordChanged
+from interfaces.cli.users import password_line
 from tests.interfaces.cli.command import Finished, chatledger
 from tests.support.books import stored_events
 from tests.support.models import PREPARED_MODELS
@@ -58,10 +62,15 @@ def test_an_administrator_is_made_with_a_password_from_standard_input(
     assert "at least 8 characters" in weak.refusal()
     twice = run("create-admin", "root-user", "b@example.com", password="first password")
     assert "taken" in twice.refusal()
-    changed = run("set-password", "root-user", password="second password")
+    changed = run("set-password", "root-user", password="\ufeffsecond password\r")
     assert (changed.status, changed.output) == (0, "root-user has a new password\n")
     nobody = run("set-password", "nobody", password="second password")
     assert "there is no user 'nobody'" in nobody.refusal()
+
+    guessable = run("set-password", "root-user", password="Password1!")
+    assert "several words" in guessable.refusal()
+    inside = run("set-password", "root-user", password="second\tpassword")
+    assert "control character U+0009" in inside.refusal()
 
     events = stored_events(database.service)
     assert [event.TOPIC for event in events if event.TOPIC.startswith("user.")] == [
@@ -69,6 +78,8 @@ def test_an_administrator_is_made_with_a_password_from_standard_input(
         "user.role_assigned",
         "user.password_changed",
     ]
+    set_last = [event for event in events if isinstance(event, PasswordChanged)][-1]
+    assert bcrypt.checkpw(b"second password", set_last.password_hash.encode())
     assert "password" not in repr(events).replace("password_hash", "").replace(
         "PasswordChanged", ""
     )
@@ -86,3 +97,31 @@ def test_projections_are_rebuilt_from_the_log(folder: Path) -> None:
 
     assert finished.status == 0, finished.errors
     assert "rebuilt from the log" in finished.output + finished.errors
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"second password",
+        b"second password\n",
+        b"second password\r\n",
+        b"second password\r",
+        b"\xef\xbb\xbfsecond password\r\n",
+        b"second password\nand another line\n",
+    ],
+)
+def test_a_password_is_read_without_what_systems_put_around_a_line(line: bytes) -> None:
+    # As from a pipe: one line, its end with it.
+    assert password_line(line.splitlines(keepends=True)[0]) == "second password"
+
+
+@pytest.mark.parametrize(
+    "line", ["second password\r\n".encode("utf-16"), b"caf\xe9 au lait, merci\n"]
+)
+def test_a_password_in_another_encoding_is_refused_and_not_guessed_at(line: bytes) -> None:
+    with pytest.raises(WeakPassword, match="UTF-8"):
+        password_line(line)
+
+
+def test_what_is_left_in_a_line_is_part_of_the_password() -> None:
+    assert password_line(b" two  blanks \r\r\n") == " two  blanks \r"

@@ -114,7 +114,7 @@ def test_one_server_of_ones_own_is_not_enough(folder: Path) -> None:
     refusal = chatledger(
         *("users", "create-admin", "ada", "ada@example.com"),
         folder=folder,
-        stdin="a password\n",
+        stdin="a good passphrase\n",
         DATABASE_URL="postgresql://x/y",
     ).refusal()
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
@@ -112,22 +111,6 @@ async def test_nobody_learns_whether_a_name_exists(api: Api, person: Person) -> 
         refusals.append((response.status_code, response.json()["detail"], response.json()["code"]))
 
     assert set(refusals) == {(401, "the username or the password is wrong", "wrong_credentials")}
-
-
-async def test_a_refresh_token_is_good_once(api: Api, person: Person) -> None:
-    async def refresh(token: str) -> httpx.Response:
-        return await api.client.post("/auth/refresh", json={"refresh_token": token})
-
-    first = await refresh(person.tokens["refresh_token"])
-    assert first.status_code == 200
-    assert first.json()["refresh_token"] != person.tokens["refresh_token"]
-
-    reused = await refresh(person.tokens["refresh_token"])
-    assert (reused.status_code, reused.json()["code"]) == (401, "refresh_token_reused")
-    ended = await refresh(first.json()["refresh_token"])
-    assert (ended.status_code, ended.json()["code"]) == (401, "session_ended")
-    headers = {"Authorization": f"Bearer {first.json()['access_token']}"}
-    assert (await api.client.get("/auth/me", headers=headers)).status_code == 401
 
 
 async def test_signing_out_ends_this_session_and_no_other(api: Api, person: Person) -> None:

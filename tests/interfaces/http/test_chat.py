@@ -146,6 +146,20 @@ async def test_history_is_read_page_by_page_without_a_gap_or_a_double(person: Pe
     assert len(pages) == 10
 
 
+async def test_a_search_finds_every_spelling_of_an_accent(api: Api, person: Person) -> None:
+    composed, decomposed = "Café für 2", "Cafe\u0301 fu\u0308r 2"
+    for text in (composed, decomposed):
+        api.engine.script_next(script("Gern."))
+        await person.say(text)
+
+    for query in ("Café", "cafe\u0301", "fu\u0308r 2", "für", composed, decomposed):
+        response = await person.get("/chat/history", params={"q": query})
+        found = [item["content"] for item in response.json()["items"]]
+        assert found == [decomposed, composed], query
+    plain = await person.get("/chat/history", params={"q": "Cafe "})
+    assert plain.json()["items"] == []
+
+
 async def test_history_is_filtered(api: Api, person: Person) -> None:
     api.engine.script_next(script("About cats."), script("About 100% wool."))
     cats = await person.say("Tell me about cats")

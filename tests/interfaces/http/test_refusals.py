@@ -22,7 +22,7 @@ from application.inference import (
 from application.quotas import QuotaExhausted
 from infrastructure.embedded.servers import EmbeddedServers
 from interfaces.http.problems import describe
-from tests.support.api import JWT_SECRET, Api, Person, running_api
+from tests.support.api import JWT_SECRET, PASSWORD, Api, Person, running_api
 from tests.support.scripted_engine import script
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -36,7 +36,7 @@ async def frugal(embedded_servers: EmbeddedServers, tmp_path: Path) -> AsyncIter
         tmp_path,
         welcome_credits="3.000001",
         rate_limit_per_minute=5,
-        sign_in_attempts_per_minute=3,
+        sign_in_failures_max=3,
     ) as running:
         yield running
 
@@ -92,7 +92,7 @@ async def test_one_address_registers_only_so_many_in_a_minute(
     async with running_api(embedded_servers, tmp_path, registrations_per_minute=2) as api:
         for _ in range(2):
             await api.person()
-        body = {"username": "third", "email": "third@example.com", "password": "long enough"}
+        body = {"username": "third", "email": "third@example.com", "password": PASSWORD}
         refused = await api.client.post("/auth/register", json=body)
 
     assert refused.status_code == 429

@@ -1,0 +1,59 @@
+"""The address of whoever calls: what is counted, slowed down and written to logs by address."""
+
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+import structlog
+
+from interfaces.visitor_address import signed_address
+
+log = structlog.get_logger()
+
+# A household or a server has at least this much of IPv6 (RFC 6177), so that single addresses cost
+# nothing.
+_IPV6_PREFIX = 64
+_UNKNOWN = "unknown"
+
+
+class CallerAddresses:
+    """key: of the page, which signs its visitors' addresses; one of 60 s ago still counts, so
+    whoever could read a page's own requests to the API could use such a header for a minute.
+    now_s: seconds since 1970."""
+
+    def __init__(self, key: bytes, now_s: Callable[[], float] = time.time) -> None:
+        self._key = key
+        self._now_s = now_s
+        self._told = False
+
+    def of(self, connection: str | None, header: str | None) -> str:
+        """connection: where it comes from. header: of a page that calls for its visitor; one that
+        the page has not signed changes nothing."""
+        if header is not None:
+            visitor = signed_address(header, self._key, self._now_s())
+            if visitor is not None:
+                return counted(visitor)
+            self._tell_once()
+        return counted(connection or _UNKNOWN)
+
+    def _tell_once(self) -> None:
+        if not self._told:
+            self._told = True
+            log.warning(
+                "visitor_address_not_believed",
+                advice="page and API need the same SECRET_KEY and clocks that agree; a request"
+                " with such a header counts for the address of its connection",
+            )
+
+
+def counted(address: str) -> str:
+    """What counts as one address: of IPv6 the network, of IPv4 in IPv6 the IPv4 address."""
+    try:
+        parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:64]
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return str(IPv6Network((int(parsed), _IPV6_PREFIX), strict=False))
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
