@@ -6,6 +6,7 @@ import structlog
 
 from application.chat import ChatProcess
 from application.chat_commands import ChatLimits
+from application.conversations import Conversations
 from application.inference import InferenceEngine, InferenceError
 from application.ledger import Ledger
 from application.price_list import PACKAGES, PriceList
@@ -39,6 +40,10 @@ def build_quotas(settings: Settings) -> Quotas:
             unpaid_tokens_per_hour=settings.unpaid_tokens_per_hour,
         )
     )
+
+
+def build_conversations(ledger: Ledger, quotas: Quotas) -> Conversations:
+    return Conversations(ledger=ledger, clock=SystemClock(), free_writes=quotas.free_writes)
 
 
 def build_chat(

@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 
 from application.accounts import Accounts
-from application.conversations import Conversations
 from application.inference import InferenceEngine
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import SystemClock, TimeOrderedIds
@@ -24,6 +23,7 @@ from infrastructure.settings import (
 from infrastructure.tasks import cancel_until_done
 from interfaces.chat_composition import (
     build_chat,
+    build_conversations,
     build_engine,
     build_quotas,
     build_sweeper,
@@ -88,9 +88,7 @@ async def open_services(
         yield HttpServices(
             users=users,
             accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
-            conversations=Conversations(
-                ledger=ledger, clock=SystemClock(), free_writes=quotas.free_writes
-            ),
+            conversations=build_conversations(ledger, quotas),
             chat=chat,
             engine=sharing,
             read_models=read_models,

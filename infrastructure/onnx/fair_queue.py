@@ -49,18 +49,23 @@ class FairQueue(Generic[T]):
             del self._owners[owner]
         return thing
 
-    def take(self, running: Callable[[str], int], *, each_max: int) -> T | None:
-        """running: how much of an owner is being served now; nobody gets more than each_max. None
-        when nobody waits who may be served."""
-        owner = min(self._owners, key=running, default=None)
-        if owner is None or running(owner) >= each_max:
-            return None
+    def take(self, running: Callable[[str], int]) -> T:
+        """running: how much of an owner is being served now. Raises IndexError when empty."""
+        if not self._owners:
+            raise IndexError("nobody waits")
+        owner = min(self._owners, key=running)
         things = self._owners[owner]
         thing = things.popleft()
         self._owners.move_to_end(owner)
         if not things:
             del self._owners[owner]
         return thing
+
+    def take_within(self, running: Callable[[str], int], *, each_max: int) -> T | None:
+        """As `take`, but nobody gets more than each_max. None when nobody waits who may be
+        served."""
+        fewest = min(map(running, self._owners), default=each_max)
+        return self.take(running) if fewest < each_max else None
 
     def remove(self, thing: T) -> bool:
         """False when it does not wait here."""

@@ -188,7 +188,7 @@ class ModelWorker:
             job = None
             self._count_running()
             if batch.has_room:
-                job = self._waiting.take(self._running.__getitem__, each_max=self._rows_each)
+                job = self._waiting.take_within(self._running.__getitem__, each_max=self._rows_each)
             if job is not None:
                 self._running[job.owner] += 1
         if job is not None:

@@ -1,5 +1,6 @@
-from collections.abc import Callable
 from dataclasses import dataclass
+
+import pytest
 
 from infrastructure.onnx.fair_queue import FairQueue
 
@@ -21,14 +22,8 @@ def _queue(*asks: Ask) -> FairQueue[Ask]:
     return queue
 
 
-def _take(queue: FairQueue[Ask], running: Callable[[str], int] = _none_running) -> Ask:
-    taken = queue.take(running, each_max=9)
-    assert taken is not None
-    return taken
-
-
 def _owners(queue: FairQueue[Ask]) -> str:
-    return "".join(_take(queue).owner for _ in range(len(queue)))
+    return "".join(queue.take(_none_running).owner for _ in range(len(queue)))
 
 
 def test_owners_take_turns_however_many_one_of_them_asked_first() -> None:
@@ -38,14 +33,14 @@ def test_owners_take_turns_however_many_one_of_them_asked_first() -> None:
 
 def test_one_owners_asks_keep_their_order() -> None:
     queue = _queue(*(Ask("a", number) for number in range(4)))
-    assert [_take(queue).number for _ in range(4)] == [0, 1, 2, 3]
+    assert [queue.take(_none_running).number for _ in range(4)] == [0, 1, 2, 3]
 
 
 def test_who_has_fewer_running_comes_first() -> None:
     queue = _queue(Ask("a"), Ask("b"), Ask("c"))
     running = {"a": 2, "b": 1, "c": 1}
-    assert _take(queue, running.__getitem__).owner == "b"
-    assert _take(queue, running.__getitem__).owner == "c"
+    assert queue.take(running.__getitem__).owner == "b"
+    assert queue.take(running.__getitem__).owner == "c"
 
 
 def test_what_is_removed_is_never_taken() -> None:
@@ -53,20 +48,22 @@ def test_what_is_removed_is_never_taken() -> None:
     assert queue.remove(Ask("a", 0))
     assert not queue.remove(Ask("a", 0))
     assert not queue.remove(Ask("z"))
-    assert [_take(queue) for _ in range(len(queue))] == [Ask("a", 1), Ask("b")]
+    assert [queue.take(_none_running) for _ in range(len(queue))] == [Ask("a", 1), Ask("b")]
 
 
 def test_an_empty_queue_has_nothing_to_take() -> None:
-    assert _queue().take(_none_running, each_max=9) is None
+    with pytest.raises(IndexError):
+        _queue().take(_none_running)
+    assert _queue().take_within(_none_running, each_max=9) is None
 
 
 def test_who_is_served_as_much_as_may_be_waits_for_an_end_whoever_else_waits() -> None:
     queue = _queue(Ask("a"), Ask("b"))
     running = {"a": 2, "b": 2}
-    assert queue.take(running.__getitem__, each_max=2) is None
+    assert queue.take_within(running.__getitem__, each_max=2) is None
     running["b"] = 1
-    assert queue.take(running.__getitem__, each_max=2) == Ask("b")
-    assert queue.take(running.__getitem__, each_max=2) is None
+    assert queue.take_within(running.__getitem__, each_max=2) == Ask("b")
+    assert queue.take_within(running.__getitem__, each_max=2) is None
     assert len(queue) == 1
 
 
