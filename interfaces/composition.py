@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 
 from application.accounts import Accounts
-from application.conversations import Conversations
 from application.inference import InferenceEngine
 from application.ledger import Ledger
 from application.ledger_keys import LedgerKeys
@@ -28,7 +27,9 @@ from infrastructure.settings import (
 from infrastructure.tasks import cancel_until_done
 from interfaces.chat_composition import (
     build_chat,
+    build_conversations,
     build_engine,
+    build_quotas,
     build_sweeper,
     preload,
     price_list,
@@ -78,7 +79,8 @@ async def open_services(
         stack.push_async_callback(engine.close)
         await ensure_admin(settings, endpoints.service_url, ledger, users)
         sharing = share_answers(settings, engine)
-        chat = build_chat(settings, ledger, sharing)
+        quotas = build_quotas(settings)
+        chat = build_chat(settings, ledger, sharing, quotas)
         stack.push_async_callback(chat.close)
         _run_in_background(stack, build_sweeper(settings, ledger, read_models).run())
         if isinstance(engine, OnnxEngine):
@@ -87,7 +89,7 @@ async def open_services(
         yield HttpServices(
             users=users,
             accounts=Accounts(ledger=ledger, clock=SystemClock(), ids=TimeOrderedIds()),
-            conversations=Conversations(ledger=ledger, clock=SystemClock()),
+            conversations=build_conversations(ledger, quotas),
             chat=chat,
             engine=sharing,
             read_models=read_models,

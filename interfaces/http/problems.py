@@ -13,6 +13,7 @@ from application.chat_run import GenerationFailed
 from application.event_macs import StreamDamaged
 from application.ledger import LedgerUnavailable
 from application.ports import PasswordsBusy
+from application.quotas import QuotaExhausted
 from application.read_models import ReadModelsUnavailable
 from domain import errors
 from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, wire_credits
@@ -88,10 +89,8 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
             extensions["errors"] = [{"field": error.field, "detail": detail}]
         case errors.Unauthenticated():
             headers["WWW-Authenticate"] = "Bearer"
-        case ServiceBusy() | inference.EngineBusy() | PasswordsBusy():
+        case ServiceBusy() | inference.EngineBusy() | QuotaExhausted() | PasswordsBusy():
             headers["Retry-After"] = str(error.retry_after_s)
-        case inference.ModelUnavailable() | LedgerUnavailable() | ReadModelsUnavailable():
-            headers["Retry-After"] = str(_RETRY_AFTER_S)
         case RateLimited():
             headers.update(error.headers)
         case inference.InferenceError() if code == "generation_failed":
@@ -102,6 +101,11 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
                 "what is stored about this does not prove itself, so nothing was done; tell the"
                 " operator, who has it in the log under the request_id"
             )
+    if status >= 500:
+        headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
+    if "Retry-After" in headers:
+        # The error of a stream comes without headers.
+        extensions["retry_after_s"] = int(headers["Retry-After"])
     if code == "internal_error":
         log.error("unexpected_error", request_id=request_id, exc_info=error)
         detail = "this is our mistake; the log has it under the request_id"
@@ -132,6 +136,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 422, "message_too_long"
         case inference.ModelUnavailable():
             return 503, "model_unavailable"
+        case inference.OwnerBusy():
+            return 429, "too_many_messages"
         case inference.EngineBusy():
             return 503, "engine_busy"
         case inference.GenerationTimedOut():
@@ -150,6 +156,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 503, "sign_in_busy"
         case RateLimited():
             return 429, "rate_limited"
+        case QuotaExhausted():
+            return 429, error.code
         case _:
             return 500, "internal_error"
 
@@ -213,6 +221,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         PasswordsBusy,
         ServiceBusy,
         RateLimited,
+        QuotaExhausted,
         Exception,
     )
     for error_type in expected:

@@ -19,6 +19,7 @@ from application.inference import InferenceEngine
 from application.ledger import Ledger, LedgerLimits
 from application.passwords import Passwords
 from application.price_list import PACKAGES, PriceList
+from application.quotas import QuotaLimits, Quotas
 from application.streams import ACCOUNT, CONVERSATION
 from application.sweeper import Sweeper, SweeperLimits
 from application.users import UserPolicy, Users
@@ -53,6 +54,9 @@ LIMITS = ChatLimits(
     hold_ttl=timedelta(seconds=60),
     settle_retry=timedelta(seconds=8),
 )
+QUOTA_LIMITS = QuotaLimits(
+    free_writes_per_hour=1_000, free_writes_per_day=10_000, unpaid_tokens_per_hour=100_000
+)
 
 _names = count(1)
 
@@ -66,6 +70,7 @@ class World:
     engine: InferenceEngine = field(default_factory=ScriptedEngine)
     price: Price = PRICE
     limits: ChatLimits = LIMITS
+    quota_limits: QuotaLimits = QUOTA_LIMITS
     welcome_micro: int = WELCOME_MICRO
     holds_open: int = 0
 
@@ -89,7 +94,10 @@ class World:
             ),
         )
         self.accounts = Accounts(ledger=self.ledger, clock=self.clock, ids=self.ids)
-        self.conversations = Conversations(ledger=self.ledger, clock=self.clock)
+        self.quotas = Quotas(self.quota_limits)
+        self.conversations = Conversations(
+            ledger=self.ledger, clock=self.clock, free_writes=self.quotas.free_writes
+        )
         self.chat = ChatProcess(
             ledger=self.ledger,
             engine=self.engine,
@@ -102,6 +110,7 @@ class World:
             clock=self.clock,
             ids=self.ids,
             limits=self.limits,
+            quotas=self.quotas,
         )
 
     @property
@@ -218,10 +227,10 @@ async def settled(run: ChatRun) -> Answer | Exception:
     return result
 
 
-def welcome_balance(available: int, held: int = 0) -> Balance:
+def welcome_balance(available: int, held: int = 0, *, spent_micro: int = 0) -> Balance:
     """In credits, of welcome credits alone."""
     return Balance(
         paid_micro=0,
-        promotional_micro=available * MICRO_PER_CREDIT,
+        promotional_micro=available * MICRO_PER_CREDIT - spent_micro,
         held_micro=held * MICRO_PER_CREDIT,
     )
