@@ -8,26 +8,29 @@ goes away the generation stops, and what was generated is settled all the same.
 """
 
 import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from application.accounts import load_account
 from application.chat_commands import ChatLimits, Quote, SendMessage, affordable_tokens
 from application.chat_opening import Openings
+from application.chat_prompt import Prompts, check_message
 from application.chat_run import Answer, ChatRun, Started
 from application.chat_settlement import Settlement
 from application.inference import (
     GenerationRequest,
     InferenceEngine,
+    InferenceError,
     ModelUnavailable,
     PreparedPrompt,
-    Role,
-    Sampling,
-    Turn,
 )
 from application.ledger import Committed, Ledger, Transaction
 from application.ports import Clock, IdSource
 from application.price_list import PriceList
+from application.quotas import Admission, Quotas
 from application.recorded import find_recorded
 from application.stages import Stages
 from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
@@ -36,11 +39,9 @@ from domain.accounts.decider import decide as decide_account
 from domain.claims.idempotency import IdempotencyKey
 from domain.conversations.commands import SubmitPrompt
 from domain.conversations.decider import decide as decide_conversation
-from domain.conversations.state import ConversationState
-from domain.errors import CommandInProgress, ConversationNotFound
+from domain.errors import CommandInProgress
 from domain.identifiers import account_id
 from domain.pricing.price import Price
-from domain.text import MESSAGE_CHARACTERS_MAX, check_text
 
 
 class ChatProcess:
@@ -53,6 +54,7 @@ class ChatProcess:
         clock: Clock,
         ids: IdSource,
         limits: ChatLimits,
+        quotas: Quotas,
     ) -> None:
         self._ledger = ledger
         self._engine = engine
@@ -60,6 +62,8 @@ class ChatProcess:
         self._clock = clock
         self._ids = ids
         self._limits = limits
+        self._quotas = quotas
+        self._prompts = Prompts(ledger=ledger, engine=engine, ids=ids, limits=limits)
         self._openings = Openings()
         self._runs: set[ChatRun] = set()
         self._closing = asyncio.Event()
@@ -68,8 +72,8 @@ class ChatProcess:
         """An answer under way, or the recorded answer of the same command sent before.
 
         Raises InvalidText, UnknownModel, ModelUnavailable, PromptTooLong, ConversationNotFound,
-        InsufficientCredits, AccountIsFrozen, IdempotencyKeyReused, CommandInProgress,
-        LedgerUnavailable.
+        InsufficientCredits, AccountIsFrozen, IdempotencyKeyReused, CommandInProgress, EngineBusy,
+        QuotaExhausted, LedgerUnavailable.
         """
         stages = Stages()
         if self._closing.is_set():
@@ -78,14 +82,17 @@ class ChatProcess:
             recorded = await self._recorded(command.key)
             if recorded is not None:
                 return recorded
-        text = _check_message(command.text)
+        text = check_message(command.text)
         model = command.model or self._price_list.default_model
         price = self._price_list.price(model)
-        prompt, conversation_id = await self._prepare(command, text, model)
+        prompt, conversation_id = await self._prompts.prepare(command, text, model)
         stages.end("prepare")
-        commit = self._open(command, text, price, prompt, conversation_id)
+        request = self._prompts.request(command, prompt)
+        admission = self._admit(command, price, request)
+        commit = _written(admission, self._open(command, text, price, prompt, conversation_id))
+        begin = partial(self._begin, command, request, stages, admission)
         try:
-            return await self._openings.run(commit, partial(self._begin, command, prompt, stages))
+            return await self._openings.run(commit, begin)
         except CommandInProgress:
             # The same key arrived twice at once, and the other one was first.
             assert command.key is not None
@@ -96,15 +103,15 @@ class ChatProcess:
 
     async def quote(self, command: SendMessage) -> Quote:
         """Raises what `send` raises before it holds anything."""
-        text = _check_message(command.text)
+        text = check_message(command.text)
         model = command.model or self._price_list.default_model
         price = self._price_list.price(model)
-        prompt, _ = await self._prepare(command, text, model)
+        prompt, _ = await self._prompts.prepare(command, text, model)
         account = await self._ledger.load(ACCOUNT, account_id(command.user_id))
         assert account is not None, "every user has an account from registration on"
         available_micro = account.available_micro(self._clock.now())
         prompt_tokens = len(prompt.token_ids)
-        max_tokens = min(self._tokens_wanted(command), prompt.max_tokens)
+        max_tokens = min(self._prompts.tokens_wanted(command), prompt.max_tokens)
         return Quote(
             model=model,
             price=price,
@@ -134,32 +141,23 @@ class ChatProcess:
             self._ledger, key, wait=self._limits.hold_ttl, give_up=self._closing.is_set
         )
 
-    async def _prepare(
-        self, command: SendMessage, text: str, model: str
-    ) -> tuple[PreparedPrompt, UUID]:
-        conversation: ConversationState | None = None
-        if command.conversation_id is not None:
-            conversation = await self._ledger.load(CONVERSATION, command.conversation_id)
-            if (
-                conversation is None
-                or conversation.user_id != command.user_id
-                or conversation.deleted
-            ):
-                raise ConversationNotFound("there is no such conversation")
-        turns = [*_turns(conversation), Turn(role=Role.USER, content=text)]
-        prompt = await self._engine.prepare_prompt(
-            model, turns, completion_tokens_wanted=self._tokens_wanted(command)
+    def _admit(self, command: SendMessage, price: Price, request: GenerationRequest) -> Admission:
+        """Before anything is held or queued. Raises QuotaExhausted, EngineBusy."""
+        answered = self._engine.is_answered(request)
+        if answered:
+            price = self._price_list.cached_price
+        admission = self._quotas.admit(
+            command.user_id,
+            free=price.is_free,
+            tokens=0 if answered else len(request.prompt.token_ids),
         )
-        return prompt, command.conversation_id or self._ids.new_id()
-
-    def _tokens_wanted(self, command: SendMessage) -> int:
-        most = self._limits.response_tokens_max
-        return most if command.max_tokens is None else min(command.max_tokens, most)
-
-    def _manifest_hash(self, model: str) -> str:
-        card = next(card for card in self._engine.models() if card.name == model)
-        assert card.manifest_hash is not None, "a model that tokenises has a manifest"
-        return card.manifest_hash
+        if not answered:
+            try:
+                self._engine.check_room(request)
+            except InferenceError:
+                admission.nothing_written()
+                raise
+        return admission
 
     def _computed_on(self, model: str) -> str | None:
         return next(card.computed_on for card in self._engine.models() if card.name == model)
@@ -167,30 +165,28 @@ class ChatProcess:
     def _begin(
         self,
         command: SendMessage,
-        prompt: PreparedPrompt,
+        request: GenerationRequest,
         stages: Stages,
+        admission: Admission,
         committed: Committed[Started],
     ) -> ChatRun:
         stages.end("hold")
+        prompt = request.prompt
+        card = self._engine.card(prompt.model)
+        assert card is not None, "a model that tokenises stands in the catalogue"
+        assert card.manifest_hash is not None, "a model that tokenises has a manifest"
         run = ChatRun(
             started=committed.value,
             engine=self._engine,
-            request=GenerationRequest(
-                prompt=prompt,
-                max_tokens=committed.value.max_tokens,
-                sampling=Sampling(
-                    temperature=command.temperature, top_p=command.top_p, seed=command.seed
-                ),
-                owner=str(command.user_id),
-            ),
+            request=replace(request, max_tokens=committed.value.max_tokens),
             settlement=Settlement(
                 ledger=self._ledger,
                 clock=self._clock,
                 started=committed.value,
                 prompt=prompt,
                 stages=stages,
-                computed_on=self._computed_on(prompt.model),
-                manifest_hash=self._manifest_hash(prompt.model),
+                computed_on=card.computed_on,
+                manifest_hash=card.manifest_hash,
                 cached_price=self._price_list.cached_price,
                 key=command.key,
                 retry=self._limits.settle_retry,
@@ -200,10 +196,17 @@ class ChatProcess:
             stages=stages,
         )
         self._runs.add(run)
-        run.begin(on_end=self._runs.discard)
+        run.begin(on_end=partial(self._ended, admission))
         if self._closing.is_set():
             run.cancel()
         return run
+
+    def _ended(self, admission: Admission, run: ChatRun) -> None:
+        self._runs.discard(run)
+        answer = run.answered
+        paid = answer is not None and answer.cost_micro > 0
+        shared = answer is not None and answer.cached
+        admission.ended(paid=paid, shared=shared, wasted_tokens=run.wasted_tokens)
 
     async def _open(
         self,
@@ -217,7 +220,7 @@ class ChatProcess:
         new_id = self._ids.new_id
         prompt_id, response_id, hold_id = new_id(), new_id(), new_id()
         prompt_tokens = len(prompt.token_ids)
-        wanted = min(self._tokens_wanted(command), prompt.max_tokens)
+        wanted = min(self._prompts.tokens_wanted(command), prompt.max_tokens)
 
         def work(transaction: Transaction) -> Started:
             now = self._clock.now()
@@ -261,6 +264,7 @@ class ChatProcess:
                 model=prompt.model,
                 price=price,
                 max_tokens=max_tokens,
+                turns_dropped=prompt.turns_dropped,
             )
 
         streams: tuple[UUID, ...] = (account_id(command.user_id), conversation_id)
@@ -281,14 +285,11 @@ class ChatProcess:
         transaction.add(IDEMPOTENCY, started)
 
 
-def _check_message(text: str) -> str:
-    return check_text(text, field="message", characters_max=MESSAGE_CHARACTERS_MAX, lines=True)
-
-
-def _turns(conversation: ConversationState | None) -> list[Turn]:
-    turns: list[Turn] = []
-    for exchange in conversation.answered if conversation else ():
-        assert exchange.response_text is not None
-        turns.append(Turn(role=Role.USER, content=exchange.prompt_text))
-        turns.append(Turn(role=Role.ASSISTANT, content=exchange.response_text))
-    return turns
+async def _written(
+    admission: Admission, commit: Coroutine[Any, Any, Committed[Started]]
+) -> Committed[Started]:
+    try:
+        return await commit
+    except Exception:
+        admission.nothing_written()
+        raise

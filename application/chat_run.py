@@ -17,10 +17,12 @@ from application.inference import (
     GenerationTimedOut,
     InferenceEngine,
     InferenceError,
+    WorkMeter,
 )
 from application.stages import Stages
 from domain.pricing.price import Price
 from domain.records import record
+from domain.text import is_visible
 
 log = structlog.get_logger()
 
@@ -38,12 +40,14 @@ class Started:
     model: str
     price: Price
     max_tokens: int
+    turns_dropped: int = 0
 
 
 @record
 class Answer:
     """What commit 2 recorded. position is that of its last event; a replay has none of its own
-    and carries the recorded one."""
+    and carries the recorded one. turns_dropped: of the conversation, as they did not fit the
+    window; answers recorded by earlier versions have none."""
 
     message_id: UUID
     conversation_id: UUID
@@ -57,6 +61,7 @@ class Answer:
     held_micro: int
     cached: bool
     latency_ms: int
+    turns_dropped: int = 0
     replayed: bool = False
     position: int | None = None
 
@@ -94,6 +99,10 @@ class ChatRun:
     """Consumed once, through `deltas` and then `answer`. A consumer that goes away calls
     `cancel`.
 
+    Text that `deltas` has begun to hand on is paid for, whatever ends it; where the generation
+    fails before that, none of its text is handed on any more.
+
+    answered: the answer, once the run has ended with one.
     stages: prepare, hold, generate (with the engine's own prefill and decode) and settle, as far
     as they have ended.
     """
@@ -110,6 +119,7 @@ class ChatRun:
         stages: Stages,
     ) -> None:
         self.started = started
+        self.answered: Answer | None = None
         self.position = position
         self.stages = stages
         self._engine = engine
@@ -118,6 +128,8 @@ class ChatRun:
         self._timeout_s = timeout_s
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
         self._text: list[str] = []
+        self._handed_on = False
+        self._meter = WorkMeter()
         self._completion_tokens = 0
         self._generation: asyncio.Task[Completion] | None = None
         self._task: asyncio.Task[Answer] | None = None
@@ -130,9 +142,19 @@ class ChatRun:
         self._task.add_done_callback(lambda task: self._end(task, on_end))
 
     def _end(self, task: asyncio.Task[Answer], on_end: "Callable[[ChatRun], None]") -> None:
-        if not task.cancelled():
-            task.exception()  # taken note of, also where the client has gone and nobody asks
+        # The exception is taken note of, also where the client has gone and nobody asks.
+        if not task.cancelled() and task.exception() is None:
+            self.answered = task.result()
         on_end(self)
+
+    @property
+    def wasted_tokens(self) -> int:
+        """Once it has ended: what the model read and wrote for a reader who left before there was
+        any text, or for an answer without text. Not what our own failures have wasted."""
+        assert self._generation is not None
+        answer = self.answered
+        given_up = self._generation.cancelled() if answer is None else not answer.response
+        return self._meter.prompt_tokens_read + self._completion_tokens if given_up else 0
 
     def cancel(self) -> None:
         """Stop generating; what was generated is settled. Without effect once it is done."""
@@ -142,6 +164,7 @@ class ChatRun:
     async def deltas(self) -> AsyncIterator[str]:
         """Pieces of text, as they come, until generation ends in whatever way."""
         while (piece := await self._pieces.get()) is not None:
+            self._handed_on = True
             yield piece
 
     async def answer(self) -> Answer:
@@ -155,9 +178,10 @@ class ChatRun:
         await asyncio.wait([self._task])
 
     async def _generate(self) -> Completion:
+        items = self._engine.stream(self._request, self._meter)
         async with (
             asyncio.timeout(self._timeout_s),
-            aclosing(self._engine.stream(self._request)) as stream,  # type: ignore[type-var]
+            aclosing(items) as stream,  # type: ignore[type-var]
         ):
             async for item in stream:
                 match item:
@@ -175,27 +199,15 @@ class ChatRun:
         await asyncio.wait([self._generation])
         self.stages.end("generate")
         if self._generation.cancelled():
-            return await self._settle_cancelled()
+            return await self._deliver(self._part(FinishReason.CANCELLED))
         error = self._generation.exception()
         if error is not None:
-            late = isinstance(error, TimeoutError | GenerationTimedOut)
-            reason = "timeout" if late else "failed"
-            log.warning(
-                "generation_failed",
-                message_id=str(self.started.message_id),
-                model=self.started.model,
-                reason=reason,
-                error=repr(error),
-            )
-            await self._settlement.give_up(reason)
-            if isinstance(error, InferenceError):
-                raise error
-            raise GenerationFailed(reason) from error
+            return await self._settle_failed(error)
         completion = self._generation.result()
         self.stages.note(prefill=completion.prefill_ms, decode=completion.decode_ms)
         return await self._deliver(
             Generated(
-                text=completion.text,
+                text=completion.text if is_visible(completion.text) else "",
                 finish_reason=completion.finish_reason,
                 completion_tokens=completion.completion_tokens,
                 seed=completion.seed,
@@ -204,23 +216,47 @@ class ChatRun:
             )
         )
 
-    async def _settle_cancelled(self) -> Answer:
-        return await self._deliver(
-            Generated(
-                text="".join(self._text).strip(),
-                finish_reason=FinishReason.CANCELLED,
-                completion_tokens=self._completion_tokens,
-                seed=self._request.sampling.seed,
-                manifest_hash=None,
-            )
+    async def _settle_failed(self, error: BaseException) -> Answer:
+        late = isinstance(error, TimeoutError | GenerationTimedOut)
+        reason = "timeout" if late else "failed"
+        log.warning(
+            "generation_failed",
+            message_id=str(self.started.message_id),
+            model=self.started.model,
+            reason=reason,
+            error=repr(error),
+        )
+        part = self._part(FinishReason.TIMEOUT if late else FinishReason.ERROR)
+        if self._handed_on and part.text:
+            return await self._deliver(part)
+        self._withhold()
+        await self._settlement.give_up(reason)
+        if isinstance(error, InferenceError):
+            raise error
+        raise GenerationFailed(reason) from error
+
+    def _part(self, finish_reason: FinishReason) -> Generated:
+        """What there is of an answer that ended early."""
+        text = "".join(self._text).strip()
+        return Generated(
+            text=text if is_visible(text) else "",
+            finish_reason=finish_reason,
+            completion_tokens=self._completion_tokens,
+            seed=self._request.sampling.seed,
+            manifest_hash=None,
         )
 
+    def _withhold(self) -> None:
+        """Nobody will pay for the pieces that nobody has asked for yet."""
+        while not self._pieces.empty():
+            self._pieces.get_nowait()
+        self._pieces.put_nowait(None)
+
     async def _deliver(self, generated: Generated) -> Answer:
-        if not generated.text:
-            cancelled = generated.finish_reason is FinishReason.CANCELLED
-            reason = "cancelled" if cancelled else "empty"
-            await self._settlement.give_up(reason)
-            raise GenerationFailed(reason)
+        """An answer without text is an answer, unless nobody waited for it."""
+        if not generated.text and generated.finish_reason is FinishReason.CANCELLED:
+            await self._settlement.give_up("cancelled")
+            raise GenerationFailed("cancelled")
         answer = await self._settlement.deliver(generated)
         self.stages.end("settle")
         return answer

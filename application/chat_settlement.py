@@ -7,7 +7,7 @@ import structlog
 from application.accounts import load_account
 from application.chat_run import Answer, Generated, GenerationFailed, Started
 from application.idempotency import recorded_result
-from application.inference import PreparedPrompt
+from application.inference import FinishReason, PreparedPrompt
 from application.ledger import Committed, Ledger, LedgerUnavailable, Transaction
 from application.ports import Clock
 from application.stages import Stages
@@ -19,10 +19,12 @@ from domain.claims.idempotency import IdempotencyKey, abandon
 from domain.conversations.commands import RecordFailure, RecordResponse
 from domain.conversations.decider import decide as decide_conversation
 from domain.errors import HoldNotOpen
-from domain.pricing.price import Price
+from domain.pricing.price import Price, per_message
 from domain.records import changed
 
 log = structlog.get_logger()
+
+NO_CHARGE = per_message(0)
 
 
 class Settlement:
@@ -87,7 +89,7 @@ class Settlement:
         now = self._clock.now()
         started = self._started
         prompt_tokens = len(self._prompt.token_ids)
-        price = self._cached_price if generated.cached else started.price
+        price = self._price(generated)
         cost_micro = price.cost_micro(
             prompt_tokens=prompt_tokens, completion_tokens=generated.completion_tokens
         )
@@ -133,6 +135,7 @@ class Settlement:
             finish_reason=finish_reason,
             prompt_tokens=prompt_tokens,
             completion_tokens=generated.completion_tokens,
+            turns_dropped=self._prompt.turns_dropped,
             cost_micro=capture.amount_micro,
             available_micro=balance.available_micro,
             held_micro=balance.held_micro,
@@ -144,6 +147,16 @@ class Settlement:
             done = self._key.complete(claim, result=recorded_result(answer), now=now)
             transaction.add(IDEMPOTENCY, done)
         return answer
+
+    def _price(self, generated: Generated) -> Price:
+        """The price of this answer, so that its event explains its cost."""
+        if not generated.text:
+            return NO_CHARGE
+        if generated.cached:
+            return self._cached_price
+        if generated.finish_reason is FinishReason.ERROR:
+            return self._started.price.by_length(self._started.max_tokens)
+        return self._started.price
 
     def _give_up(self, transaction: Transaction, reason: str) -> None:
         now = self._clock.now()

@@ -23,6 +23,8 @@ class FinishReason(StrEnum):
     STOP = "stop"  # end-of-turn token or a stop string
     LENGTH = "length"  # max_tokens or the model's window
     CANCELLED = "cancelled"  # the client went away
+    TIMEOUT = "timeout"  # the time limit, after some of it was delivered
+    ERROR = "error"  # the model broke off, after some of it was delivered
 
 
 class Role(StrEnum):
@@ -32,7 +34,8 @@ class Role(StrEnum):
 
 
 class InferenceError(Exception):
-    """Generation is impossible or broke off. The caller releases the hold."""
+    """Generation is impossible or broke off. The caller releases the hold, unless some of the text
+    was delivered."""
 
 
 class UnknownModel(InferenceError):
@@ -40,7 +43,7 @@ class UnknownModel(InferenceError):
 
 
 class ModelUnavailable(InferenceError):
-    """The model stands in the catalogue but cannot answer now; the text says what to do."""
+    """The model cannot answer now; the text says what to do."""
 
 
 class ModelTooLarge(ModelUnavailable):
@@ -76,11 +79,15 @@ class PromptTooLong(InferenceError):
 
 
 class EngineBusy(InferenceError):
-    """The bounded queue is full; try again after `retry_after_s` seconds."""
+    """There is no place in the bounded queue; try again after `retry_after_s` seconds."""
 
-    def __init__(self, *, retry_after_s: int) -> None:
+    def __init__(self, *, retry_after_s: int, why: str = "the queue is full") -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(f"the queue is full, try again in {retry_after_s} s")
+        super().__init__(f"{why}, try again in {retry_after_s} s")
+
+
+class OwnerBusy(EngineBusy):
+    """So many requests of this owner run and wait that there is a place for others alone."""
 
 
 class GenerationTimedOut(InferenceError):
@@ -145,7 +152,8 @@ class PreparedPrompt:
     """A prompt as the model will see it.
 
     token_ids: template and turns, tokenised, begin-of-sequence token included.
-    turns_dropped: whole turns left out at the front so that the rest fits the window.
+    turns_dropped: turns left out at the front so that the rest fits the window; whole exchanges, a
+        question with its answer, so it is even where every question was answered.
     max_tokens: the most completion tokens that still fit the window.
     """
 
@@ -201,6 +209,13 @@ class Delta:
     completion_tokens: int
 
 
+@dataclass(kw_only=True)
+class WorkMeter:
+    """What an answer has cost so far. prompt_tokens_read: those that had to be computed."""
+
+    prompt_tokens_read: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Completion:
     """The end of an answer.
@@ -245,32 +260,40 @@ class InferenceEngine(Protocol):
 
     def models(self) -> Sequence[ModelCard]:
         """The catalogue, in a fixed order."""
-        ...
+
+    def card(self, model: str) -> ModelCard | None: ...
 
     async def prepare_prompt(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
-        """Tokenise the turns with the model's template, dropping whole turns, oldest first,
-        until the prompt and `completion_tokens_wanted` (at least one token) fit the window.
+        """Tokenise the turns with the model's template, dropping whole exchanges (a question with
+        its answer), oldest first, until the prompt and `completion_tokens_wanted` (at least one
+        token) fit the window.
 
         Loads the model when it is prepared but not loaded.
 
         Raises UnknownModel, ModelUnavailable, PromptTooLong.
         """
-        ...
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[Delta | Completion]:
+    def is_answered(self, request: GenerationRequest) -> bool:
+        """Whether it would be answered now without generating anything for it."""
+
+    def check_room(self, request: GenerationRequest) -> None:
+        """Raises EngineBusy, OwnerBusy where the request would be refused now; so that a refusal
+        is known before anything is done for it. It reserves nothing."""
+
+    def stream(
+        self, request: GenerationRequest, meter: WorkMeter | None = None
+    ) -> AsyncIterator[Delta | Completion]:
         """Deltas, then one Completion. Closing the iterator (or cancelling its task) stops the
         generation within one step of the model.
 
-        Raises ModelUnavailable, EngineBusy, GenerationTimedOut, NumbersNotFinite, OutOfMemory,
-        InferenceError.
+        Raises ModelUnavailable, EngineBusy, OwnerBusy, GenerationTimedOut, NumbersNotFinite,
+        OutOfMemory, InferenceError.
         """
-        ...
 
     async def release_memory(self) -> MemoryReleased:
         """Unload every model that nobody is using, drop what the others keep for later, and give
         freed memory back to the system. The next request loads its model again."""
-        ...
 
     async def close(self) -> None: ...

@@ -26,8 +26,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # A byte order mark is left by editors and shells, and nobody can see it.
 _NOT_IN_PASSWORD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-# Format characters (zero-width ones, byte order marks) and separators print nothing.
+# Format characters (zero-width ones, byte order marks) and separators print nothing; nor do
+# variation selectors by themselves, and some characters that Unicode counts as letters or symbols.
 _INVISIBLE_CATEGORIES = ("Cf", "Cc", "Zs", "Zl", "Zp")
+_INVISIBLE = re.compile(r"[\u115f\u1160\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def check_text(text: str, *, field: str, characters_max: int, lines: bool = False) -> str:
@@ -46,9 +48,18 @@ def check_text(text: str, *, field: str, characters_max: int, lines: bool = Fals
         raise _invalid(field, "holds a lone surrogate, which is no character; send valid Unicode")
     if found := (_CONTROL_BUT_LINES if lines else _CONTROL).search(stripped):
         raise _invalid(field, f"holds the control character U+{ord(found[0]):04X}; remove it")
-    if all(unicodedata.category(character) in _INVISIBLE_CATEGORIES for character in stripped):
+    if not is_visible(stripped):
         raise _invalid(field, "is empty; write something")
     return stripped
+
+
+def is_visible(text: str) -> bool:
+    """Whether there is anything that a person can read."""
+    return any(
+        unicodedata.category(character) not in _INVISIBLE_CATEGORIES
+        and not _INVISIBLE.match(character)
+        for character in text
+    )
 
 
 def check_username(username: str) -> str:

@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings
 from domain.credits import credits_decimal, parse_credits
 from domain.errors import InvalidAmount
 from domain.pricing.price import Price, per_message, per_token
-from infrastructure.setting_types import Seconds
+from infrastructure.setting_types import Count, Seconds
 
 
 class ChatSettings(BaseSettings):
@@ -21,6 +21,18 @@ class ChatSettings(BaseSettings):
     gemma3_12b_cost: str = Field("50", description="The same for Gemma 3 12B")
     welcome_credits: Decimal = Field(
         Decimal(100), ge=0, description="Promotional credits of a new user"
+    )
+
+    free_writes_per_hour: Count = Field(
+        120,
+        description="What a user may do in an hour that is kept for ever and costs nothing: rename,"
+        " delete, repeat a kept answer; and as many messages that end unpaid",
+    )
+    free_writes_per_day: Count = Field(600, description="The same in a day")
+    unpaid_tokens_per_hour: Count = Field(
+        40_000,
+        description="Tokens that models may read and write in an hour for answers of a user that"
+        " were left before their first word, have no text, or are not there yet",
     )
 
     generation_timeout_s: Seconds = Field(300, description="Longest generation of one answer")

@@ -30,7 +30,15 @@ class InferenceSettings(BaseSettings):
         200, description="How long such a thread waits in a busy loop before it sleeps"
     )
     inference_rows_max: Count = Field(16, description="Messages that a model answers at once")
-    inference_queue_max: Count = Field(64, description="Messages that may wait for a model")
+    inference_rows_max_per_user: Annotated[int, Field(ge=0)] = Field(
+        0, description="Of them for one user; 0: all but one, so that nobody has every one"
+    )
+    inference_queue_max: Count = Field(
+        64,
+        description="Messages that may wait for a model; while as many do, whoever has most gives"
+        " way to whoever has less",
+    )
+    inference_queue_max_per_user: Count = Field(16, description="Of them for one user")
     inference_chunk_tokens: Annotated[int, Field(ge=0)] = Field(
         0, description="Prompt tokens read between two tokens of others; 0: by the model's size"
     )

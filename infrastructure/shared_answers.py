@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from cachetools import TTLCache
 
@@ -23,6 +24,7 @@ from application.inference import (
     ModelCard,
     PreparedPrompt,
     Turn,
+    WorkMeter,
 )
 from infrastructure.tasks import cancel_until_done
 
@@ -64,6 +66,9 @@ class SharedAnswers:
     def models(self) -> Sequence[ModelCard]:
         return self._engine.models()
 
+    def card(self, model: str) -> ModelCard | None:
+        return self._engine.card(model)
+
     async def prepare_prompt(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
@@ -71,11 +76,21 @@ class SharedAnswers:
             model, turns, completion_tokens_wanted=completion_tokens_wanted
         )
 
-    def stream(self, request: GenerationRequest) -> AsyncIterator[Delta | Completion]:
-        sampling = request.sampling
-        if sampling.temperature > 0 and sampling.seed is None:
-            return self._engine.stream(request)
-        return self._stream_shared(request)
+    def is_answered(self, request: GenerationRequest) -> bool:
+        if not _is_repeatable(request):
+            return self._engine.is_answered(request)
+        key = self._key(request)
+        return key in self._answers or key in self._under_way or self._engine.is_answered(request)
+
+    def check_room(self, request: GenerationRequest) -> None:
+        self._engine.check_room(request)
+
+    def stream(
+        self, request: GenerationRequest, meter: WorkMeter | None = None
+    ) -> AsyncIterator[Delta | Completion]:
+        if not _is_repeatable(request):
+            return self._engine.stream(request, meter)
+        return self._stream_shared(request, meter or WorkMeter())
 
     async def release_memory(self) -> MemoryReleased:
         self._answers.clear()
@@ -86,7 +101,7 @@ class SharedAnswers:
         await self._engine.close()
 
     async def _stream_shared(
-        self, request: GenerationRequest
+        self, request: GenerationRequest, meter: WorkMeter
     ) -> AsyncGenerator[Delta | Completion, None]:
         key = self._key(request)
         kept: Completion | None = self._answers.get(key)
@@ -96,7 +111,7 @@ class SharedAnswers:
             return
         generation = self._under_way.get(key)
         if generation is None:
-            generation = _Generation(self._engine.stream(request))
+            generation = _Generation(partial(self._engine.stream, request))
             self._under_way[key] = generation
         follower = generation.join()
         try:
@@ -106,9 +121,12 @@ class SharedAnswers:
                     self._ended(key, generation)
                 yield item
         finally:
-            if not generation.leave(follower):
+            nobody_is_left = not generation.leave(follower)
+            if nobody_is_left:
                 self._ended(key, generation)
                 await cancel_until_done([generation.task])
+            if generation.was_for(follower, last=nobody_is_left):
+                meter.prompt_tokens_read += generation.meter.prompt_tokens_read
 
     def _keep(self, key: Hashable, completion: Completion | None) -> None:
         assert completion is not None
@@ -124,10 +142,10 @@ class SharedAnswers:
         if sampling.temperature == 0:
             # Greedy: what else would shape the draw is of no consequence.
             sampling = replace(sampling, top_p=1.0, top_k=0, min_p=0.0, seed=None)
-        hashes = {card.name: card.manifest_hash for card in self._engine.models()}
+        card = self._engine.card(request.prompt.model)
         return (
             "" if self._limits.across_users else request.owner,
-            hashes.get(request.prompt.model),
+            card and card.manifest_hash,
             request.prompt,
             request.max_tokens,
             sampling,
@@ -141,14 +159,15 @@ class _Generation:
     The first who is still there when it is done has caused it; for the others it is cached.
     """
 
-    def __init__(self, stream: AsyncIterator[Delta | Completion]) -> None:
+    def __init__(self, stream: Callable[[WorkMeter], AsyncIterator[Delta | Completion]]) -> None:
+        self.meter = WorkMeter()
         self.completion: Completion | None = None
         self._deltas: list[Delta] = []
         self._error: BaseException | None = None
         self._caused_by: object | None = None
         self._followers: list[object] = []
         self._news = asyncio.Event()
-        self.task = asyncio.create_task(self._run(stream))
+        self.task = asyncio.create_task(self._run(stream(self.meter)))
 
     def join(self) -> object:
         follower = object()
@@ -159,6 +178,10 @@ class _Generation:
         """Whether anybody is left."""
         self._followers.remove(follower)
         return bool(self._followers)
+
+    def was_for(self, follower: object, *, last: bool) -> bool:
+        """Whose the work was: who caused the answer, or who was the last to want it."""
+        return last if self.completion is None else self._caused_by is follower
 
     async def items(self, follower: object) -> AsyncGenerator[Delta | Completion, None]:
         """Raises what the engine raised."""
@@ -200,6 +223,10 @@ class _Generation:
     def _tell(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
+
+
+def _is_repeatable(request: GenerationRequest) -> bool:
+    return request.sampling.temperature == 0 or request.sampling.seed is not None
 
 
 def _size(completion: Completion) -> int:

@@ -41,6 +41,7 @@ def service_problems(settings: "Settings") -> Iterator[str]:
         setting.get_secret_value() for setting in (settings.database_url, settings.nats_url)
     )
     owner = settings.migration_database_url.get_secret_value()
+    nats_read = settings.nats_read_url.get_secret_value()
     if settings.is_production:
         for name, value in (("DATABASE_URL", database), ("NATS_URL", nats)):
             if not value:
@@ -64,6 +65,7 @@ def service_problems(settings: "Settings") -> Iterator[str]:
         ("DATABASE_URL", database, check_database_url, "add sslmode=verify-full"),
         ("MIGRATION_DATABASE_URL", owner, check_database_url, "add sslmode=verify-full"),
         ("NATS_URL", nats, check_nats_url, "use tls://"),
+        ("NATS_READ_URL", nats_read, check_nats_url, "use tls://"),
     ):
         if value:
             yield from _address_problems(settings, name, value, check, remedy)

@@ -6,9 +6,11 @@ import structlog
 
 from application.chat import ChatProcess
 from application.chat_commands import ChatLimits
+from application.conversations import Conversations
 from application.inference import InferenceEngine, InferenceError
 from application.ledger import Ledger
 from application.price_list import PACKAGES, PriceList
+from application.quotas import QuotaLimits, Quotas
 from application.read_models import ReadModels
 from application.sweeper import Sweeper, SweeperLimits
 from infrastructure.chat_settings import parse_price
@@ -30,7 +32,23 @@ def price_list(settings: Settings) -> PriceList:
     )
 
 
-def build_chat(settings: Settings, ledger: Ledger, engine: InferenceEngine) -> ChatProcess:
+def build_quotas(settings: Settings) -> Quotas:
+    return Quotas(
+        QuotaLimits(
+            free_writes_per_hour=settings.free_writes_per_hour,
+            free_writes_per_day=settings.free_writes_per_day,
+            unpaid_tokens_per_hour=settings.unpaid_tokens_per_hour,
+        )
+    )
+
+
+def build_conversations(ledger: Ledger, quotas: Quotas) -> Conversations:
+    return Conversations(ledger=ledger, clock=SystemClock(), free_writes=quotas.free_writes)
+
+
+def build_chat(
+    settings: Settings, ledger: Ledger, engine: InferenceEngine, quotas: Quotas
+) -> ChatProcess:
     return ChatProcess(
         ledger=ledger,
         engine=engine,
@@ -43,6 +61,7 @@ def build_chat(settings: Settings, ledger: Ledger, engine: InferenceEngine) -> C
             hold_ttl=timedelta(seconds=settings.hold_ttl_s),
             settle_retry=timedelta(seconds=settings.settle_retry_s),
         ),
+        quotas=quotas,
     )
 
 
@@ -80,7 +99,9 @@ def build_engine(settings: Settings) -> OnnxEngine:
             spin_us=settings.inference_spin_us,
             context_tokens_max=settings.context_tokens_max,
             rows_max=settings.inference_rows_max,
+            rows_each_max=settings.inference_rows_max_per_user,
             queue_max=settings.inference_queue_max,
+            queue_each_max=settings.inference_queue_max_per_user,
             prefill_chunk_tokens=settings.inference_chunk_tokens,
             kv_bytes_max=settings.inference_kv_mb * 1024**2,
             kept_bytes_max=settings.inference_kept_mb * 1024**2,

@@ -126,7 +126,8 @@ class CreditsDebited(MoneyEvent):
 
 @record
 class HoldReleased(MoneyEvent):
-    """reason: "failed", "cancelled", "empty" or "expired"."""
+    """reason: "failed", "cancelled", "timeout" or "expired"; "empty" in old logs, where an answer
+    without text was no answer."""
 
     TOPIC: ClassVar[str] = "account.hold_released"
 

@@ -4,6 +4,7 @@
 - A prompt is a message that a person can read, of at most MESSAGE_CHARACTERS_MAX.
 - A deleted conversation takes no prompts and no new name, but an answer under way still lands.
 - An answer, or its failure, is recorded once for a prompt that is open.
+- An answer without text is free, and later prompts don't know of it.
 """
 
 from datetime import datetime
@@ -104,7 +105,7 @@ def _response(
     command: c.RecordResponse, state: ConversationState, now: datetime
 ) -> e.ResponseGenerated:
     exchange = _open_exchange(state, command.response_id)
-    assert command.text.strip(), "an empty answer is a failure and is never billed"
+    assert command.text.strip() or not command.cost_micro, "an answer without text is free"
     return e.ResponseGenerated(
         **_next(state, now),
         user_id=state.user_id,

@@ -40,10 +40,11 @@ class PromptSubmitted(Event):
 
 @record
 class ResponseGenerated(Event):
-    """manifest_hash cites the exact weights. computed_on: build and class of processor, on which
-    the tokens depend beside weights, prompt and seed; None where it is not known, as in answers
-    from before it was noted. turns_dropped: earlier turns that did not fit the model's window.
-    latency_ms: from the command to the last token."""
+    """text: empty where the model gave none, which is free. manifest_hash cites the exact weights.
+    computed_on: build and class of processor, on which the tokens depend beside weights, prompt and
+    seed; None where it is not known, as in answers from before it was noted. finish_reason: "stop",
+    "length", "cancelled", "timeout" or "error". turns_dropped: earlier turns that did not fit the
+    model's window, whole exchanges. latency_ms: from the command to the last token."""
 
     TOPIC: ClassVar[str] = "conversation.response_generated"
     class_version: ClassVar[int] = 2
@@ -73,7 +74,8 @@ class ResponseGenerated(Event):
 
 @record
 class ResponseFailed(Event):
-    """reason: "failed", "cancelled", "empty", "timeout" or "expired"."""
+    """reason: "failed", "cancelled", "timeout" or "expired"; "empty" in old logs, where an answer
+    without text was no answer."""
 
     TOPIC: ClassVar[str] = "conversation.response_failed"
 

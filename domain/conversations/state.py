@@ -32,7 +32,8 @@ class Exchange:
 @record
 class ConversationState:
     """answered: finished exchanges in the order in which they were answered; open: under way.
-    A failed exchange is dropped: its prompt is not part of the context."""
+    forgotten: how many were answered before those. An exchange that failed, or whose answer has no
+    text, is dropped: its prompt is not part of the context."""
 
     id: UUID
     version: int
@@ -40,6 +41,7 @@ class ConversationState:
     title: str
     answered: tuple[Exchange, ...] = ()
     open: tuple[Exchange, ...] = ()
+    forgotten: int = 0
     deleted: bool = False
 
     def open_exchange(self, response_id: UUID) -> Exchange | None:
@@ -81,10 +83,15 @@ def _changes(state: ConversationState, event: ConversationEvent) -> dict[str, ob
             answered_or_none = state.open_exchange(event.response_id)
             if answered_or_none is None:
                 return {}
+            still_open = _without(state.open, answered_or_none)
+            if not event.text:
+                return {"open": still_open}
             answered = (*state.answered, changed(answered_or_none, response_text=event.text))
+            kept = answered[-EXCHANGES_REMEMBERED_MAX:]
             return {
-                "answered": answered[-EXCHANGES_REMEMBERED_MAX:],
-                "open": _without(state.open, answered_or_none),
+                "answered": kept,
+                "forgotten": state.forgotten + len(answered) - len(kept),
+                "open": still_open,
             }
         case ResponseFailed():
             failed_or_none = state.open_exchange(event.response_id)

@@ -29,6 +29,12 @@ class Price:
         parts = (self.message_micro, self.prompt_micro_per_1000, self.completion_micro_per_1000)
         assert min(parts) >= 0, "a price is never negative"
 
+    @property
+    def is_free(self) -> bool:
+        return not (
+            self.message_micro or self.prompt_micro_per_1000 or self.completion_micro_per_1000
+        )
+
     def cost_micro(self, *, prompt_tokens: int, completion_tokens: int) -> int:
         """What a delivered answer costs."""
         assert min(prompt_tokens, completion_tokens) >= 0
@@ -39,6 +45,15 @@ class Price:
             + completion_tokens * self.completion_micro_per_1000
         )
         return -(-thousandths // 1000)
+
+    def by_length(self, tokens_max: int) -> "Price":
+        """For an answer that broke off: a price per message, spread over the `tokens_max` tokens
+        that were promised for it; a price per token as it is."""
+        assert tokens_max >= 1
+        if self.kind is PriceKind.PER_TOKEN:
+            return self
+        spread_micro = -(-self.message_micro * 1000 // tokens_max)
+        return per_token(prompt_micro_per_1000=0, completion_micro_per_1000=spread_micro)
 
     def completion_tokens_affordable(
         self, *, available_micro: int, prompt_tokens: int

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable
 
+from domain.text import is_visible
+
 
 class AnswerText:
     """Joins pieces, ends at the first complete stop string, strips surrounding white space.
 
     What `push` and `finish` return, joined, is the whole answer: text that may turn out to be
-    the beginning of a stop string, or trailing white space, is held back until it is decided.
+    the beginning of a stop string, or trailing white space, is held back until it is decided. So is
+    what nobody can see (zero-width characters) until something visible follows: an answer without
+    any is empty.
 
     transcript_stops: the template's own stop strings; a beginning of one at the end of a cut-off
     answer is the start of the next speaker's turn and dropped.
@@ -45,12 +49,11 @@ class AnswerText:
         released, self._held = self._held[:cut], self._held[cut:]
         return self._release(released)
 
-    def finish(self, rest: str = "", *, cut_off: bool) -> str:
+    def finish(self, *, cut_off: bool) -> str:
         """The last piece. cut_off: the answer ended by length, not by the model's will."""
-        released = self.push(rest)
         if cut_off and open_length(self._held, self._transcript_stops) == len(self._held):
             self._held = ""
-        released += self._release(self._held)
+        released = self._release(self._held)
         self._held = ""
         return released
 
@@ -58,6 +61,9 @@ class AnswerText:
         text = self._spaces + text
         if not self._parts:
             text = text.lstrip()
+            if not is_visible(text):
+                self._spaces = text
+                return ""
         visible = text.rstrip()
         self._spaces = text[len(visible) :]
         if visible:

@@ -141,7 +141,11 @@ class Batch:
 
     def _prefill(self, row: _Row) -> None:
         session, ids, place = self.model.session, row.answer.prompt_ids, len(self._rows)
+        if row.job.cancelled:
+            self._let_entering_go()
+            return
         first, last = row.chunks.popleft()
+        row.job.meter.prompt_tokens_read += last - first
         try:
             logits = session.prefill(place, ids, first, last)
             self.kept.keep(row.job.owner, ids, last, session.slab, place)

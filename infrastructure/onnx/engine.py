@@ -18,6 +18,7 @@ from application.inference import (
     PreparedPrompt,
     Turn,
     UnknownModel,
+    WorkMeter,
 )
 from infrastructure.onnx.catalogue import CATALOGUE, CatalogueEntry
 from infrastructure.onnx.engine_settings import OnnxEngineSettings
@@ -49,6 +50,10 @@ class OnnxEngine:
     def models(self) -> Sequence[ModelCard]:
         return [slot.card() for slot in self._slots.values()]
 
+    def card(self, model: str) -> ModelCard | None:
+        slot = self._slots.get(model)
+        return None if slot is None else slot.card()
+
     async def preload(self, model: str) -> None:
         """Load the model now. Raises UnknownModel, ModelUnavailable."""
         await self._ready(model)
@@ -65,11 +70,22 @@ class OnnxEngine:
             completion_tokens_wanted=completion_tokens_wanted,
         )
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta | Completion, None]:
+    def is_answered(self, _request: GenerationRequest) -> bool:
+        """Every answer is generated here."""
+        return False
+
+    def check_room(self, request: GenerationRequest) -> None:
+        slot = self._slots.get(request.prompt.model)
+        if slot is not None and slot.ready is not None:
+            slot.ready.worker.check_room(request.owner)
+
+    async def stream(
+        self, request: GenerationRequest, meter: WorkMeter | None = None
+    ) -> AsyncGenerator[Delta | Completion, None]:
         timeout_s = self._settings.generation_timeout_s
         if request.timeout_s is not None:
             timeout_s = min(timeout_s, request.timeout_s)
-        job = Job(request, timeout_s=timeout_s)
+        job = Job(request, timeout_s=timeout_s, meter=meter)
         worker = await self._submit(job)
         try:
             while True:

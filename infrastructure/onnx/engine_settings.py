@@ -17,7 +17,9 @@ class OnnxEngineSettings:
     context_tokens_max: the window, prompt and answer; bounds a row of the key/value slab
         (37 kB a token for the 270M).
     rows_max: answers of one model at once; fewer where their rows would pass kv_bytes_max.
-    queue_max: requests of one model that wait for a row; further ones get EngineBusy.
+    rows_each_max: of them for one owner; 0 takes all but one, so that nobody has every row.
+    queue_max: requests of one model that wait for a row; further ones get EngineBusy, or one of the
+        owner who has most gives way. queue_each_max: of them for one owner.
     generation_timeout_s: of requests that name none, waiting included.
     prefill_chunk_tokens: how much of a prompt one step takes, hence how long streams and
         cancellations can wait; 0 goes by the model's size.
@@ -37,7 +39,9 @@ class OnnxEngineSettings:
     threads: int | None = None
     context_tokens_max: int = 2048
     rows_max: int = 16
+    rows_each_max: int = 0
     queue_max: int = 64
+    queue_each_max: int = 16
     generation_timeout_s: float = 300.0
     prefill_chunk_tokens: int = 0
     kv_bytes_max: int = 2 * 1024**3
@@ -53,9 +57,11 @@ class OnnxEngineSettings:
     def __post_init__(self) -> None:
         if self.provider not in ("auto", "cpu", "cuda"):
             raise ValueError(f"provider is {self.provider!r}; it must be auto, cpu or cuda")
-        if min(self.context_tokens_max, self.queue_max, self.rows_max) < 1:
-            raise ValueError("context_tokens_max, queue_max and rows_max must be at least 1")
+        for name in ("context_tokens_max", "queue_max", "queue_each_max", "rows_max"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
         for name in (
+            "rows_each_max",
             "prefill_chunk_tokens",
             "kept_bytes_max",
             "memory_bytes_max",

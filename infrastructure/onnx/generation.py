@@ -83,7 +83,7 @@ class Answer:
 
     def _end(self, reason: FinishReason) -> list[Delta | Completion]:
         cut_off = reason is FinishReason.LENGTH
-        rest = self._visible.finish(self._characters.finish(), cut_off=cut_off)
+        rest = self._visible.finish(cut_off=cut_off)
         completion = Completion(
             text=self._visible.text,
             finish_reason=reason,

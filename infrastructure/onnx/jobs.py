@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from application.inference import Completion, Delta, GenerationRequest, InferenceError
+from application.inference import Completion, Delta, GenerationRequest, InferenceError, WorkMeter
 
 Item = Delta | Completion | InferenceError
 
@@ -12,8 +12,11 @@ Item = Delta | Completion | InferenceError
 class Job:
     """Made in the loop that reads `items`; a Completion or an InferenceError is the last."""
 
-    def __init__(self, request: GenerationRequest, *, timeout_s: float) -> None:
+    def __init__(
+        self, request: GenerationRequest, *, timeout_s: float, meter: WorkMeter | None = None
+    ) -> None:
         self.request = request
+        self.meter = meter or WorkMeter()
         self.owner = request.owner
         self.timeout_s = timeout_s
         self.deadline = time.monotonic() + timeout_s

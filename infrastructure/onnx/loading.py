@@ -42,7 +42,7 @@ from infrastructure.onnx.tokenizer import GemmaTokenizer
 from infrastructure.onnx.turns_template import TurnsTemplate
 from infrastructure.onnx.turnstile import Turnstile
 from infrastructure.onnx.versions import TEMPLATE_VERSION, TURNS_TEMPLATE_VERSION
-from infrastructure.onnx.worker import ModelWorker
+from infrastructure.onnx.worker import ModelWorker, QueueLimits
 
 _log = logging.getLogger(__name__)
 
@@ -128,13 +128,21 @@ def _load(
     _warm_up(model, kept, template, turnstile)
     outbox = Outbox()
     batch = Batch(model, kept, outbox)
-    worker = ModelWorker(batch, outbox, turnstile, queue_max=settings.queue_max)
+    worker = ModelWorker(batch, outbox, turnstile, _queue_limits(settings))
     worker.start()
     return ReadyModel(
         worker=worker,
         template=template,
         runs_on=provider,
         needs=memory_needs(manifest, settings),
+    )
+
+
+def _queue_limits(settings: OnnxEngineSettings) -> QueueLimits:
+    return QueueLimits(
+        waiting_max=settings.queue_max,
+        waiting_each_max=settings.queue_each_max,
+        rows_each_max=settings.rows_each_max,
     )
 
 

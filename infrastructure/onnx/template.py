@@ -2,8 +2,8 @@
 
 A base model knows no turn tokens; it goes on with whatever the text looks like. So the prompt
 is a conversation of short, true answers (the header), the real turns, and an open turn of the
-assistant. The answer ends where the model begins the user's next turn. A change here raises
-`versions.TEMPLATE_VERSION`.
+assistant. The answer ends where the model begins the user's next turn. A change of the form here
+raises `versions.TEMPLATE_VERSION`; how many turns were dropped is recorded with each answer.
 """
 
 import re
@@ -133,7 +133,8 @@ class TranscriptTemplate:
         if len(last.token_ids) > room:
             raise PromptTooLong(prompt_tokens=len(last.token_ids), prompt_tokens_max=max(room, 0))
         budget = self._context_tokens - fixed - max(completion_tokens_wanted, 1)
-        pieces, dropped = self._newest(turns[:-1], budget - len(last.token_ids))
+        spoken = [turn for turn in turns[:-1] if turn.role is not Role.SYSTEM]
+        pieces = self._newest(spoken, budget - len(last.token_ids))
         ids = list(self.header_ids)
         for piece in (*notes, *pieces, last):
             ids += piece.token_ids
@@ -141,21 +142,21 @@ class TranscriptTemplate:
         return PreparedPrompt(
             model=model,
             token_ids=tuple(ids),
-            turns_dropped=dropped,
+            turns_dropped=len(spoken) - len(pieces),
             max_tokens=self._context_tokens - len(ids),
         )
 
-    def _newest(self, turns: Sequence[Turn], budget: int) -> tuple[list[_Piece], int]:
-        """The newest turns whose tokens fit the budget, in order, and how many did not."""
-        spoken = [turn for turn in turns if turn.role is not Role.SYSTEM]
+    def _newest(self, spoken: Sequence[Turn], budget: int) -> list[_Piece]:
+        """The newest whole exchanges whose tokens fit the budget, in order."""
         kept: list[_Piece] = []
-        for turn in reversed(spoken):
-            piece = self._piece(turn, room=max(budget, 0))
-            if len(piece.token_ids) > budget:
+        for exchange in reversed(exchanges(spoken)):
+            pieces = [self._piece(turn, room=max(budget, 0)) for turn in exchange]
+            length = sum(len(piece.token_ids) for piece in pieces)
+            if length > budget:
                 break
-            budget -= len(piece.token_ids)
-            kept.insert(0, piece)
-        return kept, len(spoken) - len(kept)
+            budget -= length
+            kept = pieces + kept
+        return kept
 
     def _piece(self, turn: Turn, *, room: int) -> _Piece:
         """room: tokens that may matter; a text that can't fit is not tokenised to its end."""
@@ -163,6 +164,17 @@ class TranscriptTemplate:
         # No token stands for more characters than this, so the cut piece is still too long.
         text = text[: (room + 2) * self._tokenizer.token_characters_max]
         return _Piece(turn, self._tokenizer.encode(text))
+
+
+def exchanges(spoken: Sequence[Turn]) -> list[list[Turn]]:
+    """The turns by questions, each with the answers to it: what is kept or dropped together, for an
+    answer whose question is gone would be taken for the answer to another."""
+    found: list[list[Turn]] = []
+    for turn in spoken:
+        if turn.role is Role.USER or not found:
+            found.append([])
+        found[-1].append(turn)
+    return found
 
 
 def neutralise(content: str) -> str:

@@ -70,15 +70,16 @@ class GemmaTokenizer:
 
 
 class IncrementalText:
-    """Bytes of tokens to text, character by character: an unfinished one waits for its rest."""
+    """Bytes of tokens to text, character by character: an unfinished one waits for its rest.
+
+    Bytes that never become a character are no text: those of a character that the end of the
+    answer has cut off, and those that the model gave up half-way. A replacement character stands
+    only where the model wrote one.
+    """
 
     def __init__(self, tokenizer: GemmaTokenizer) -> None:
         self._tokenizer = tokenizer
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
 
     def push(self, token_id: int) -> str:
         return self._decoder.decode(self._tokenizer.piece(token_id)).translate(_UNWANTED)
-
-    def finish(self) -> str:
-        """The replacement character for bytes that never became a character, else ""."""
-        return self._decoder.decode(b"", final=True)

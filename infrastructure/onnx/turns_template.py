@@ -8,10 +8,11 @@
     <start_of_turn>model
 
 Gemma knows no role for the system, so its notes open the first user's turn. Source: the chat
-template that Google ships with the weights (chat_template in tokenizer_config.json). A change
-here raises `versions.TURNS_TEMPLATE_VERSION`.
+template that Google ships with the weights (chat_template in tokenizer_config.json). A change of
+the form here raises `versions.TURNS_TEMPLATE_VERSION`.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 from application.inference import InferenceError, PreparedPrompt, PromptTooLong, Role, Turn
 from infrastructure.onnx.errors import ModelFileDamaged
 from infrastructure.onnx.names import TOKENIZER_FILE
+from infrastructure.onnx.template import exchanges
 from infrastructure.onnx.tokenizer import GemmaTokenizer
 
 START_OF_TURN, END_OF_TURN = "<start_of_turn>", "<end_of_turn>"
@@ -73,29 +75,27 @@ class TurnsTemplate:
         kept = self._newest(spoken, budget - len(ids))
         # Which turn the notes open is only known now, and with it the exact length.
         while kept:
-            # The format begins with a user; an answer whose question is gone says little.
-            begins_well = kept[0].role is Role.USER or len(kept) == len(spoken)
-            whole = self._ids(notes, [*kept, last]) if begins_well else []
-            if begins_well and len(whole) <= budget:
+            whole = self._ids(notes, [*itertools.chain(*kept), last])
+            if len(whole) <= budget:
                 ids = whole
                 break
             del kept[0]
         return PreparedPrompt(
             model=model,
             token_ids=tuple(ids),
-            turns_dropped=len(spoken) - len(kept),
+            turns_dropped=len(spoken) - sum(map(len, kept)),
             max_tokens=self._context_tokens - len(ids),
         )
 
-    def _newest(self, spoken: Sequence[Turn], budget: int) -> list[Turn]:
-        """The newest turns whose tokens fit the budget, in order."""
-        kept: list[Turn] = []
-        for turn in reversed(spoken):
-            length = len(self._turn(turn))
+    def _newest(self, spoken: Sequence[Turn], budget: int) -> list[list[Turn]]:
+        """The newest whole exchanges whose tokens fit the budget, in order."""
+        kept: list[list[Turn]] = []
+        for exchange in reversed(exchanges(spoken)):
+            length = sum(len(self._turn(turn)) for turn in exchange)
             if length > budget:
                 break
             budget -= length
-            kept.append(turn)
+            kept.append(exchange)
         return kept[::-1]
 
     def _ids(self, notes: Sequence[str], turns: Sequence[Turn]) -> list[int]:

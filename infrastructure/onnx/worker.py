@@ -4,9 +4,12 @@ import logging
 import math
 import threading
 import time
+from collections import Counter
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
 
-from application.inference import EngineBusy, GenerationTimedOut, InferenceError
+from application.inference import EngineBusy, GenerationTimedOut, InferenceError, OwnerBusy
 from infrastructure.onnx.batch import Batch
 from infrastructure.onnx.fair_queue import FairQueue
 from infrastructure.onnx.jobs import Job, Outbox
@@ -25,22 +28,37 @@ class WorkerClosed(InferenceError):
     """The worker takes no more requests."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class QueueLimits:
+    """waiting_max: requests that wait, those being answered not counted; waiting_each_max: of one
+    owner. rows_each_max: answers that one owner is given at once, 0 for all rows but one, so that
+    whoever comes next does not wait for the end of a crowd's answer."""
+
+    waiting_max: int
+    waiting_each_max: int
+    rows_each_max: int = 0
+
+
 class ModelWorker:
-    """queue_max bounds the requests that wait, those being answered not counted."""
+    """Admits by owner: nobody takes more than their own places, and while the queue is full, who
+    has most gives way to who has less, the newest first."""
 
     def __init__(
-        self, batch: Batch, outbox: Outbox, turnstile: Turnstile, *, queue_max: int
+        self, batch: Batch, outbox: Outbox, turnstile: Turnstile, limits: QueueLimits
     ) -> None:
         self._batch = batch
         self._outbox = outbox
         self._turnstile = turnstile
-        self._places = batch.model.session.limits.rows_max + queue_max
+        rows = batch.model.session.limits.rows_max
+        self._places = rows + limits.waiting_max
+        self._rows_each = min(limits.rows_each_max, rows) or max(1, rows - 1)
+        self._places_each = self._rows_each + limits.waiting_each_max
         self._waiting: FairQueue[Job] = FairQueue()
         self._changed = threading.Condition()
         # A daemon: a step of the model can't be interrupted, the process may end.
         self._thread = threading.Thread(target=self._work, name=ANSWERING, daemon=True)
         self._drops: list[Future[int]] = []
-        self._running = 0
+        self._running: Counter[str] = Counter()
         self._closed = False
         self._average_s = _AVERAGE_S_START
 
@@ -53,15 +71,25 @@ class ModelWorker:
 
     @property
     def running(self) -> int:
-        return self._running
+        return self._running.total()
+
+    def check_room(self, owner: str) -> None:
+        """Raises EngineBusy, OwnerBusy where a request of this owner would be refused now."""
+        with self._changed:
+            self._who_gives_way(owner)
 
     def submit(self, job: Job) -> None:
-        """Raises EngineBusy when the queue is full, WorkerClosed."""
+        """Raises EngineBusy when the queue is full, OwnerBusy when the owner's part of it is,
+        WorkerClosed."""
         with self._changed:
             if self._closed:
                 raise WorkerClosed("the inference engine is closed")
-            if self._running + len(self._waiting) >= self._places:
-                raise EngineBusy(retry_after_s=self._retry_after_s())
+            crowd = self._who_gives_way(job.owner)
+            if crowd is not None:
+                given_up = self._waiting.newest(crowd)
+                busy = EngineBusy(retry_after_s=self._retry_after_s())
+                with suppress(RuntimeError):  # Its loop is closed, so nobody waits for it.
+                    given_up.loop.call_soon_threadsafe(given_up.put, (busy,))
             self._waiting.put(job)
             self._changed.notify()
 
@@ -87,7 +115,7 @@ class ModelWorker:
     def close_if_idle(self) -> bool:
         """Take no more requests, unless there are some; whether it was closed."""
         with self._changed:
-            if self._running or len(self._waiting):
+            if self.running or len(self._waiting):
                 return False
             self._closed = True
             self._changed.notify()
@@ -100,6 +128,20 @@ class ModelWorker:
             self._changed.notify()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
+
+    def _who_gives_way(self, owner: str) -> str | None:
+        """Whose newest request has to leave for one of this owner, if any. Raises EngineBusy,
+        OwnerBusy."""
+        own = self._running[owner] + self._waiting.of(owner)
+        if own >= self._places_each:
+            why = f"{own} of your messages are being answered or wait, the most at once"
+            raise OwnerBusy(retry_after_s=self._retry_after_s(), why=why)
+        if self.running + len(self._waiting) < self._places:
+            return None
+        crowd, most = self._waiting.crowd(self._running.__getitem__)
+        if most <= own + 1:
+            raise EngineBusy(retry_after_s=self._retry_after_s())
+        return crowd
 
     def _retry_after_s(self) -> int:
         rows = self._batch.model.session.limits.rows_max
@@ -115,7 +157,7 @@ class ModelWorker:
                 _log.exception("a round of %s broke off", self._batch.model.name)
                 self._batch.fail_all(InferenceError("the model broke off"))
             with self._changed:
-                self._running = len(self._batch.jobs)
+                self._count_running()
             self._outbox.deliver()
         closing = InferenceError("the inference engine is closing")
         with self._changed:
@@ -130,7 +172,7 @@ class ModelWorker:
         """Waits for work; False when there will be none."""
         with self._changed:
             while not self._closed:
-                if self._running or len(self._waiting) or self._drops:
+                if self.running or len(self._waiting) or self._drops:
                     return True
                 if self._batch.has_unsettled:
                     return True
@@ -144,9 +186,11 @@ class ModelWorker:
         with self._changed:
             self._fail_late()
             job = None
-            if batch.has_room and len(self._waiting):
-                job = self._waiting.take(batch.running)
-            self._running = len(batch.jobs) + (job is not None)
+            self._count_running()
+            if batch.has_room:
+                job = self._waiting.take_within(self._running.__getitem__, each_max=self._rows_each)
+            if job is not None:
+                self._running[job.owner] += 1
         if job is not None:
             batch.admit(job)
         if batch.jobs:
@@ -156,6 +200,9 @@ class ModelWorker:
         if batch.last_took_s is not None:
             self._average_s += _AVERAGE_WEIGHT * (batch.last_took_s - self._average_s)
             batch.last_took_s = None
+
+    def _count_running(self) -> None:
+        self._running = Counter([job.owner for job in self._batch.jobs])
 
     def _drop_kept(self) -> None:
         with self._changed:

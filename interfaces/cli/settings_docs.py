@@ -37,7 +37,8 @@ naming all that is wrong at once, with
 - a database, NATS or (for the page alone) an API over a network without TLS: use
   `sslmode=verify-full`, `tls://` and `https://`. Sockets and loopback need none. Where the network
   itself encrypts, `ALLOW_PLAIN_TEXT_NETWORK=true` says so;
-- one role for both `DATABASE_URL` and `MIGRATION_DATABASE_URL`;
+- one role for both `DATABASE_URL` and `MIGRATION_DATABASE_URL`, or a role of the service that may
+  do more than it needs ([servers.md](servers.md) has the commands that make both);
 - any administrator who still has the development password.
 
 It also turns `POST /billing/add` off, logs JSON, and marks the chat page's cookie Secure, so that

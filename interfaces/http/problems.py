@@ -10,8 +10,10 @@ from starlette.exceptions import HTTPException
 
 from application import inference
 from application.chat_run import GenerationFailed
+from application.event_macs import StreamDamaged
 from application.ledger import LedgerUnavailable
 from application.ports import PasswordsBusy
+from application.quotas import QuotaExhausted
 from application.read_models import ReadModelsUnavailable
 from domain import errors
 from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, wire_credits
@@ -87,15 +89,24 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
             extensions["errors"] = [{"field": error.field, "detail": detail}]
         case errors.Unauthenticated():
             headers["WWW-Authenticate"] = "Bearer"
-        case ServiceBusy() | inference.EngineBusy() | PasswordsBusy():
+        case ServiceBusy() | inference.EngineBusy() | QuotaExhausted() | PasswordsBusy():
             headers["Retry-After"] = str(error.retry_after_s)
-        case inference.ModelUnavailable() | LedgerUnavailable() | ReadModelsUnavailable():
-            headers["Retry-After"] = str(_RETRY_AFTER_S)
         case RateLimited():
             headers.update(error.headers)
         case inference.InferenceError() if code == "generation_failed":
             detail = f"{detail}; nothing was charged"
-    if status == 500:
+        case StreamDamaged():
+            log.error("stream_damaged", request_id=request_id, reason=str(error))
+            detail = (
+                "what is stored about this does not prove itself, so nothing was done; tell the"
+                " operator, who has it in the log under the request_id"
+            )
+    if status >= 500:
+        headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
+    if "Retry-After" in headers:
+        # The error of a stream comes without headers.
+        extensions["retry_after_s"] = int(headers["Retry-After"])
+    if code == "internal_error":
         log.error("unexpected_error", request_id=request_id, exc_info=error)
         detail = "this is our mistake; the log has it under the request_id"
     return status, problem(request_id, status, code, detail, **extensions), headers
@@ -125,6 +136,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 422, "message_too_long"
         case inference.ModelUnavailable():
             return 503, "model_unavailable"
+        case inference.OwnerBusy():
+            return 429, "too_many_messages"
         case inference.EngineBusy():
             return 503, "engine_busy"
         case inference.GenerationTimedOut():
@@ -133,6 +146,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 503, "generation_failed"
         case GenerationFailed():
             return (504 if error.reason == "timeout" else 503), "generation_failed"
+        case StreamDamaged():
+            return 500, "ledger_damaged"
         case LedgerUnavailable() | ReadModelsUnavailable():
             return 503, "ledger_unavailable"
         case ServiceBusy():
@@ -141,6 +156,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 503, "sign_in_busy"
         case RateLimited():
             return 429, "rate_limited"
+        case QuotaExhausted():
+            return 429, error.code
         case _:
             return 500, "internal_error"
 
@@ -199,10 +216,12 @@ def install_problem_handlers(app: FastAPI) -> None:
         inference.InferenceError,
         GenerationFailed,
         LedgerUnavailable,
+        StreamDamaged,
         ReadModelsUnavailable,
         PasswordsBusy,
         ServiceBusy,
         RateLimited,
+        QuotaExhausted,
         Exception,
     )
     for error_type in expected:

@@ -16,6 +16,9 @@ _STARTERS = (
 )
 
 
+_NO_TEXT = Markup('<p class="cl-muted">The model gave no text; nothing was charged.</p>')
+
+
 def transcript_html(tab: Tab) -> str:
     """All settled messages of the open conversation, or what to do in an empty one."""
     if not tab.lines:
@@ -59,7 +62,8 @@ def _line_html(tab: Tab, line: Line, titles: dict[str, str]) -> Markup:
     if line.role == "user":
         return _message("user", "You", plain(line.text)) + _outcome(line)
     speaker = titles.get(line.model or "", line.model or "Model")
-    return _message("assistant", speaker, formatted(line.text), _facts(tab, line))
+    body = formatted(line.text) if line.text else _NO_TEXT
+    return _message("assistant", speaker, body, _facts(tab, line))
 
 
 def _outcome(line: Line) -> Markup:

@@ -34,6 +34,8 @@ _FINISH_WORDS = {
     "stop": "the model, at the end of its answer",
     "length": "the longest answer that was allowed",
     "cancelled": "you, with Stop",
+    "timeout": "the time limit, in the middle of its answer",
+    "error": "a failure of ours, in the middle of its answer",
 }
 
 

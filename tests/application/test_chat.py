@@ -1,5 +1,7 @@
 """A message, from command to paid answer."""
 
+from functools import partial
+
 from application.inference import (
     InferenceError,
     Role,
@@ -108,11 +110,16 @@ async def test_turns_that_do_not_fit_the_window_are_counted_on_the_answer(world:
     user_id = await world.a_user()
     first = await world.ask(user_id, "word " * 90)
 
-    await world.ask(user_id, "word " * 90, conversation_id=first.conversation_id)
+    ask = partial(world.ask, user_id, "word " * 90, conversation_id=first.conversation_id, key="k")
+    answer = await ask()
 
-    response = world.events()[-1]
-    assert isinstance(response, ResponseGenerated)
-    assert response.turns_dropped == 1
+    response = next(e for e in reversed(world.events()) if isinstance(e, ResponseGenerated))
+    assert response.turns_dropped == answer.turns_dropped == 2, "the question with its answer"
+    assert (await ask()).turns_dropped == 2, "a replay says the same"
+    quote = await world.chat.quote(
+        message(user_id, "word " * 90, conversation_id=first.conversation_id)
+    )
+    assert quote.turns_dropped == 4
 
 
 async def test_a_quote_holds_nothing_and_says_the_most(world: World) -> None:

@@ -25,6 +25,7 @@ from application.inference import (
     Sampling,
     Turn,
     UnknownModel,
+    WorkMeter,
 )
 from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
 from tests.support.scripted_engine import MODEL, ScriptedEngine, script
@@ -210,6 +211,20 @@ async def test_the_oldest_turns_are_dropped_when_they_do_not_fit(engine: Inferen
     assert prompt.max_tokens >= 50
 
 
+async def test_turns_are_dropped_by_exchanges(engine: InferenceEngine) -> None:
+    question = Turn(role=Role.USER, content="one two three four " * 5)
+    said = [question, Turn(role=Role.ASSISTANT, content="Five.")] * 40
+
+    prompts = [
+        await prepare(engine, *said, QUESTION, completion_tokens_wanted=wanted)
+        for wanted in range(1, 60, 3)
+    ]
+
+    dropped = {prompt.turns_dropped for prompt in prompts}
+    assert len(dropped) > 1
+    assert all(number % 2 == 0 for number in dropped)
+
+
 async def test_a_message_that_cannot_fit_says_how_long_it_may_be(engine: InferenceEngine) -> None:
     with pytest.raises(PromptTooLong) as refusal:
         await prepare(engine, Turn(role=Role.USER, content="word " * 3000))
@@ -225,6 +240,29 @@ async def test_a_model_outside_the_catalogue_is_unknown(engine: InferenceEngine)
 async def test_a_model_that_is_not_prepared_says_what_to_do(engine: InferenceEngine) -> None:
     with pytest.raises(ModelUnavailable, match="prepar"):
         await engine.prepare_prompt("gemma3-12b", [QUESTION], completion_tokens_wanted=1)
+
+
+async def test_a_card_is_the_one_of_the_catalogue(engine: InferenceEngine) -> None:
+    for card in engine.models():
+        assert engine.card(card.name) == card
+    assert engine.card("gpt-9") is None
+
+
+async def test_the_meter_tells_how_much_of_the_prompt_was_read_also_of_who_left(
+    engine: InferenceEngine,
+) -> None:
+    prompt = await prepare(engine, completion_tokens_wanted=400)
+    request = GenerationRequest(prompt=prompt, max_tokens=400, sampling=GREEDY)
+    engine.check_room(request)
+    assert not engine.is_answered(request)
+
+    meter = WorkMeter()
+    async with aclosing(engine.stream(request, meter)) as stream:  # type: ignore[type-var]
+        async for _ in stream:
+            break
+
+    # A real engine keeps what prompts begin with, and reads that only once.
+    assert 0 < meter.prompt_tokens_read <= len(prompt.token_ids)
 
 
 async def test_what_cannot_be_generated_is_an_inference_error(engine: InferenceEngine) -> None:

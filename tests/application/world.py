@@ -19,6 +19,7 @@ from application.inference import InferenceEngine
 from application.ledger import Ledger, LedgerLimits
 from application.passwords import Passwords
 from application.price_list import PACKAGES, PriceList
+from application.quotas import QuotaLimits, Quotas
 from application.streams import ACCOUNT, CONVERSATION
 from application.sweeper import Sweeper, SweeperLimits
 from application.users import UserPolicy, Users
@@ -38,6 +39,7 @@ from infrastructure.postgres.recorder import open_application
 from projections.registry import PROJECTIONS
 from tests.support.books import check_books, stored_events
 from tests.support.clock import SteppedClock
+from tests.support.keys import EVENT_MACS, LEDGER_KEYS
 from tests.support.scripted_engine import MODEL, ScriptedEngine
 from tests.support.servers import DatabaseUrls
 
@@ -52,6 +54,9 @@ LIMITS = ChatLimits(
     hold_ttl=timedelta(seconds=60),
     settle_retry=timedelta(seconds=8),
 )
+QUOTA_LIMITS = QuotaLimits(
+    free_writes_per_hour=1_000, free_writes_per_day=10_000, unpaid_tokens_per_hour=100_000
+)
 
 _names = count(1)
 
@@ -65,13 +70,14 @@ class World:
     engine: InferenceEngine = field(default_factory=ScriptedEngine)
     price: Price = PRICE
     limits: ChatLimits = LIMITS
+    quota_limits: QuotaLimits = QUOTA_LIMITS
     welcome_micro: int = WELCOME_MICRO
     holds_open: int = 0
 
     def __post_init__(self) -> None:
         self.ids = TimeOrderedIds()
         self.application = open_application(
-            self.urls.service, threads=8, connect_timeout_s=2, cached_streams_max=100
+            self.urls.service, LEDGER_KEYS, threads=8, connect_timeout_s=2, cached_streams_max=100
         )
         self.ledger = Ledger(self.application, self.clock, LedgerLimits())
         self.hasher = BcryptHasher(4)
@@ -88,7 +94,10 @@ class World:
             ),
         )
         self.accounts = Accounts(ledger=self.ledger, clock=self.clock, ids=self.ids)
-        self.conversations = Conversations(ledger=self.ledger, clock=self.clock)
+        self.quotas = Quotas(self.quota_limits)
+        self.conversations = Conversations(
+            ledger=self.ledger, clock=self.clock, free_writes=self.quotas.free_writes
+        )
         self.chat = ChatProcess(
             ledger=self.ledger,
             engine=self.engine,
@@ -101,6 +110,7 @@ class World:
             clock=self.clock,
             ids=self.ids,
             limits=self.limits,
+            quotas=self.quotas,
         )
 
     @property
@@ -175,7 +185,7 @@ class World:
 
     async def project(self) -> None:
         async with await AsyncConnection.connect(self.urls.service, autocommit=True) as connection:
-            writer = await ProjectionWriter.open(connection, PROJECTIONS)
+            writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
             bounds = ReadBounds(events_max=1000)
             while events := await read_log(connection, after=writer.position, bounds=bounds):
                 await writer.write(events)
@@ -217,10 +227,10 @@ async def settled(run: ChatRun) -> Answer | Exception:
     return result
 
 
-def welcome_balance(available: int, held: int = 0) -> Balance:
+def welcome_balance(available: int, held: int = 0, *, spent_micro: int = 0) -> Balance:
     """In credits, of welcome credits alone."""
     return Balance(
         paid_micro=0,
-        promotional_micro=available * MICRO_PER_CREDIT,
+        promotional_micro=available * MICRO_PER_CREDIT - spent_micro,
         held_micro=held * MICRO_PER_CREDIT,
     )

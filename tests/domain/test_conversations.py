@@ -116,9 +116,18 @@ def test_a_failure_names_its_hold_and_says_why() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])
-def test_an_empty_answer_is_never_recorded_as_delivered(text: str) -> None:
-    with pytest.raises(AssertionError, match="never billed"):
+def test_an_answer_without_text_is_never_billed(text: str) -> None:
+    with pytest.raises(AssertionError, match="without text is free"):
         decide(answer(text), after(prompt()), NOW)
+
+
+def test_an_answer_without_text_is_recorded_and_no_part_of_the_context() -> None:
+    empty = replace(answer("", "2"), cost_micro=0)
+    state = after(prompt("one"), answer("un"), prompt("two", "2"), empty)
+    assert [x.prompt_text for x in state.answered] == ["one"]
+    assert state.open == ()
+    with pytest.raises(HoldNotOpen):
+        decide(empty, state, NOW)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +207,7 @@ def test_the_state_remembers_as_many_exchanges_as_a_model_could_read_and_no_more
             events = decide(command, state, NOW)
             state = reduce(evolve, events, state)
     assert len(state.answered) == EXCHANGES_REMEMBERED_MAX
+    assert state.forgotten == 3
     assert state.answered[0].prompt_text == "question 3"
     assert [x.response_id for x in state.open] == [an_id("response-1")]
 

@@ -15,6 +15,7 @@ from application.inference import (
     Role,
     Sampling,
     Turn,
+    WorkMeter,
 )
 from infrastructure.shared_answers import SharedAnswers, SharingLimits
 from tests.support.scripted_engine import MODEL, Pause, ScriptedEngine, script
@@ -151,6 +152,46 @@ async def test_when_everybody_has_left_the_generation_stops_and_nothing_is_kept(
 
     assert (shared.engine.running, shared.engine.stopped_early) == (0, 1)
     assert not (await shared.ask(request)).cached
+
+
+async def test_what_is_kept_or_under_way_is_known_to_need_no_generation() -> None:
+    shared, pause = Shared(), Pause()
+    shared.engine.script_next(script("one ", pause, "two"))
+    request, other = await shared.request(), await shared.request("Other")
+    drawn = await shared.request(sampling=FREE)
+    assert not shared.answers.is_answered(request)
+    asking = asyncio.create_task(shared.ask(request))
+    await pause.reached()
+    assert shared.answers.is_answered(request), "under way"
+    pause.go_on()
+    await asking
+    await shared.ask(drawn)
+    assert shared.answers.is_answered(request), "kept"
+    assert not shared.answers.is_answered(other)
+    assert not shared.answers.is_answered(drawn)
+    shared.clock.now_s = 61
+    assert not shared.answers.is_answered(request)
+
+
+async def test_the_work_is_that_of_who_caused_it_or_of_the_last_who_left() -> None:
+    shared, pause = Shared(), Pause()
+    shared.engine.script_next(script("one ", pause, "two"))
+    request = await shared.request()
+    meters = [WorkMeter() for _ in range(3)]
+    streams = [shared.answers.stream(request, meter) for meter in meters]
+    for stream in streams:
+        await anext(stream)
+    for stream in streams:
+        assert isinstance(stream, AsyncGenerator)
+        await stream.aclose()
+    read = len(request.prompt.token_ids)
+    assert [meter.prompt_tokens_read for meter in meters] == [0, 0, read]
+
+    meters = [WorkMeter() for _ in range(2)]
+    for meter in meters:
+        async for _ in shared.answers.stream(request, meter):
+            pass
+    assert [meter.prompt_tokens_read for meter in meters] == [read, 0]
 
 
 async def test_an_error_is_everybodys_and_is_not_kept() -> None:

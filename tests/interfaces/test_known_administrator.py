@@ -22,6 +22,7 @@ from infrastructure.settings import (
 )
 from interfaces.endpoints import Endpoints, open_ledger
 from interfaces.identity_composition import ensure_admin, open_users
+from tests.support.keys import LEDGER_KEYS
 from tests.support.servers import DatabaseUrls
 
 ON_NETWORK: dict[str, object] = {"host": "0.0.0.0", "unsafe_development_on_network": True}
@@ -77,7 +78,7 @@ def _settings(**changes: object) -> Settings:
 async def beginning(urls: DatabaseUrls) -> AsyncIterator[Beginning]:
     migrate(urls.owner, urls.service)
     endpoints = Endpoints(owner_url=urls.owner, service_url=urls.service, nats_url="")
-    ledger = open_ledger(_settings(), endpoints)
+    ledger = open_ledger(_settings(), endpoints, LEDGER_KEYS)
     try:
         with open_users(_settings(), ledger) as users:
             yield Beginning(urls, ledger, users)

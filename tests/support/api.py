@@ -12,8 +12,10 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from application.ledger_keys import LedgerKeys
 from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.identity import TimeOrderedIds
+from infrastructure.ledger_key_file import load_ledger_keys
 from infrastructure.postgres.migrate import migrate
 from infrastructure.settings import Settings, load_settings
 from interfaces.composition import open_services
@@ -96,6 +98,11 @@ class Api:
     people: list[Person] = field(default_factory=list)
 
     @property
+    def ledger_keys(self) -> LedgerKeys:
+        """Of the running service."""
+        return load_ledger_keys(self.settings.ledger_key_file)
+
+    @property
     def services(self) -> HttpServices:
         found: HttpServices = self.app.state.services
         return found
@@ -158,6 +165,7 @@ async def running_api(
             "data_dir": folder,
             "database_url": service_url,
             "nats_url": servers.nats_url,
+            "nats_read_url": servers.nats_read_url,
             "nats_stream": name,
             "jwt_secret_key": JWT_SECRET,
             "secret_key": JWT_SECRET,
@@ -176,7 +184,12 @@ async def running_api(
             **changes,
         },
     )
-    endpoints = Endpoints(owner_url=urls.owner, service_url=service_url, nats_url=servers.nats_url)
+    endpoints = Endpoints(
+        owner_url=urls.owner,
+        service_url=service_url,
+        nats_url=servers.nats_url,
+        nats_read_url=servers.nats_read_url,
+    )
     engine = ScriptedEngine()
     app = create_app(
         lambda: open_services(settings, endpoints, engine),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from application.inference import (
     Completion,
     Delta,
+    EngineBusy,
     FinishReason,
     GenerationRequest,
     InferenceError,
@@ -24,7 +25,9 @@ from application.inference import (
     PromptTooLong,
     Turn,
     UnknownModel,
+    WorkMeter,
 )
+from infrastructure.onnx.template import exchanges
 
 MODEL = "gemma3-270m"
 COMPUTED_ON = "a script, CPU x86_64 avx2"
@@ -75,7 +78,8 @@ class ScriptedEngine:
     DEFAULT_ANSWER.
 
     prompts: the turns of every prompt that was prepared. running: generations under way.
-    stopped_early: generations whose consumer went away before they were done.
+    stopped_early: generations whose consumer went away before they were done. full: whether the
+    queue has no place. queue: where generations wait before they begin.
     """
 
     def __init__(self, *, context_tokens: int = 200) -> None:
@@ -87,6 +91,8 @@ class ScriptedEngine:
         self.running = 0
         self.stopped_early = 0
         self.state = ModelState.READY
+        self.full = False
+        self.queue: Pause | None = None
 
     def script_next(self, *scripts: Script) -> None:
         self._scripts.extend(scripts)
@@ -101,26 +107,30 @@ class ScriptedEngine:
             self._card("gemma3-12b", ModelState.NOT_PREPARED, missing, None),
         ]
 
+    def card(self, model: str) -> ModelCard | None:
+        return next((card for card in self.models() if card.name == model), None)
+
     async def prepare_prompt(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
-        card = next((card for card in self.models() if card.name == model), None)
+        card = self.card(model)
         if card is None:
             raise UnknownModel(f"there is no model {model!r}")
         if card.state is not ModelState.READY:
             raise ModelUnavailable(f"{card.title} cannot answer. {card.detail}")
         if not turns:
             raise InferenceError("a prompt needs at least one turn")
-        *earlier, last = [_tokens(turn) for turn in turns]
+        last = _tokens(turns[-1])
         room = self._context_tokens - _TEMPLATE_TOKENS - 1
         if len(last) > room:
             raise PromptTooLong(prompt_tokens=len(last), prompt_tokens_max=room)
         budget = self._context_tokens - _TEMPLATE_TOKENS - max(1, completion_tokens_wanted)
         kept: list[list[int]] = [last]
-        for turn_ids in reversed(earlier):
-            if sum(map(len, kept)) + len(turn_ids) > budget:
+        for exchange in reversed(exchanges(turns[:-1])):
+            pieces = [_tokens(turn) for turn in exchange]
+            if sum(map(len, (*pieces, *kept))) > budget:
                 break
-            kept.insert(0, turn_ids)
+            kept = pieces + kept
         ids = (0, *(token for piece in kept for token in piece), 1)
         self.prompts.append(tuple(turns))
         return PreparedPrompt(
@@ -130,12 +140,25 @@ class ScriptedEngine:
             max_tokens=self._context_tokens - len(ids),
         )
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[Delta | Completion, None]:
+    def is_answered(self, _request: GenerationRequest) -> bool:
+        return False
+
+    def check_room(self, _request: GenerationRequest) -> None:
+        if self.full:
+            raise EngineBusy(retry_after_s=3)
+
+    async def stream(
+        self, request: GenerationRequest, meter: WorkMeter | None = None
+    ) -> AsyncGenerator[Delta | Completion, None]:
         steps = self._scripts.popleft().steps if self._scripts else self.default.steps
         tokens_max = min(request.max_tokens, request.prompt.max_tokens)
         if tokens_max < 1:
             raise InferenceError("max_tokens must be at least 1")
         self.requests.append(request)
+        if self.queue is not None:
+            await self.queue.stand()
+        if meter is not None:
+            meter.prompt_tokens_read += len(request.prompt.token_ids)
         self.running += 1
         done = False
         try:

@@ -30,6 +30,7 @@ def message_response(answer: Answer) -> MessageResponse:
         usage=UsageWire(
             prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens
         ),
+        turns_dropped=answer.turns_dropped,
         cost=wire_credits(answer.cost_micro),
         balance=BalanceWire(
             available=wire_credits(answer.available_micro), held=wire_credits(answer.held_micro)
@@ -51,6 +52,7 @@ def started_wire(started: Started) -> StartedWire:
         model=started.model,
         held=wire_credits(started.held_micro),
         max_tokens=started.max_tokens,
+        turns_dropped=started.turns_dropped,
     )
 
 

@@ -44,8 +44,11 @@ class BalanceWire(WireModel):
 
 
 class MessageResponse(WireModel):
-    """message_id: the answer's, which has a receipt. finish_reason: "stop", "length" or
-    "cancelled". cost: what was debited. balance: after it."""
+    """message_id: the answer's, which has a receipt. response: empty where the model gave no text,
+    which costs nothing. finish_reason: "stop", "length", "cancelled", "timeout" or "error"; the
+    last two end an answer of which some had been delivered. turns_dropped: earlier turns of the
+    conversation that did not fit the window, whole exchanges of two. cost: what was debited.
+    balance: after it."""
 
     message_id: UUID
     conversation_id: UUID
@@ -53,6 +56,7 @@ class MessageResponse(WireModel):
     response: str
     finish_reason: str
     usage: UsageWire
+    turns_dropped: int
     cost: Credits
     balance: BalanceWire
     cached: bool
@@ -60,13 +64,15 @@ class MessageResponse(WireModel):
 
 
 class StartedWire(WireModel):
-    """The first event of a stream. held: set aside until the answer is there."""
+    """The first event of a stream. held: set aside until the answer is there. turns_dropped: as in
+    the answer."""
 
     message_id: UUID
     conversation_id: UUID
     model: str
     held: Credits
     max_tokens: int
+    turns_dropped: int
 
 
 class DeltaWire(WireModel):
@@ -110,7 +116,8 @@ class ChatStatusResponse(WireModel):
 
 
 class QuoteResponse(WireModel):
-    """cost_max: what would be held. turns_dropped: earlier turns that do not fit the window."""
+    """cost_max: what would be held. turns_dropped: earlier turns that do not fit the window, whole
+    exchanges of two."""
 
     model: str
     price: PriceWire

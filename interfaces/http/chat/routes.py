@@ -55,7 +55,8 @@ async def send_message(
 ) -> Response:
     """Sends a message and pays for its answer. With `stream`, answers with server-sent events:
     `started`, `delta`…, then `done` (this response's document) or `error` (a problem). A replay
-    under an Idempotency-Key is one `delta` and `done`."""
+    under an Idempotency-Key is one `delta` and `done`. Text that a stream has delivered is paid
+    for, whatever ends it."""
     fields = body.model_dump(exclude={"stream"})
     key = idempotency_key(who.user_id, header, "chat.message", **fields)
     outcome = await found.chat.send(_command(body, who, key))

@@ -53,7 +53,8 @@ async def events(run: ChatRun, request_id: str) -> AsyncIterator[bytes]:
 
 async def recorded_events(answer: Answer) -> AsyncIterator[bytes]:
     """The stream of a command that was answered before."""
-    yield event("delta", DeltaWire(text=answer.response))
+    if answer.response:
+        yield event("delta", DeltaWire(text=answer.response))
     yield event("done", message_response(answer))
 
 

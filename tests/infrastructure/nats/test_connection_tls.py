@@ -6,7 +6,7 @@ import json
 import pytest
 from nats.errors import Error
 
-from infrastructure.nats.connection import nats_connection
+from infrastructure.nats.connection import RELAY_INBOX, nats_connection
 from infrastructure.nats.settings import ProjectionSettings
 
 
@@ -25,7 +25,7 @@ async def test_a_server_that_asks_for_no_tls_gets_no_credentials_where_tls_is_wa
         url = f"tls://somebody:a-secret@127.0.0.1:{port}"
         settings = ProjectionSettings(stream="x", connect_timeout_s=2)
         with pytest.raises(Error, match="does not ask for TLS"):
-            async with nats_connection(url, name="test", settings=settings):
+            async with nats_connection(url, name="test", inbox=RELAY_INBOX, settings=settings):
                 pass
 
     assert b"a-secret" not in received

@@ -22,7 +22,12 @@ LONG = 2000
 
 def settings_for(models_dir: Path) -> OnnxEngineSettings:
     return OnnxEngineSettings(
-        models_dir=models_dir, threads=1, context_tokens_max=WINDOW, rows_max=1, queue_max=1
+        models_dir=models_dir,
+        threads=1,
+        context_tokens_max=WINDOW,
+        rows_max=1,
+        queue_max=1,
+        queue_each_max=1,
     )
 
 

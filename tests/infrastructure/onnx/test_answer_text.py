@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,6 +49,18 @@ def test_white_space_around_the_answer_is_stripped_and_inside_it_is_kept() -> No
     released, text = _released(["  ", " Hello", " ", " world", " ", "\n"])
     assert released == ["", "Hello", "", "  world", "", "", ""]
     assert text == "Hello  world"
+
+
+@pytest.mark.parametrize("unseen", ["\u200b", "\ufeff \u2060", "\u200d\ufe0f", "\u3164"])
+def test_an_answer_that_nobody_can_see_is_empty(unseen: str) -> None:
+    released, text = _released([unseen, "\n", unseen])
+    assert (set(released), text) == ({""}, "")
+
+
+def test_what_nobody_can_see_stays_around_what_is_visible() -> None:
+    released, text = _released(["\u200f", "שלום", " ", "❤\ufe0f"])
+    assert released == ["", "\u200fשלום", "", " ❤\ufe0f", ""]
+    assert text == "\u200fשלום ❤\ufe0f"
 
 
 def test_empty_stop_strings_are_ignored() -> None:

@@ -17,6 +17,7 @@ from application.inference import (
     InferenceEngine,
     InferenceError,
     ModelState,
+    OwnerBusy,
     Sampling,
 )
 from infrastructure.onnx.engine import OnnxEngine
@@ -198,3 +199,19 @@ async def test_closing_the_engine_ends_streams_with_an_inference_error(
     with pytest.raises(InferenceError):
         await engine.preload(MODEL)
     await engine.close()
+
+
+async def test_a_users_crowd_gives_way_to_the_first_message_of_another(engine: OnnxEngine) -> None:
+    """One row and one place to wait, both of which one user has taken."""
+    request = replace(await request_for(engine, max_tokens=LONG), owner="a")
+    async with aclosing(await _started(engine, request)):
+        crowding = asyncio.create_task(answer_to(engine, request))
+        await asyncio.sleep(0)
+        other = replace(await request_for(engine, max_tokens=2), owner="b")
+        with pytest.raises(OwnerBusy):
+            engine.check_room(request)
+        engine.check_room(other)
+        answered = asyncio.create_task(answer_to(engine, other))
+        with pytest.raises(EngineBusy):
+            await crowding
+    assert (await answered).completion_tokens == 2

@@ -54,3 +54,24 @@ def test_what_is_removed_is_never_taken() -> None:
 def test_an_empty_queue_has_nothing_to_take() -> None:
     with pytest.raises(IndexError):
         _queue().take(_none_running)
+    assert _queue().take_within(_none_running, each_max=9) is None
+
+
+def test_who_is_served_as_much_as_may_be_waits_for_an_end_whoever_else_waits() -> None:
+    queue = _queue(Ask("a"), Ask("b"))
+    running = {"a": 2, "b": 2}
+    assert queue.take_within(running.__getitem__, each_max=2) is None
+    running["b"] = 1
+    assert queue.take_within(running.__getitem__, each_max=2) == Ask("b")
+    assert queue.take_within(running.__getitem__, each_max=2) is None
+    assert len(queue) == 1
+
+
+def test_the_crowd_is_who_has_most_running_and_waiting_and_its_newest_leaves_first() -> None:
+    queue = _queue(Ask("a", 0), Ask("a", 1), Ask("b", 0), Ask("c", 0))
+    running = {"a": 0, "b": 2, "c": 0}
+    assert queue.crowd(running.__getitem__) == ("b", 3)
+    assert queue.newest("b") == Ask("b", 0)
+    assert queue.crowd(running.__getitem__) == ("a", 2)
+    assert queue.newest("a") == Ask("a", 1)
+    assert (queue.of("a"), queue.of("b"), len(queue)) == (1, 0, 2)

@@ -109,12 +109,21 @@ def test_characters_of_several_bytes_are_never_split(tiny_models: Path) -> None:
     assert len(pieces) > len(text)
 
 
-def test_bytes_that_are_no_character_become_the_replacement_character(tiny_models: Path) -> None:
+def test_bytes_that_never_become_a_character_are_no_text(tiny_models: Path) -> None:
     tokenizer = tiny_tokenizer(tiny_models / "gemma3-270m")
-    half = tokenizer.encode("é")[:1]
-    broken, open_end = IncrementalText(tokenizer), IncrementalText(tokenizer)
-    assert "".join(map(broken.push, [*half, *tokenizer.encode("a")])) == "\ufffda"
-    assert (open_end.push(half[0]), open_end.finish()) == ("", "\ufffd")
+    for character in "é€😀":
+        ids = tokenizer.encode(character)
+        for cut in range(1, len(ids)):
+            characters = IncrementalText(tokenizer)
+            begun = "".join(map(characters.push, ids[:cut]))
+            went_on = "".join(map(characters.push, tokenizer.encode("a")))
+            assert (begun, went_on) == ("", "a")
+
+
+def test_a_replacement_character_that_the_model_wrote_is_text(tiny_models: Path) -> None:
+    tokenizer = tiny_tokenizer(tiny_models / "gemma3-270m")
+    characters = IncrementalText(tokenizer)
+    assert "".join(map(characters.push, tokenizer.encode("\ufffd"))) == "\ufffd"
 
 
 def test_control_characters_of_the_model_do_not_reach_the_answer(tiny_models: Path) -> None:

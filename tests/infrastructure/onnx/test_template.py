@@ -67,6 +67,20 @@ def test_the_oldest_turns_are_dropped_whole_and_the_header_never(
     assert prompt.max_tokens >= 10
 
 
+@pytest.mark.parametrize("room", range(60, 260, 7))
+def test_an_answer_never_stays_without_its_question(tokenizer: GemmaTokenizer, room: int) -> None:
+    """The question is long and its answer short, so that the answer alone would often fit."""
+    said = [(_user(f"{n} " + "q" * 40), _assistant(f"to {n}")) for n in range(4)]
+    turns = [turn for exchange in said for turn in exchange]
+    template = _template(tokenizer, room)
+    prompt = _prepare(template, *turns, _user("last"))
+    body = _body(template, prompt, tokenizer)
+    kept = [n for n in range(4) if f"User: {n} " in body]
+    assert [n for n in range(4) if f"to {n}" in body] == kept
+    assert kept == list(range(4))[4 - len(kept) :], "the newest stay"
+    assert prompt.turns_dropped == 2 * (4 - len(kept))
+
+
 def test_a_larger_wish_for_completion_tokens_drops_more_turns(tokenizer: GemmaTokenizer) -> None:
     template = _template(tokenizer, 120)
     turns = [_user("a" * 30), _assistant("b" * 30), _user("last")]

@@ -104,6 +104,20 @@ def test_the_oldest_turns_are_dropped_whole_and_what_is_left_begins_with_a_user(
     assert _prepare(tokenizer, *said, window=whole, wanted=10_000).turns_dropped == 4
 
 
+@pytest.mark.parametrize("notes", [(), (("s", "Be kind."),)])
+@pytest.mark.parametrize("window", range(60, 300, 7))
+def test_an_answer_never_stays_without_its_question(
+    tokenizer: GemmaTokenizer, window: int, notes: tuple[tuple[str, str], ...]
+) -> None:
+    said = [turn for n in range(4) for turn in (("u", f"{n} " + "q" * 40), ("a", f"to {n}"))]
+    prompt = _prepare(tokenizer, *notes, *said, ("u", "last"), window=window)
+    shown = _shown(tokenizer, prompt.token_ids)
+    kept = [n for n in range(4) if f"{n} qqq" in shown]
+    assert [n for n in range(4) if f"to {n}" in shown] == kept
+    assert kept == list(range(4))[4 - len(kept) :], "the newest stay"
+    assert prompt.turns_dropped == 2 * (4 - len(kept))
+
+
 def test_notes_outlive_older_turns(tokenizer: GemmaTokenizer) -> None:
     prompt = _prepare(tokenizer, ("s", "Be kind."), ("u", "a" * 60), ("u", "last"), window=70)
     assert "Be kind.\n\nlast⟨end⟩" in _shown(tokenizer, prompt.token_ids)

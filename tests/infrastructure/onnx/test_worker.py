@@ -13,13 +13,14 @@ from application.inference import (
     EngineBusy,
     GenerationTimedOut,
     InferenceError,
+    OwnerBusy,
 )
 from infrastructure.onnx.batch import Batch
 from infrastructure.onnx.generation import LoadedModel
 from infrastructure.onnx.jobs import Job, Outbox
 from infrastructure.onnx.kept_prefixes import KeptPrefixes
 from infrastructure.onnx.turnstile import Turnstile
-from infrastructure.onnx.worker import ModelWorker, WorkerClosed
+from infrastructure.onnx.worker import ModelWorker, QueueLimits, WorkerClosed
 from tests.infrastructure.onnx.stepping import request_of
 from tests.infrastructure.onnx.tiny import prepare_tiny, tiny_batch
 
@@ -38,7 +39,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 async def worker(model: LoadedModel) -> AsyncIterator[ModelWorker]:
     outbox = Outbox()
     batch = Batch(model, KeptPrefixes(model.chunks, bytes_max=0), outbox)
-    worker = ModelWorker(batch, outbox, Turnstile(), queue_max=3)
+    limits = QueueLimits(waiting_max=3, waiting_each_max=2, rows_each_max=2)
+    worker = ModelWorker(batch, outbox, Turnstile(), limits)
     worker.start()
     yield worker
     await asyncio.to_thread(worker.close, WAIT_S)
@@ -68,15 +70,86 @@ async def _fill(worker: ModelWorker, model: LoadedModel) -> list[Job]:
 async def test_a_request_beyond_rows_and_queue_is_refused_with_when_to_come_back(
     worker: ModelWorker, model: LoadedModel
 ) -> None:
+    jobs = {owner: _job(model, owner=owner) for owner in "abcde"}
+    for job in jobs.values():
+        worker.submit(job)
+    for refused in (worker.check_room, lambda owner: worker.submit(_job(model, owner=owner))):
+        with pytest.raises(EngineBusy) as caught:
+            refused("f")
+        assert 1 <= caught.value.retry_after_s <= 60
+        assert not isinstance(caught.value, OwnerBusy)
+    worker.withdraw(jobs["e"])
+    worker.check_room("f")
+    worker.submit(_job(model, owner="f"))
+
+
+async def test_one_owner_has_a_part_of_the_places_and_is_told_so(
+    worker: ModelWorker, model: LoadedModel
+) -> None:
     await _fill(worker, model)
-    waiting = [_job(model) for _ in range(3)]
+    waiting = [_job(model, owner="a") for _ in range(2)]
     for job in waiting:
         worker.submit(job)
-    with pytest.raises(EngineBusy) as caught:
-        worker.submit(_job(model))
-    assert 1 <= caught.value.retry_after_s <= 60
+    with pytest.raises(OwnerBusy, match="4 of your messages"):
+        worker.check_room("a")
+    with pytest.raises(OwnerBusy):
+        worker.submit(_job(model, owner="a"))
+    worker.check_room("b")
     worker.withdraw(waiting[0])
-    worker.submit(_job(model))
+    worker.check_room("a")
+
+
+async def test_in_a_full_queue_the_newest_of_who_has_most_gives_way(
+    worker: ModelWorker, model: LoadedModel
+) -> None:
+    await _fill(worker, model)
+    crowd = [_job(model, owner="a") for _ in range(2)]
+    others = {owner: _job(model, owner=owner) for owner in "bcd"}
+    for job in (*crowd, *others.values()):
+        worker.submit(job)
+    displaced = [await _end(job) for job in reversed(crowd)]
+    assert all(isinstance(end, EngineBusy) for end in displaced)
+    assert not any(job.items.qsize() for job in others.values())
+    with pytest.raises(EngineBusy):
+        worker.check_room("b")
+
+
+async def test_one_owner_never_has_every_row(model: LoadedModel) -> None:
+    outbox = Outbox()
+    batch = Batch(model, KeptPrefixes(model.chunks, bytes_max=0), outbox)
+    limits = QueueLimits(waiting_max=3, waiting_each_max=2)
+    worker = ModelWorker(batch, outbox, Turnstile(), limits)
+    worker.start()
+    first, second, other = (_job(model, owner=owner) for owner in "aab")
+    try:
+        worker.submit(first)
+        worker.submit(second)
+        assert isinstance(await first.items.get(), Delta)
+        worker.submit(other)
+        async with asyncio.timeout(WAIT_S):
+            assert isinstance(await other.items.get(), Delta)
+        assert second.items.empty()
+        assert (worker.running, worker.waiting) == (2, 1)
+        worker.withdraw(first)
+        async with asyncio.timeout(WAIT_S):
+            assert isinstance(await second.items.get(), Delta)
+    finally:
+        await asyncio.to_thread(worker.close, WAIT_S)
+
+
+async def test_the_meter_counts_what_was_read_and_nothing_of_who_left_while_waiting(
+    worker: ModelWorker, model: LoadedModel
+) -> None:
+    running = await _fill(worker, model)
+    waiting = _job(model, owner="b")
+    worker.submit(waiting)
+    worker.withdraw(waiting)
+    worker.withdraw(running[0])
+    after = _job(model, owner="b", tokens=1)
+    worker.submit(after)
+    await _end(after)
+    read = [job.meter.prompt_tokens_read for job in (running[0], waiting, after)]
+    assert read == [len(after.request.prompt.token_ids), 0, len(after.request.prompt.token_ids)]
 
 
 async def test_who_asks_once_is_not_behind_all_of_who_asks_often(

@@ -15,6 +15,7 @@ from infrastructure.settings import load_settings
 from interfaces.cli.main import parser
 from interfaces.endpoints import Endpoints, migrate_schema, open_ledger
 from interfaces.identity_composition import ensure_admin, open_users
+from interfaces.ledger_keys import ledger_keys
 from tests.interfaces.cli.command import chatledger
 from tests.support.servers import DatabaseUrls, ignore
 
@@ -124,7 +125,7 @@ async def _make_known_administrator(urls: DatabaseUrls, data_dir: Path) -> None:
     settings = load_settings(_env_file=None, environment="test", data_dir=data_dir)
     endpoints = Endpoints(owner_url=urls.owner, service_url=urls.service, nats_url="")
     migrate_schema(settings, endpoints)
-    ledger = open_ledger(settings, endpoints)
+    ledger = open_ledger(settings, endpoints, ledger_keys(settings, endpoints))
     with open_users(settings, ledger) as users:
         await ensure_admin(settings, urls.service, ledger, users)
     await ledger.aclose()

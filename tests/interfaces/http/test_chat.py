@@ -26,6 +26,7 @@ async def test_an_answer_says_what_it_cost_and_what_is_left(person: Person) -> N
         "response": "The answer is 42.",
         "finish_reason": "stop",
         "usage": {"prompt_tokens": 6, "completion_tokens": 4},
+        "turns_dropped": 0,
         "cost": 2,
         "balance": {"available": 98, "held": 0},
         "cached": False,

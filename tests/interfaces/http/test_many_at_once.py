@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from application.inference import InferenceError
 from tests.support.api import PASSWORD, Api, Person
 from tests.support.scripted_engine import script
 
@@ -40,8 +41,8 @@ async def test_the_same_message_ten_times_at_once_under_one_key(
     api: Api, person: Person, fails: bool
 ) -> None:
     if fails:
-        # Nothing to say: whoever comes again later would get the default answer.
-        api.engine.script_next(script(""))
+        # Whoever comes again later would get the default answer.
+        api.engine.script_next(script(InferenceError("the model broke off")))
     headers = {"Idempotency-Key": "k"}
 
     responses = await asyncio.gather(

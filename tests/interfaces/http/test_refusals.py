@@ -14,10 +14,14 @@ from application.inference import (
     GenerationTimedOut,
     InferenceError,
     ModelState,
+    ModelUnavailable,
     NumbersNotFinite,
     OutOfMemory,
+    OwnerBusy,
 )
+from application.quotas import QuotaExhausted
 from infrastructure.embedded.servers import EmbeddedServers
+from interfaces.http.problems import describe
 from tests.support.api import JWT_SECRET, PASSWORD, Api, Person, running_api
 from tests.support.scripted_engine import script
 
@@ -58,6 +62,28 @@ async def test_who_has_too_little_is_told_how_much_there_is_and_how_much_it_take
         "available": 1.000001,
         "required": 2,
     }
+
+
+async def test_what_costs_nothing_has_a_quota_that_paid_messages_are_not_measured_by(
+    embedded_servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    async with running_api(embedded_servers, tmp_path, free_writes_per_hour=3) as api:
+        person = await api.person()
+        answer = await person.say("Hello", temperature=0)
+        path = f"/chat/conversations/{answer['conversation_id']}"
+        assert (await person.say("Hello", temperature=0))["cost"] == 0
+        for title in ("One", "Two"):
+            assert (await person.ask("PATCH", path, json={"title": title})).status_code == 204
+        for refused in (
+            await person.ask("PATCH", path, json={"title": "Three"}),
+            await person.ask("DELETE", path),
+            await person.post("/chat/message", {"message": "Hello", "temperature": 0}),
+        ):
+            assert refused.status_code == 429
+            assert refused.json()["code"] == "free_writes_exhausted"
+            assert 1000 < int(refused.headers["Retry-After"]) <= 1200
+        assert (await person.say("Something else"))["cost"] == 2
+        assert await person.available() == 96
 
 
 async def test_one_address_registers_only_so_many_in_a_minute(
@@ -141,14 +167,58 @@ async def test_an_answer_that_fails_is_a_503_or_504_and_costs_nothing(
     assert await person.available() == 100
 
 
-async def test_an_answer_of_nothing_is_a_503_and_costs_nothing(api: Api, person: Person) -> None:
-    api.engine.script_next(script("", " "))
+@pytest.mark.parametrize("max_tokens", [1, 5])
+async def test_an_answer_of_nothing_is_an_answer_that_costs_nothing(
+    api: Api, person: Person, max_tokens: int
+) -> None:
+    api.engine.script_next(script(" ", "\n"))
+    body = {"message": "Hi", "max_tokens": max_tokens}
+    headers = {"Idempotency-Key": "k"}
+
+    response = await person.post("/chat/message", body, headers=headers)
+
+    assert response.status_code == 200
+    answer = response.json()
+    assert (answer["response"], answer["cost"]) == ("", 0)
+    assert answer["finish_reason"] == ("length" if max_tokens == 1 else "stop")
+    assert answer["balance"] == {"available": 100, "held": 0}
+    again = await person.post("/chat/message", body, headers=headers)
+    assert (again.status_code, again.content) == (200, response.content)
+    receipt = (await person.get(f"/billing/receipts/{answer['message_id']}")).json()
+    assert (receipt["charged"], receipt["released"], receipt["held"]) == (0, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InferenceError("the model broke off"), 503),
+        (RuntimeError("a bug"), 503),
+        (GenerationTimedOut(timeout_s=1), 504),
+        (ModelUnavailable("not now"), 503),
+        (EngineBusy(retry_after_s=7), 503),
+        (OutOfMemory(), 503),
+    ],
+)
+async def test_whatever_is_our_failure_says_when_to_come_back(
+    api: Api, person: Person, error: Exception, status: int
+) -> None:
+    api.engine.script_next(script("Some ", error))
 
     response = await person.post("/chat/message", {"message": "Hi"})
 
-    assert (response.status_code, response.json()["code"]) == (503, "generation_failed")
-    assert "nothing was charged" in response.json()["detail"]
+    assert response.status_code == status
+    assert int(response.headers["Retry-After"]) >= 1
+    assert response.json()["retry_after_s"] == int(response.headers["Retry-After"])
     assert await person.available() == 100
+
+
+async def test_a_refused_quota_and_an_own_crowd_are_429_with_when_to_come_back() -> None:
+    for error, code in (
+        (OwnerBusy(retry_after_s=3, why="5 of your messages wait"), "too_many_messages"),
+        (QuotaExhausted("free_writes_exhausted", "no", retry_after_s=3), "free_writes_exhausted"),
+    ):
+        status, document, headers = describe(error, "r")
+        assert (status, document["code"], headers["Retry-After"]) == (429, code, "3")
 
 
 async def test_a_defect_is_a_500_that_tells_nothing_of_the_inside(api: Api, person: Person) -> None:

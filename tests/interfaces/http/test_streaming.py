@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from application.inference import InferenceError
+from application.inference import GenerationTimedOut, InferenceError
 from tests.support.api import Api, Person, serving
 from tests.support.scripted_engine import Pause, script
 
@@ -57,6 +58,7 @@ async def test_an_answer_is_started_comes_in_pieces_and_is_done(api: Api, person
         "model": "gemma3-270m",
         "held": 2,
         "max_tokens": 196,
+        "turns_dropped": 0,
     }
     assert [data for name, _, data in events if name == "delta"] == [
         {"text": "Forty "},
@@ -79,30 +81,71 @@ async def test_the_ids_of_start_and_end_are_positions_to_read_from(person: Perso
     assert (read.json()["available"], read.json()["held"]) == (98, 0)
 
 
-async def test_an_answer_that_breaks_off_ends_with_a_problem_and_costs_nothing(
+async def test_an_answer_that_breaks_off_before_its_text_ends_with_a_problem_and_costs_nothing(
     api: Api, person: Person
 ) -> None:
-    api.engine.script_next(script("Forty ", InferenceError("the model broke off")))
+    api.engine.script_next(script("", InferenceError("the model broke off")))
 
     events = parse((await stream(person)).text)
 
-    assert [name for name, _, _ in events] == ["started", "delta", "error"]
+    assert [name for name, _, _ in events] == ["started", "error"]
     problem = events[-1][2]
     assert (problem["status"], problem["code"]) == (503, "generation_failed")
     assert "nothing was charged" in problem["detail"]
+    assert problem["retry_after_s"] >= 1
     assert problem["request_id"]
     assert await person.available() == 100
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "cost"),
+    [
+        (InferenceError("the model broke off"), "error", Decimal("0.2")),
+        (RuntimeError("secret details"), "error", Decimal("0.2")),
+        (GenerationTimedOut(timeout_s=1), "timeout", Decimal(2)),
+    ],
+)
+async def test_an_answer_that_breaks_off_in_its_text_is_paid_as_far_as_it_came(
+    api: Api, person: Person, error: Exception, reason: str, cost: Decimal
+) -> None:
+    api.engine.script_next(script("Forty ", error))
+
+    response = await stream(person, max_tokens=10)
+
+    events = parse(response.text)
+    assert [name for name, _, _ in events] == ["started", "delta", "done"]
+    done = events[-1][2]
+    assert (done["response"], done["finish_reason"]) == ("Forty", reason)
+    assert Decimal(str(done["cost"])) == cost
+    person.position = str(events[-1][1])
+    assert Decimal(str(await person.available())) == 100 - cost
+    assert "secret" not in response.text
+    receipt = (await person.get(f"/billing/receipts/{done['message_id']}")).json()
+    assert receipt["finish_reason"] == reason
 
 
 async def test_a_defect_is_an_error_event_that_tells_nothing_of_the_inside(
     api: Api, person: Person
 ) -> None:
-    api.engine.script_next(script("Forty ", RuntimeError("secret details")))
+    api.engine.script_next(script(RuntimeError("secret details")))
 
     response = await stream(person)
 
     assert parse(response.text)[-1][0] == "error"
     assert "secret" not in response.text
+    assert await person.available() == 100
+
+
+async def test_an_answer_without_text_is_done_without_a_delta(api: Api, person: Person) -> None:
+    api.engine.script_next(script(""))
+    headers = {"Idempotency-Key": "k"}
+
+    for _ in range(2):
+        body = {"message": "Hi", "stream": True}
+        response = await person.post("/chat/message", body, headers=headers)
+        *_, (name, _, done) = events = parse(response.text)
+        assert "delta" not in [name for name, _, _ in events]
+        assert (name, done["response"], done["cost"]) == ("done", "", 0)
     assert await person.available() == 100
 
 

@@ -1,0 +1,188 @@
+"""How much each user may cause that nobody pays for.
+
+Levels are kept in the memory of one process: services beside each other each have their own, and a
+restart begins anew. What they bound is work and events, never credits.
+"""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+HOUR_S = 3600.0
+DAY_S = 24 * HOUR_S
+# Users with a level above zero; past this the one who was quiet longest is forgotten.
+_USERS_MAX = 100_000
+# By so much sums of drained time may be off.
+_ROUNDING_S = 1e-6
+
+
+class QuotaExhausted(Exception):
+    """code: stable, for programs. Nothing was done; after `retry_after_s` there is room again."""
+
+    def __init__(self, code: str, text: str, *, retry_after_s: int) -> None:
+        self.code = code
+        self.retry_after_s = retry_after_s
+        super().__init__(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """So many at once, and so many in each `window_s` from then on."""
+
+    most: int
+    window_s: float
+
+
+class Quota:
+    """A leaky bucket for each user and limit: what is taken fills it, and it drains evenly.
+
+    It may be filled past its edge by one thing, because what a message costs is known afterwards.
+    code, what: of the refusal. clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        limits: Sequence[Limit],
+        *,
+        code: str,
+        what: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits = tuple(limits)
+        self._code = code
+        self._what = what
+        self._clock = clock
+        # In the order of their latest change: until when each level has drained.
+        self._drained_at: OrderedDict[UUID, tuple[float, ...]] = OrderedDict()
+
+    @property
+    def users(self) -> int:
+        """Whose levels are remembered."""
+        return len(self._drained_at)
+
+    def take(self, user_id: UUID, amount: int = 1) -> None:
+        """Raises QuotaExhausted, and then nothing is taken."""
+        now_s = self._clock()
+        drained = self._drained_at.get(user_id)
+        if drained is not None:
+            # Until the level is below the edge, so that one more can be taken.
+            wait_s = max(
+                until - now_s - limit.window_s + limit.window_s / limit.most
+                for until, limit in zip(drained, self._limits, strict=True)
+            )
+            if wait_s > _ROUNDING_S:
+                seconds = max(1, math.ceil(wait_s))
+                text = f"{self._what}; try again in {seconds} s"
+                raise QuotaExhausted(self._code, text, retry_after_s=seconds)
+        self.add(user_id, amount)
+
+    def add(self, user_id: UUID, amount: int = 1) -> None:
+        """Takes without asking, for what has happened already; below zero to give back."""
+        if not amount:
+            return
+        now_s = self._clock()
+        before = self._drained_at.pop(user_id, None) or (now_s,) * len(self._limits)
+        after = tuple(
+            max(until, now_s) + amount * limit.window_s / limit.most
+            for until, limit in zip(before, self._limits, strict=True)
+        )
+        if max(after) > now_s:
+            self._drained_at[user_id] = after
+        self._forget(now_s)
+
+    def _forget(self, now_s: float) -> None:
+        while self._drained_at:
+            quietest = next(iter(self._drained_at))
+            if max(self._drained_at[quietest]) > now_s and self.users <= _USERS_MAX:
+                return
+            del self._drained_at[quietest]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuotaLimits:
+    """free_writes_…: commands of a user that cost nothing; and as many messages that end unpaid.
+    unpaid_tokens_per_hour: read and written by a model for answers that end unpaid."""
+
+    free_writes_per_hour: int
+    free_writes_per_day: int
+    unpaid_tokens_per_hour: int
+
+
+class Quotas:
+    """free_writes: for what is known to be free before it is done.
+
+    A message that has to be paid for is never measured by that. But whether it will be paid for is
+    known when it has ended, and by then it has been held for and worked on; so the ones that end
+    unpaid have quotas of their own, and one under way counts as if it did.
+    """
+
+    def __init__(self, limits: QuotaLimits, *, clock: Callable[[], float] = time.monotonic) -> None:
+        writes = (
+            Limit(most=limits.free_writes_per_hour, window_s=HOUR_S),
+            Limit(most=limits.free_writes_per_day, window_s=DAY_S),
+        )
+        tokens = (Limit(most=limits.unpaid_tokens_per_hour, window_s=HOUR_S),)
+        self.free_writes = Quota(
+            writes,
+            code="free_writes_exhausted",
+            what="too much of this was asked for that costs nothing; what is paid for goes on",
+            clock=clock,
+        )
+        self._unpaid_messages = Quota(
+            writes,
+            code="unpaid_messages_exhausted",
+            what="too many of your messages ended without an answer that was paid for",
+            clock=clock,
+        )
+        self._unpaid_tokens = Quota(
+            tokens,
+            code="unpaid_work_exhausted",
+            what="a model has worked too much for answers of yours that were given up or are not"
+            " there yet",
+            clock=clock,
+        )
+
+    def admit(self, user_id: UUID, *, free: bool, tokens: int) -> "Admission":
+        """Takes what the message would use up if it ended unpaid. free: it is known to cost
+        nothing. tokens: of the prompt that the model has to read for it.
+
+        Raises QuotaExhausted.
+        """
+        counted = self.free_writes if free else self._unpaid_messages
+        counted.take(user_id)
+        if tokens:
+            try:
+                self._unpaid_tokens.take(user_id, tokens)
+            except QuotaExhausted:
+                counted.add(user_id, -1)
+                raise
+        return Admission(user_id, counted, self.free_writes, self._unpaid_tokens, tokens)
+
+
+class Admission:
+    """What one message has taken, until it is known what it used."""
+
+    def __init__(
+        self, user_id: UUID, counted: Quota, free_writes: Quota, unpaid_tokens: Quota, tokens: int
+    ) -> None:
+        self._user_id = user_id
+        self._counted = counted
+        self._free_writes = free_writes
+        self._unpaid_tokens = unpaid_tokens
+        self._tokens = tokens
+
+    def nothing_written(self) -> None:
+        """It was refused before anything was held for it."""
+        self._counted.add(self._user_id, -1)
+        self._unpaid_tokens.add(self._user_id, -self._tokens)
+
+    def ended(self, *, paid: bool, shared: bool, wasted_tokens: int) -> None:
+        """shared: it got somebody's answer for nothing, which was not known before."""
+        if paid or shared:
+            self._counted.add(self._user_id, -1)
+        if shared and not paid:
+            self._free_writes.add(self._user_id)
+        self._unpaid_tokens.add(self._user_id, wasted_tokens - self._tokens)
