@@ -107,6 +107,9 @@ class CommitRecorder(ApplicationRecorder):
         """Returns when nothing waits and nothing is on its way."""
         raise NotImplementedError
 
+    def position_of(self, originator_id: UUID, originator_version: int) -> int | None:
+        raise NotImplementedError
+
     def stop(self) -> None:
         """What has not been answered fails with OperationalError."""
         raise NotImplementedError

@@ -5,51 +5,105 @@ key's id, so that keys can be rotated: old ones go on proving what was made unde
 """
 
 import hmac
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
 MAC_BYTES = 32
+_BLOCK_BYTES = 64
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
+# A stranger's key ids must not make a process read its key file all the time.
+_RENEWAL_S_MIN = 1.0
+
+Secrets = Mapping[str, bytes]
 
 
 class UnknownKey(Exception):
     """A MAC names a key that is not in the key file."""
 
 
-@dataclass(frozen=True)
 class MacKeys:
-    """Keys for one purpose. current_id: of the one that new MACs are made under."""
+    """Keys for one purpose. current_id: of the one that new MACs are made under.
 
-    current_id: str
-    secrets: Mapping[str, bytes] = field(repr=False)
+    renew: reads the secrets again, for a key that another process has added meanwhile.
+    """
+
+    def __init__(
+        self, current_id: str, secrets: Secrets, renew: Callable[[], Secrets] | None = None
+    ) -> None:
+        self.current_id = current_id
+        self._secrets = dict(secrets)
+        self._renew = renew
+        self._renewed_at = 0.0
+        self._pads: dict[str, tuple[bytes, bytes]] = {}
 
     def mac(self, message: bytes) -> bytes:
         """HMAC-SHA-256 (RFC 2104) under the current key."""
-        return hmac.digest(self.secrets[self.current_id], message, sha256)
+        return self.mac_under(self.current_id, message)
+
+    def mac_under(self, key_id: str, message: bytes) -> bytes:
+        """Raises UnknownKey."""
+        # In half of the time that `hmac.digest` takes for a message as short as an event.
+        inner, outer = self._pads.get(key_id) or self._pad(key_id)
+        return sha256(outer + sha256(inner + message).digest()).digest()
 
     def proves(self, key_id: str, mac: bytes, message: bytes) -> bool:
         """Whether `mac` was made of `message` under that key, in a time that tells nothing.
 
         Raises UnknownKey.
         """
-        secret = self.secrets.get(key_id)
-        if secret is None:
+        return hmac.compare_digest(mac, self.mac_under(key_id, message))
+
+    def _pad(self, key_id: str) -> tuple[bytes, bytes]:
+        secret = self._find(key_id)
+        if len(secret) > _BLOCK_BYTES:
+            secret = sha256(secret).digest()
+        block = secret.ljust(_BLOCK_BYTES, b"\0")
+        pads = self._pads[key_id] = block.translate(_INNER), block.translate(_OUTER)
+        return pads
+
+    def _find(self, key_id: str) -> bytes:
+        now = time.monotonic()
+        if (
+            key_id not in self._secrets
+            and self._renew is not None
+            and now >= self._renewed_at + _RENEWAL_S_MIN
+        ):
+            self._renewed_at = now
+            self._secrets = {**self._secrets, **self._renew()}
+        if key_id not in self._secrets:
             raise UnknownKey(key_id)
-        return hmac.compare_digest(mac, hmac.digest(secret, message, sha256))
+        return self._secrets[key_id]
 
 
 @dataclass(frozen=True)
 class LedgerKeys:
     """The secrets of the key file. Nothing is made under them but the keys of single purposes, so
-    that a MAC for one purpose proves nothing for another."""
+    that a MAC for one purpose proves nothing for another.
+
+    reread: the secrets as the file has them now.
+    """
 
     current_id: str
-    secrets: Mapping[str, bytes] = field(repr=False)
+    secrets: Secrets = field(repr=False)
+    reread: Callable[[], Secrets] | None = field(default=None, repr=False)
 
     def for_purpose(self, purpose: str) -> MacKeys:
         """purpose: "events", "snapshots", "messages" …"""
-        label = f"chatledger {purpose}".encode()
-        derived = {
-            key_id: hmac.digest(secret, label, sha256) for key_id, secret in self.secrets.items()
-        }
-        return MacKeys(self.current_id, derived)
+        renew = None if self.reread is None else _Renewal(purpose, self.reread)
+        return MacKeys(self.current_id, _derived(purpose, self.secrets), renew)
+
+
+@dataclass(frozen=True)
+class _Renewal:
+    purpose: str
+    reread: Callable[[], Secrets] = field(repr=False)
+
+    def __call__(self) -> Secrets:
+        return _derived(self.purpose, self.reread())
+
+
+def _derived(purpose: str, secrets: Secrets) -> Secrets:
+    label = f"chatledger {purpose}".encode()
+    return {key_id: hmac.digest(secret, label, sha256) for key_id, secret in secrets.items()}

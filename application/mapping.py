@@ -2,14 +2,14 @@
 
 `eventsourcing`'s Mapper with msgspec in the place of its transcoder: an event comes back with
 the exact types it was written with (enums, tuples, UUIDs, nested dataclasses), and a stored
-state is plain JSON that any tool can read.
+state is plain JSON that any tool can read. A MAC in it proves that the ledger wrote it.
 
 An event class whose fields change raises its `class_version` (one without it is of version 1) and
 gets a static method `upcast_v1_v2(state)`, which changes the fields of an older state in place.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -22,6 +22,8 @@ from eventsourcing.persistence import (
 )
 from eventsourcing.utils import get_topic, register_topic
 
+from application.event_macs import StateMacs, event_macs, snapshot_macs
+from application.ledger_keys import LedgerKeys
 from application.snapshots import StateSnapshot
 from application.streams import ALL_KINDS
 
@@ -98,6 +100,7 @@ class EventCodec:
         event_type = self._types[topic]
         fields: dict[str, Any] = _decoder.decode(state)
         stored_version = fields.pop("class_version", 1)
+        fields.pop("mac", None)
         class_version = _class_version(event_type)
         if stored_version > class_version:
             raise ValueError(
@@ -126,12 +129,17 @@ decode_event = CODEC.decode
 
 
 class EventMapper(Mapper[UUID]):
-    """Raises MapperDeserialisationError, naming stream and version, for a stored event that
-    cannot be read; a name that is not registered is one of them."""
+    """Events and snapshots to what is stored, with a MAC in each state, and back.
 
-    def __init__(self, codec: EventCodec = CODEC) -> None:
+    Raises EventNotAuthentic for a state that this ledger did not write, and
+    MapperDeserialisationError for one that cannot be read; both name stream and version.
+    """
+
+    def __init__(self, keys: LedgerKeys, codec: EventCodec = CODEC) -> None:
         super().__init__(JsonTranscoder())
         self._codec = codec
+        self._event_macs = event_macs(keys)
+        self._snapshot_macs = snapshot_macs(keys)
 
     def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
         state = dict(vars(domain_event))
@@ -140,13 +148,23 @@ class EventMapper(Mapper[UUID]):
         topic, class_version = self._codec.name(type(domain_event))
         if class_version > 1:
             state["class_version"] = class_version
-        return StoredEvent(originator_id, originator_version, topic, _encoder.encode(state))
+        body = self._macs(topic).add(
+            originator_id.bytes, originator_version, topic, _encoder.encode(state)
+        )
+        return StoredEvent(originator_id, originator_version, topic, body)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
+        originator_id = cast("UUID", stored_event.originator_id)
+        originator_version, topic = stored_event.originator_version, stored_event.topic
+        state = stored_event.state
+        self._macs(topic).check(originator_id, originator_version, topic, state)
         event: DomainEventProtocol[UUID] = self._codec.decode(
-            topic=stored_event.topic,
-            originator_id=stored_event.originator_id,
-            originator_version=stored_event.originator_version,
-            state=stored_event.state,
+            topic=topic,
+            originator_id=originator_id,
+            originator_version=originator_version,
+            state=state,
         )
         return event
+
+    def _macs(self, topic: str) -> StateMacs:
+        return self._snapshot_macs if topic == StateSnapshot.TOPIC else self._event_macs

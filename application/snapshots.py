@@ -8,12 +8,9 @@ from typing import Any, ClassVar
 import msgspec
 from eventsourcing.domain import DomainEvent
 
+from application.event_macs import VersionMissing
 from application.streams import S, StreamKind
 from domain.events import Event
-
-
-class StaleSnapshot(Exception):
-    """The snapshot was taken of another form of the state; the stream is folded anew."""
 
 
 class OtherKind(Exception):
@@ -42,17 +39,27 @@ def take_snapshot(kind: StreamKind[S], state: S, now: datetime) -> StateSnapshot
     )
 
 
-def fold(kind: StreamKind[S], state: S | None, events: Iterable[Event | StateSnapshot]) -> S | None:
-    """Raises StaleSnapshot, OtherKind."""
+def restored(kind: StreamKind[S], snapshot: StateSnapshot) -> S | None:
+    """The state that it was taken of; None for one of another form, which is of no use."""
+    if (snapshot.kind, snapshot.state_version) != (kind.name, kind.state_version):
+        return None
+    return msgspec.convert(snapshot.state, kind.state_type)
+
+
+def fold(kind: StreamKind[S], state: S | None, events: Iterable[Event]) -> S | None:
+    """Raises OtherKind, VersionMissing."""
     if state is not None and not isinstance(state, kind.state_type):
         raise OtherKind
+    version = 0 if state is None else state.version
     for event in events:
-        if isinstance(event, StateSnapshot):
-            if (event.kind, event.state_version) != (kind.name, kind.state_version):
-                raise StaleSnapshot
-            state = msgspec.convert(event.state, kind.state_type)
-        elif isinstance(event, kind.event_types):
-            state = kind.evolve(state, event)
-        else:
+        if not isinstance(event, kind.event_types):
             raise OtherKind
+        version += 1
+        if event.originator_version != version:
+            raise VersionMissing(
+                event.originator_id,
+                version,
+                f"is missing: the next one in the log is version {event.originator_version}",
+            )
+        state = kind.evolve(state, event)
     return state

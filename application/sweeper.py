@@ -65,7 +65,12 @@ class Sweeper:
             except Exception as error:  # noqa: BLE001 - one hold must not keep the others waiting
                 log.error("hold_not_released", hold_id=str(hold.hold_id), error=repr(error))
         for grant in await self._read_models.expired_grants(now, self._limits.batch_max):
-            await self._expire_grants(grant.account_id)
+            try:
+                await self._expire_grants(grant.account_id)
+            except LedgerUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - nor one account's grants the others
+                log.error("grant_not_expired", account_id=str(grant.account_id), error=repr(error))
         return released
 
     async def _expire(

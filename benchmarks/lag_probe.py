@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 from application.commits import Commit
 from application.event_store import LedgerApplication
+from benchmarks.keys import LEDGER_KEYS
 from domain.accounts.events import AccountOpened, Balance, CreditsDebited, CreditsHeld
 from domain.events import Event, header
 from domain.identifiers import NAMESPACE, account_id
@@ -110,16 +111,26 @@ def _events(run: UUID, user: UUID, version: int, number: int) -> Sequence[Event]
 
 
 async def measure_lag(
-    service_url: str, nats_url: str, commands_per_s: float, seconds: float
+    service_url: str,
+    nats_url: str,
+    commands_per_s: float,
+    seconds: float,
+    *,
+    nats_read_url: str = "",
 ) -> Lag:
     """Relay and projector work in this process, on a migrated database, beside the commits: as in
-    the service."""
+    the service. nats_read_url: as a user who only reads; empty: nats_url."""
     board = _StampedBoard()
     service = ProjectionService(
-        service_url, nats_url, ProjectionSettings(stream=f"lag_{os.urandom(4).hex()}"), board
+        service_url,
+        nats_url,
+        ProjectionSettings(stream=f"lag_{os.urandom(4).hex()}"),
+        board,
+        keys=LEDGER_KEYS,
+        nats_read_url=nats_read_url,
     )
     application = open_application(
-        service_url, threads=2, connect_timeout_s=5, cached_streams_max=10
+        service_url, LEDGER_KEYS, threads=2, connect_timeout_s=5, cached_streams_max=10
     )
     commands = _Commands(application, accounts=100)
     await service.start()

@@ -54,11 +54,17 @@ def flush_latency(folder: Path) -> list[Figure]:
 def read_model_lag(folder: Path, *, commands_per_s: float, seconds: float) -> list[Figure]:
     data = folder / "lag"
     data.mkdir()
-    settings = EmbeddedSettings(data_dir=data)
+    settings = EmbeddedSettings(data_dir=data, nats_stream="*")
     with EmbeddedServers.start(settings, lambda _text: None) as servers:
         migrate(servers.owner_database_url, servers.service_database_url, connect_timeout_s=5)
         lag = asyncio.run(
-            measure_lag(servers.service_database_url, servers.nats_url, commands_per_s, seconds)
+            measure_lag(
+                servers.service_database_url,
+                servers.nats_url,
+                commands_per_s,
+                seconds,
+                nats_read_url=servers.nats_read_url,
+            )
         )
     conditions = (
         f"{lag.commands:,} commands of 2 events at {lag.commands_per_s:.0f}/s;"

@@ -21,6 +21,7 @@ import structlog
 
 from benchmarks import machine
 from benchmarks.figures import Figure, Goal, of_repeats, table
+from benchmarks.keys import EVENT_MACS, LEDGER_KEYS
 from benchmarks.ledger_load import LedgerLoad
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.checkpoints.settings import CheckpointSettings
@@ -120,11 +121,11 @@ async def _settlements(
     async with _service(servers, databases[0].service, folder).running():
         for number in range(rounds):
             for which in (0, 1) if number % 2 else (1, 0):
-                began_s = _processor_s()
+                began_s = processor_s()
                 measured = await loads[which].settlements(users[which], _CALLERS)
                 if which == 0:
                     await _signed(databases[0].service)
-                seconds = _processor_s() - began_s
+                seconds = processor_s() - began_s
                 found[which].append(_Measured(measured.rate, 1e6 * seconds / commands))
     for load in loads:
         await load.close()
@@ -144,7 +145,7 @@ async def _signed(url: str) -> None:
             await asyncio.sleep(0.1)
 
 
-def _processor_s() -> float:
+def processor_s() -> float:
     """Of this process and all its children, which are the servers."""
     me = psutil.Process()
     seconds = 0.0
@@ -158,26 +159,27 @@ def _processor_s() -> float:
 async def _verified(
     servers: EmbeddedServers, urls: DatabaseUrls, folder: Path, rounds: int
 ) -> list[Figure]:
-    """The log's walk alone has a goal; accounts are replayed by the domain's own fold."""
+    """The log's walk alone has a goal; streams are folded by the domain's own functions."""
     keys = [SigningKey.from_file(folder / "key.pem").public]
-    await rebuild([], urls.service, lambda _done: None)
-    rates: dict[str, list[float]] = {"log": [], "accounts": [], "read models": []}
+    await rebuild([], urls.service, lambda _done: None, macs=EVENT_MACS)
+    rates: dict[str, list[float]] = {"log": [], "MACs": [], "read models": []}
     events = 0
     for _ in range(rounds):
         began = time.perf_counter()
         parts = await verify(
             urls.service,
-            servers.nats_url,
+            servers.nats_read_url,
             _settings(folder),
             keys,
-            lambda _part, _done: None,
+            LEDGER_KEYS,
+            on_progress=lambda _part, _done: None,
             bounds=ReplayBounds(processes=os.cpu_count() or 1),
         )
         seconds = time.perf_counter() - began
         assert not any(part.findings.count for part in parts), parts
         named = {part.name: part for part in parts}
         events = named["log"].checked
-        for name in ("log", "accounts"):
+        for name in ("log", "MACs"):
             rates[name].append(named[name].checked / named[name].seconds)
             seconds -= named[name].seconds
         rates["read models"].append(events / seconds)
@@ -191,7 +193,7 @@ async def _verified(
             conditions,
             Goal(bound=100_000, at_least=True),
         ),
-        of_repeats("Replaying accounts", "account events/s", rates["accounts"], "a process a core"),
+        of_repeats("Folding every stream", "events/s", rates["MACs"], "a process a core"),
         of_repeats(
             "Comparing every read model",
             "events/s",
@@ -205,7 +207,9 @@ def run(*, rounds: int, commands: int, verifying: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="chatledger-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # PostgreSQL's own user has to pass through
-        settings = EmbeddedSettings(data_dir=folder / "data", postgres_connections_max=120)
+        settings = EmbeddedSettings(
+            data_dir=folder / "data", postgres_connections_max=120, nats_stream="*"
+        )
         with EmbeddedServers.start(settings, lambda _text: None) as servers:
             return asyncio.run(
                 measure(servers, folder, rounds=rounds, commands=commands, verifying=verifying)

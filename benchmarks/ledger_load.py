@@ -13,6 +13,7 @@ from application.inference import FinishReason, PreparedPrompt
 from application.ledger import Ledger, LedgerLimits, Transaction
 from application.stages import Stages
 from application.streams import ACCOUNT, CONVERSATION
+from benchmarks.keys import LEDGER_KEYS
 from domain.accounts import commands as c
 from domain.accounts.decider import decide as decide_account
 from domain.accounts.events import Direction
@@ -50,7 +51,7 @@ class LedgerLoad:
 
     def __init__(self, service_url: str) -> None:
         self.application = open_application(
-            service_url, threads=8, connect_timeout_s=5, cached_streams_max=20_000
+            service_url, LEDGER_KEYS, threads=8, connect_timeout_s=5, cached_streams_max=20_000
         )
         self.clock = SystemClock()
         self.ids = TimeOrderedIds()

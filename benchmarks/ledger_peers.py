@@ -15,6 +15,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastor
 from psycopg.conninfo import conninfo_to_dict
 
 from application.commits import Commit
+from benchmarks.keys import LEDGER_KEYS
 from infrastructure.embedded.programs import postgres_install, postgres_libraries
 from infrastructure.identity import TimeOrderedIds
 from infrastructure.postgres.recorder import LedgerRecorder, open_application
@@ -88,7 +89,7 @@ class GroupCommit:
 
     def __init__(self, service_url: str) -> None:
         self._application = open_application(
-            service_url, threads=2, connect_timeout_s=5, cached_streams_max=1
+            service_url, LEDGER_KEYS, threads=2, connect_timeout_s=5, cached_streams_max=1
         )
         self._ids = TimeOrderedIds()
 

@@ -19,6 +19,7 @@ from uuid import UUID
 import psycopg
 
 from application.mapping import EventMapper
+from benchmarks.keys import LEDGER_KEYS
 from benchmarks.replay_cost import floors, measure_round
 from domain.accounts import commands as a
 from domain.accounts.decider import decide as decide_account
@@ -175,7 +176,7 @@ class _Life:
 
 
 def fill(owner_url: str, events: int) -> None:
-    mapper = EventMapper()
+    mapper = EventMapper(LEDGER_KEYS)
     life = _Life(1).events(events)
     with psycopg.connect(owner_url, autocommit=True) as connection:
         done = False

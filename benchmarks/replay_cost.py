@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import psycopg
 
+from benchmarks.keys import EVENT_MACS, LEDGER_KEYS
 from infrastructure.garbage import collection_paused
 from infrastructure.postgres.bulk_fold import Folder, FoldPlan
 from infrastructure.postgres.log_reader import LoggedEvent, ReadBounds
@@ -21,10 +22,10 @@ from infrastructure.postgres.projection_writer import Statements
 from infrastructure.postgres.rebuild import rebuild
 from infrastructure.postgres.replay import SHADOW_SCHEMA, ReplayBounds
 from infrastructure.postgres.row_fold import Chunk
-from infrastructure.verify.accounts import verify_accounts
 from infrastructure.verify.chain import verify_chain
 from infrastructure.verify.events import read_entries
 from infrastructure.verify.read_models import verify_read_models
+from infrastructure.verify.streams import verify_streams
 from infrastructure.worker_pool import WorkerPool
 from projections.registry import PROJECTIONS
 
@@ -149,16 +150,17 @@ def measure_round(service_url: str, processes: int) -> list[Cost]:
         MemoryWatch() as memory,
     ):
         row = connection.execute(
-            "SELECT count(*), max(notification_id), count(*) FILTER (WHERE topic LIKE 'account.%')"
-            " FROM ledger.ledger_events"
+            "SELECT count(*), max(notification_id) FROM ledger.ledger_events"
         ).fetchone()
         assert row is not None
-        events, head, of_accounts = row
+        events, head = row
         meter = Meter(connection)
         meter.run(
             "rebuild",
             events,
-            lambda: asyncio.run(rebuild([], service_url, lambda _done: None, bounds=bounds)),
+            lambda: asyncio.run(
+                rebuild([], service_url, lambda _done: None, bounds=bounds, macs=EVENT_MACS)
+            ),
         )
 
         def in_pool(work: Callable[[WorkerPool], Any]) -> Callable[[], None]:
@@ -184,12 +186,13 @@ def measure_round(service_url: str, processes: int) -> list[Cost]:
             ),
         )
         meter.run(
-            "verify: accounts, their events",
-            of_accounts,
+            "verify: streams",
+            events,
             in_pool(
-                lambda pool: verify_accounts(
+                lambda pool: verify_streams(
                     pool,
                     service_url,
+                    LEDGER_KEYS,
                     until=head,
                     connect_timeout_s=5,
                     on_progress=lambda _done: None,
@@ -202,7 +205,7 @@ def measure_round(service_url: str, processes: int) -> list[Cost]:
             in_pool(
                 lambda pool: asyncio.run(
                     verify_read_models(
-                        pool, service_url, bounds=bounds, on_progress=lambda _done: None
+                        pool, service_url, EVENT_MACS, bounds=bounds, on_progress=lambda _done: None
                     )
                 )
             ),
@@ -220,6 +223,7 @@ def floors(service_url: str) -> None:
         held={projection.name: 0 for projection in PROJECTIONS},
         bounds=ReadBounds(events_max=10_000, bytes_max=64 * 2**20),
         connect_timeout_s=5,
+        macs=EVENT_MACS,
     )
     folder = Folder(plan)
     best: dict[str, float] = {}
@@ -262,7 +266,7 @@ def _steps(folder: Folder, connection: psycopg.Connection[Any], best: dict[str, 
             " ORDER BY notification_id".encode()
         )
         logged = [LoggedEvent(*row) for row in cursor.fetchall()]
-    timed("decoding the domain's events", lambda: [event.decode() for event in logged])
+    timed("decoding the domain's events", lambda: [event.decode(EVENT_MACS) for event in logged])
     _, rows = timed("fetching rows", lambda: folder.read(0, 10_000))
     made = timed("decoding lean events, projecting", lambda: list(folder.changes(rows)))
     chunk = Chunk(folder.plan.statements.primary_keys)

@@ -18,6 +18,7 @@ from application.event_store import LedgerApplication
 from application.ledger import Ledger, LedgerLimits
 from application.mapping import EventMapper
 from benchmarks.figures import Figure
+from benchmarks.keys import LEDGER_KEYS
 from benchmarks.ledger_load import GENERATED, LedgerLoad
 from domain.accounts.events import Balance, CreditsDebited
 from domain.conversations.events import ResponseGenerated
@@ -26,7 +27,7 @@ from domain.identifiers import account_id
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import SystemClock, TimeOrderedIds
 from infrastructure.postgres import commit_statement as statement
-from infrastructure.postgres.commit_writer import Waiting
+from infrastructure.postgres.commit_waiting import Waiting
 
 _CALLERS = 64
 _SLICE = 256
@@ -69,7 +70,9 @@ class NoStore:
 class LoadWithoutStore(LedgerLoad):
     def __init__(self) -> None:
         self.application = LedgerApplication(
-            {"PERSISTENCE_MODULE": "eventsourcing.popo"}, cached_streams_max=20_000
+            {"PERSISTENCE_MODULE": "eventsourcing.popo"},
+            keys=LEDGER_KEYS,
+            cached_streams_max=20_000,
         )
         # The application casts whatever its recorder is.
         self.application.recorder = NoStore()  # type: ignore[assignment]
@@ -81,7 +84,7 @@ class LoadWithoutStore(LedgerLoad):
 class _Floor:
     def __init__(self, store: NoStore) -> None:
         self._store = store
-        self._to_stored_event = EventMapper().to_stored_event
+        self._to_stored_event = EventMapper(LEDGER_KEYS).to_stored_event
         self._clock = SystemClock()
 
     async def settle(self, started: Started) -> Answer:
@@ -140,7 +143,7 @@ class _Floor:
         )
 
 
-async def _slice_us(
+async def slice_us(
     settle: Callable[[Started], Awaitable[Answer]], holds: Sequence[Started]
 ) -> float:
     async def caller(some: Sequence[Started]) -> None:
@@ -162,9 +165,9 @@ async def measure(*, turns: int) -> list[Figure]:
     for _ in range(turns):
         for begin in range(0, _ACCOUNTS, _SLICE):
             holds = await load.holds(users[begin : begin + _SLICE])
-            costs_us["floor"].append(await _slice_us(floor.settle, holds))
+            costs_us["floor"].append(await slice_us(floor.settle, holds))
             costs_us["application"].append(
-                await _slice_us(lambda one: load.settlement(one).deliver(GENERATED), holds)
+                await slice_us(lambda one: load.settlement(one).deliver(GENERATED), holds)
             )
     tenths = {name: quantiles(costs, n=10)[0] for name, costs in costs_us.items()}
     conditions = f"{_CALLERS} callers, processor time, fastest tenth of {turns * 8} slices"

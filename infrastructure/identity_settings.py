@@ -10,7 +10,9 @@ from infrastructure.setting_types import Count, Days, Minutes, Seconds, SecondsO
 
 class IdentitySettings(BaseSettings):
     secret_key: SecretStr = Field(
-        SecretStr(""), description="Signs the chat page's cookies; empty: generated in DATA_DIR"
+        SecretStr(""),
+        description="Signs the chat page's cookies, and towards the API, which needs the same one,"
+        " the addresses of its visitors; empty: generated in DATA_DIR",
     )
     jwt_secret_key: SecretStr = Field(
         SecretStr(""), description="Signs tokens; empty: generated in DATA_DIR"

@@ -10,11 +10,19 @@ from pydantic_settings import SettingsConfigDict
 from infrastructure.chat_settings import ChatSettings
 from infrastructure.identity_settings import IdentitySettings
 from infrastructure.inference_settings import InferenceSettings
+from infrastructure.network_settings import NetworkSettings
+from infrastructure.page_settings import PageSettings
+from infrastructure.reachability import BadAddress, is_loopback_alone
 from infrastructure.setting_types import Count, Port, Seconds
+from infrastructure.start_checks import (
+    exposure_problems,
+    page_problems,
+    port_problems,
+    service_problems,
+)
 from infrastructure.storage_settings import StorageSettings
 
-SECRET_CHARACTERS_MIN = 32
-DEVELOPMENT_ADMIN_PASSWORD = "Admin123!"  # noqa: S105 - refused in production
+DEVELOPMENT_ADMIN_PASSWORD = "Admin123!"  # noqa: S105 - refused where others come in
 
 
 class SettingsError(Exception):
@@ -27,7 +35,14 @@ class Environment(StrEnum):
     PRODUCTION = "production"
 
 
-class Settings(ChatSettings, IdentitySettings, StorageSettings, InferenceSettings):
+class Settings(
+    ChatSettings,
+    IdentitySettings,
+    StorageSettings,
+    NetworkSettings,
+    PageSettings,
+    InferenceSettings,
+):
     model_config = SettingsConfigDict(
         env_file=".env", env_file_encoding="utf-8", extra="ignore", str_strip_whitespace=True
     )
@@ -67,36 +82,39 @@ class Settings(ChatSettings, IdentitySettings, StorageSettings, InferenceSetting
                 "HOLD_TTL_S must be at least GENERATION_TIMEOUT_S plus SETTLE_RETRY_S, so that an"
                 " answer in time can always be paid for"
             )
-        if self.environment is Environment.PRODUCTION:
-            self._check_production()
         return self
 
-    def _check_production(self) -> None:
-        if len(self.secret_key.get_secret_value()) < SECRET_CHARACTERS_MIN:
-            raise ValueError(
-                "ENVIRONMENT=production needs SECRET_KEY with at least"
-                f" {SECRET_CHARACTERS_MIN} characters"
-            )
+    def check_start(self, *, api: bool, page: bool) -> None:
+        """Before this process serves. Raises SettingsError with every problem."""
+        problems = [*exposure_problems(self), *page_problems(self)]
+        if api:
+            problems += service_problems(self)
+        if api and page:
+            problems += port_problems(self)
+        _refuse(problems)
 
     def check_service(self) -> None:
-        """What the chat page alone does not need. Raises SettingsError."""
-        if not self.is_production:
-            return
-        for name in ("database_url", "nats_url"):
-            if not getattr(self, name).get_secret_value():
-                raise SettingsError(
-                    f"ENVIRONMENT=production needs {name.upper()}; the embedded servers are for"
-                    " development"
-                )
-        if len(self.jwt_secret_key.get_secret_value()) < SECRET_CHARACTERS_MIN:
-            raise SettingsError(
-                "ENVIRONMENT=production needs JWT_SECRET_KEY with at least"
-                f" {SECRET_CHARACTERS_MIN} characters"
-            )
+        """Before this process opens database and NATS. Raises SettingsError with every problem."""
+        _refuse([*page_problems(self), *service_problems(self)])
 
     @property
     def is_production(self) -> bool:
         return self.environment is Environment.PRODUCTION
+
+    @property
+    def is_for_this_machine(self) -> bool:
+        """Whether nobody but this machine's own users can come."""
+        if self.is_production or self.trusted_proxies:
+            return False
+        try:
+            return is_loopback_alone(self.host)
+        except BadAddress:
+            return False
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise SettingsError("; ".join(problems))
 
 
 def load_settings(**overrides: object) -> Settings:

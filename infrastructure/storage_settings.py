@@ -25,6 +25,9 @@ class StorageSettings(BaseSettings):
     nats_url: SecretStr = Field(
         SecretStr(""), description="A NATS server with JetStream; empty: embedded"
     )
+    nats_read_url: SecretStr = Field(
+        SecretStr(""), description="The same server as a user who only reads; empty: NATS_URL"
+    )
     nats_stream: str = Field("chatledger", description="Name of the JetStream stream of events")
 
     checkpoint_dir: Path | None = Field(

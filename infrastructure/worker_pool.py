@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 # What most of the work needs.
 _LOADED_FIRST = (
     "infrastructure.postgres.bulk_fold",
-    "infrastructure.verify.accounts",
+    "infrastructure.verify.streams",
     "infrastructure.verify.events",
 )
 

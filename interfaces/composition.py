@@ -10,11 +10,15 @@ import structlog
 
 from application.accounts import Accounts
 from application.inference import InferenceEngine
+from application.ledger import Ledger
+from application.ledger_keys import LedgerKeys
 from infrastructure.garbage import collect_seldom
 from infrastructure.identity import SystemClock, TimeOrderedIds
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.onnx.engine import OnnxEngine
+from infrastructure.postgres.group_commit import GroupCommitRecorder
+from infrastructure.postgres.log_end import LogEnd
 from infrastructure.postgres.position_board import PositionBoard
 from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
 from infrastructure.settings import (
@@ -44,6 +48,7 @@ from interfaces.identity_composition import (
     ensure_admin,
     open_users,
 )
+from interfaces.ledger_keys import ledger_keys
 
 log = structlog.get_logger()
 
@@ -57,26 +62,22 @@ async def open_services(
     engine: in the place of our own models.
     """
     async with AsyncExitStack() as stack:
-        ledger = open_ledger(settings, endpoints)
+        keys = ledger_keys(settings, endpoints)
+        ledger = open_ledger(settings, endpoints, keys)
         stack.push_async_callback(ledger.aclose)
         users = stack.enter_context(open_users(settings, ledger))
         board = PositionBoard()
         read_models = _build_read_models(settings, endpoints, board)
         await read_models.start()
         stack.push_async_callback(read_models.stop)
-        projections = ProjectionService(
-            endpoints.service_url,
-            endpoints.nats_url,
-            ProjectionSettings(stream=settings.nats_stream),
-            board,
-        )
+        projections = _build_projections(settings, endpoints, board, keys)
         await projections.start()
         stack.push_async_callback(projections.stop)
         checkpoints = build_checkpoints(settings, endpoints.service_url, endpoints.nats_url)
         await stack.enter_async_context(checkpoints.running())
         engine = engine or build_engine(settings)
         stack.push_async_callback(engine.close)
-        await ensure_admin(settings, users)
+        await ensure_admin(settings, endpoints.service_url, ledger, users)
         sharing = share_answers(settings, engine)
         quotas = build_quotas(settings)
         chat = build_chat(settings, ledger, sharing, quotas)
@@ -114,11 +115,25 @@ async def open_services(
                 read_models=read_models,
                 projections=projections,
                 checkpoints=checkpoints,
+                log_end=_build_log_end(endpoints, ledger, read_models),
                 failing=endpoints.failing,
                 engine=engine,
                 default_model=settings.default_model,
             ).components,
         )
+
+
+def _build_projections(
+    settings: Settings, endpoints: Endpoints, board: PositionBoard, keys: LedgerKeys
+) -> ProjectionService:
+    return ProjectionService(
+        endpoints.service_url,
+        endpoints.nats_url,
+        ProjectionSettings(stream=settings.nats_stream),
+        board,
+        keys=keys,
+        nats_read_url=endpoints.nats_read_url,
+    )
 
 
 def _build_read_models(
@@ -128,6 +143,12 @@ def _build_read_models(
         connections_max=settings.read_pool_max, connection_timeout_s=settings.database_timeout_s
     )
     return PostgresReadModels(endpoints.service_url, limits, board)
+
+
+def _build_log_end(endpoints: Endpoints, ledger: Ledger, read_models: PostgresReadModels) -> LogEnd:
+    recorder = ledger.application.recorder
+    assert isinstance(recorder, GroupCommitRecorder)
+    return LogEnd(endpoints.service_url, read_models, recorder)
 
 
 def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -5,23 +5,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import structlog
+
 from application.ledger import Ledger, LedgerLimits
+from application.ledger_keys import LedgerKeys
 from infrastructure.embedded.joining import join_servers
 from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, EmbeddedSettings
 from infrastructure.identity import SystemClock
+from infrastructure.postgres.log_end import end_trouble
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.recorder import open_application
+from infrastructure.postgres.role_rights import describe_rights, rights_beyond_need
 from infrastructure.settings import Settings, SettingsError
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Where the servers are. owner_url: for migrations alone. failing: embedded servers that
-    end as soon as they are started."""
+    """Where the servers are. owner_url: for migrations alone. nats_read_url: as a user who only
+    reads; empty: nats_url. failing: embedded servers that end as soon as they are started."""
 
     owner_url: str
     service_url: str
     nats_url: str
+    nats_read_url: str = ""
     failing: Callable[[], tuple[str, ...]] = tuple
 
 
@@ -39,13 +47,18 @@ def open_endpoints(
     nats_url = settings.nats_url.get_secret_value()
     if service_url and nats_url:
         owner_url = settings.migration_database_url.get_secret_value() or service_url
-        yield Endpoints(owner_url=owner_url, service_url=service_url, nats_url=nats_url)
+        yield Endpoints(
+            owner_url=owner_url,
+            service_url=service_url,
+            nats_url=nats_url,
+            nats_read_url=settings.nats_read_url.get_secret_value(),
+        )
         return
-    if service_url or nats_url:
-        raise SettingsError("set both DATABASE_URL and NATS_URL, or neither for embedded servers")
     data_dir = settings.data_dir.resolve()
     try:
-        embedded = EmbeddedServers.start(EmbeddedSettings(data_dir=data_dir), on_progress)
+        embedded = EmbeddedServers.start(
+            EmbeddedSettings(data_dir=data_dir, nats_stream=settings.nats_stream), on_progress
+        )
     except DataDirInUse:
         joined = join_servers(data_dir) if may_join else None
         if joined is None:
@@ -54,6 +67,7 @@ def open_endpoints(
             owner_url=joined.owner_database_url,
             service_url=joined.service_database_url,
             nats_url=joined.nats_url,
+            nats_read_url=joined.nats_read_url,
         )
         return
     try:
@@ -61,16 +75,18 @@ def open_endpoints(
             owner_url=embedded.owner_database_url,
             service_url=embedded.service_database_url,
             nats_url=embedded.nats_url,
+            nats_read_url=embedded.nats_read_url,
             failing=lambda: embedded.failing,
         )
     finally:
         embedded.stop()
 
 
-def open_ledger(settings: Settings, endpoints: Endpoints) -> Ledger:
+def open_ledger(settings: Settings, endpoints: Endpoints, keys: LedgerKeys) -> Ledger:
     """close() releases it."""
     application = open_application(
         endpoints.service_url,
+        keys,
         threads=settings.ledger_threads,
         connect_timeout_s=settings.database_timeout_s,
         cached_streams_max=settings.cached_streams_max,
@@ -83,8 +99,23 @@ def open_ledger(settings: Settings, endpoints: Endpoints) -> Ledger:
     return Ledger(application, SystemClock(), limits)
 
 
-def migrate_schema(settings: Settings, endpoints: Endpoints) -> int:
-    """Raises MigrationError, psycopg.Error."""
-    return migrate(
-        endpoints.owner_url, endpoints.service_url, connect_timeout_s=settings.database_timeout_s
-    )
+def migrate_schema(settings: Settings, endpoints: Endpoints, *, for_audit: bool = False) -> int:
+    """Its version. In production a service's role with rights beyond its need is refused, but not
+    for_audit: then, and elsewhere, it is warned about.
+
+    Raises MigrationError, SettingsError, psycopg.Error.
+    """
+    timeout_s = settings.database_timeout_s
+    version = migrate(endpoints.owner_url, endpoints.service_url, connect_timeout_s=timeout_s)
+    found = rights_beyond_need(endpoints.service_url, connect_timeout_s=timeout_s)
+    if found and settings.is_production and not for_audit:
+        raise SettingsError(
+            "DATABASE_URL: the service's role may do more than the service needs, so whoever gets"
+            f" its password could, too: {describe_rights(found)}. docs/settings.md says how to"
+            " make a role of its own"
+        )
+    if found:
+        log.warning("database_role_may_do_more_than_needed", rights=describe_rights(found))
+    if trouble := end_trouble(endpoints.service_url, connect_timeout_s=timeout_s):
+        log.error("commits_will_be_refused", reason=trouble)
+    return version

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from application.inference import InferenceEngine, ModelState
 from application.read_models import ReadModels
 from infrastructure.checkpoints.service import CheckpointService
-from infrastructure.condition import State
-from infrastructure.nats.service import PartStatus, ProjectionService
+from infrastructure.condition import Condition, State
+from infrastructure.nats.service import PartStatus, ProjectionService, ProjectionStatus
+from infrastructure.postgres.log_end import LogEnd
 from interfaces.http.services import Component
 
 _CAN_ANSWER = {ModelState.READY, ModelState.LOADING, ModelState.PREPARED}
@@ -20,6 +21,7 @@ class Health:
         read_models: ReadModels,
         projections: ProjectionService,
         checkpoints: CheckpointService,
+        log_end: LogEnd,
         failing: Callable[[], tuple[str, ...]],
         engine: InferenceEngine,
         default_model: str,
@@ -27,6 +29,7 @@ class Health:
         self._read_models = read_models
         self._projections = projections
         self._checkpoints = checkpoints
+        self._log_end = log_end
         self._failing = failing
         self._engine = engine
         self._default_model = default_model
@@ -34,17 +37,19 @@ class Health:
     async def components(self) -> list[Component]:
         status = self._projections.status()
         relay = _component("relay", status.relay)
-        signer = self._checkpoints.signer
-        checkpoints = _component(
-            "checkpoints", PartStatus(state=signer.state, last_error=signer.last_error)
-        )
+        checkpoints = _component("checkpoints", _status(self._checkpoints.signer))
+        published = _component("checkpoints in NATS", _status(self._checkpoints.publisher))
         return [
             await self._database(),
+            await self._ledger(),
             _component("projector", status.projector),
             # Without NATS the read models are fed from PostgreSQL, so messages can be taken.
             Component(name=relay.name, healthy=True, detail=relay.detail),
-            # The same goes for what is not signed yet.
+            # What was forged was not believed, so the same goes for it.
+            Component(name="messages", healthy=True, detail=_messages(status)),
+            # And for what is not signed yet.
             Component(name=checkpoints.name, healthy=True, detail=checkpoints.detail),
+            Component(name=published.name, healthy=True, detail=published.detail),
             self._model(),
             *(self._lost(name) for name in self._failing()),
         ]
@@ -53,6 +58,11 @@ class Health:
         healthy = await self._read_models.ping()
         detail = "PostgreSQL answers" if healthy else "PostgreSQL does not answer"
         return Component(name="database", healthy=healthy, detail=detail)
+
+    async def _ledger(self) -> Component:
+        trouble = await self._log_end.trouble()
+        detail = "commits are stored" if trouble is None else f"commits are not stored: {trouble}"
+        return Component(name="ledger", healthy=trouble is None, detail=detail)
 
     def _lost(self, name: str) -> Component:
         return Component(
@@ -73,6 +83,20 @@ class Health:
         return Component(
             name=f"model {self._default_model}", healthy=False, detail="not in the catalogue"
         )
+
+
+def _status(condition: Condition) -> PartStatus:
+    return PartStatus(state=condition.state, last_error=condition.last_error)
+
+
+def _messages(status: ProjectionStatus) -> str:
+    if not status.forged_messages:
+        return "none was forged"
+    return (
+        f"{status.forged_messages} in NATS were not this ledger's and were refused, the last"
+        f" because {status.last_forgery}: somebody else can publish there. Read models are fed from"
+        " PostgreSQL instead"
+    )
 
 
 def _component(name: str, part: PartStatus) -> Component:

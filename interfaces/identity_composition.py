@@ -1,18 +1,22 @@
 """Builds what knows who is asking: users, tokens, and development's administrator."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from uuid import UUID
 
 import structlog
 
+from application.event_macs import StreamDamaged
 from application.ledger import Ledger
 from application.passwords import Passwords
+from application.streams import USER
 from application.users import UserPolicy, Users
 from domain.users.events import UserRole
 from infrastructure.identity import SystemClock, TimeOrderedIds
 from infrastructure.password_queue import PasswordLimits, PasswordQueue
 from infrastructure.passwords import BcryptHasher, ZxcvbnStrength
+from infrastructure.postgres.administrators import is_empty_ledger, possible_administrators
 from infrastructure.secret_files import secret_from
 from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD, Settings, SettingsError
 from infrastructure.tokens import Tokens
@@ -89,29 +93,51 @@ def build_caller_addresses(settings: Settings) -> CallerAddresses:
     return CallerAddresses(visitor_key(secret))
 
 
-async def ensure_admin(settings: Settings, users: Users) -> None:
-    """Development starts with a known administrator; production refuses one with that password.
+async def ensure_admin(settings: Settings, service_url: str, ledger: Ledger, users: Users) -> None:
+    """A new ledger that only this machine reaches begins with a known administrator; where others
+    come in, nobody with that password may be one.
 
-    Raises SettingsError.
+    Raises SettingsError, psycopg.Error.
     """
-    admin = await users.find(ADMIN_USERNAME)
-    if settings.is_production:
-        if admin is not None and await users.has_password(admin, DEVELOPMENT_ADMIN_PASSWORD):
-            raise SettingsError(
-                "the administrator still has the development password; change it with"
-                " `chatledger users set-password admin` before production"
-            )
+    timeout_s = settings.database_timeout_s
+    if not settings.is_for_this_machine:
+        found = await possible_administrators(service_url, connect_timeout_s=timeout_s)
+        await _refuse_known_password(ledger, users, found)
         return
-    if admin is None:
-        await users.register(
-            username=ADMIN_USERNAME,
-            email=ADMIN_EMAIL,
-            password=DEVELOPMENT_ADMIN_PASSWORD,
-            role=UserRole.ADMIN,
-            seeded=True,
-        )
-        log.warning(
-            "development_admin_created",
-            username=ADMIN_USERNAME,
-            advice="its password is the documented one; change it before anybody else can sign in",
+    # In a ledger that has begun, others may be at work whom it would let in.
+    if not await is_empty_ledger(service_url, connect_timeout_s=timeout_s):
+        return
+    await users.register(
+        username=ADMIN_USERNAME,
+        email=ADMIN_EMAIL,
+        password=DEVELOPMENT_ADMIN_PASSWORD,
+        role=UserRole.ADMIN,
+        seeded=True,
+    )
+    log.warning(
+        "development_admin_created",
+        username=ADMIN_USERNAME,
+        advice="its password is the documented one, so only this machine may reach the service",
+    )
+
+
+async def _refuse_known_password(ledger: Ledger, users: Users, possible: Sequence[UUID]) -> None:
+    async def name_if_known(user_id: UUID) -> str | None:
+        try:
+            user = await ledger.read(lambda transaction: transaction.load(USER, user_id))
+        except StreamDamaged as error:
+            # Nobody can sign in as an administrator whose stream is not believed.
+            log.error("administrator_not_checked", reason=str(error))
+            return None
+        if user is None or user.role is not UserRole.ADMIN:
+            return None
+        is_known = await users.has_password(user, DEVELOPMENT_ADMIN_PASSWORD)
+        return user.username if is_known else None
+
+    found = [name for user_id in possible if (name := await name_if_known(user_id))]
+    if found:
+        commands = ", ".join(f"`chatledger users set-password {name}`" for name in found)
+        raise SettingsError(
+            "the development password is still an administrator's, and other machines may reach"
+            f" this service; change it with {commands}"
         )

@@ -1,6 +1,7 @@
 """Fixtures that every test may ask for."""
 
 from tests.support.fixtures import database, embedded_servers, stream_prefix
+from tests.support.own_places import keep_to_own_places
 from tests.support.service import prepared_models, running_service
 
 __all__ = [
@@ -10,3 +11,5 @@ __all__ = [
     "running_service",
     "stream_prefix",
 ]
+
+keep_to_own_places()

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 
 from application.books import TrialBalance
+from application.event_macs import StateMacs
 from infrastructure.backup.archive import (
     ArchiveWriter,
     BackupRefused,
@@ -35,9 +36,12 @@ def backup(
     made_at: datetime,
     on_progress: Callable[[float], None],
     *,
+    macs: StateMacs | None = None,
     connect_timeout_s: int = 5,
 ) -> Manifest:
-    """on_progress: the fraction of the log that is written, from 0 to 1.
+    """on_progress: the fraction of the log that is written, from 0 to 1. macs: to count in the
+    trial balance what this ledger wrote, and nothing else; None for a log from before there were
+    any.
 
     Raises BackupRefused, MapperDeserialisationError, OSError, psycopg.Error.
     """
@@ -51,7 +55,7 @@ def backup(
             raise BackupRefused("there is no ledger in this database yet; nothing to back up")
         connection.execute("SET LOCAL TimeZone = 'UTC'")
         with new_archive(path) as archive:
-            return _write(connection, archive, made_at, on_progress)
+            return _write(connection, archive, made_at, on_progress, macs=macs)
 
 
 def _write(
@@ -59,6 +63,8 @@ def _write(
     archive: ArchiveWriter,
     made_at: datetime,
     on_progress: Callable[[float], None],
+    *,
+    macs: StateMacs | None,
 ) -> Manifest:
     tables = tables_of(connection)
     entries = [
@@ -79,7 +85,7 @@ def _write(
         ],
         events=events,
         position=position,
-        accounts=accounts_of(connection, position),
+        accounts=accounts_of(connection, position, macs),
     )
     archive.finish(manifest)
     on_progress(1.0)
@@ -172,12 +178,15 @@ def log_size(connection: psycopg.Connection[Any]) -> tuple[int, int]:
     return int(row[0]), int(row[1])
 
 
-def accounts_of(connection: psycopg.Connection[Any], position: int) -> dict[str, tuple[int, int]]:
-    """Debit and credit of every class of account, folded from the events. Raises BackupRefused
-    when the books are wrong."""
+def accounts_of(
+    connection: psycopg.Connection[Any], position: int, macs: StateMacs | None
+) -> dict[str, tuple[int, int]]:
+    """Debit and credit of every class of account, folded from the events; macs: of those that this
+    ledger wrote. Raises BackupRefused when the books are wrong."""
     books = TrialBalance()
-    for row in LogScan(connection, position).rows(money_topics()):
-        books.add(row.position, row.decode())
+    scan = LogScan(connection, position, macs)
+    for row, event in scan.events(scan.rows(money_topics())):
+        books.add(row.position, event)
     if books.difference_micro or books.disagreements:
         raise BackupRefused("the trial balance is wrong; see `chatledger audit trial-balance`")
     return {line.name: (line.debit_micro, line.credit_micro) for line in books.classes}

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from application.event_macs import StateMacs
 from infrastructure.backup.archive import (
     ArchiveReader,
     BackupRefused,
@@ -37,10 +38,11 @@ def restore(
     on_step: Callable[[str], None],
     *,
     check: Check = check_chain,
+    macs: StateMacs | None = None,
     connect_timeout_s: int = 5,
 ) -> Manifest:
     """The log and all that proves it; read models are to be rebuilt afterwards. check: of the
-    loaded log, before it is committed; what it raises is raised.
+    loaded log, before it is committed; what it raises is raised. macs: as for the backup.
 
     Raises BackupRefused, MigrationError, MapperDeserialisationError, OSError, psycopg.Error; then
     the database holds no event.
@@ -65,7 +67,7 @@ def restore(
             on_step("Loading the log")
             _load(connection, archive)
             on_step("Checking the books and the chain")
-            _compare(connection, manifest)
+            _compare(connection, manifest, macs)
             check(connection)
     on_step("Bringing the schema up to date")
     migrate(owner_url, service_url, connect_timeout_s=connect_timeout_s)
@@ -171,7 +173,9 @@ def _alter_trigger(
     )
 
 
-def _compare(connection: psycopg.Connection[Any], manifest: Manifest) -> None:
+def _compare(
+    connection: psycopg.Connection[Any], manifest: Manifest, macs: StateMacs | None
+) -> None:
     for table in manifest.tables:
         rows = count_rows(connection, table.name)
         if rows != table.rows:
@@ -180,5 +184,5 @@ def _compare(connection: psycopg.Connection[Any], manifest: Manifest) -> None:
             )
     if log_size(connection) != (manifest.events, manifest.position):
         raise BackupRefused("the log does not end where it did; use another backup")
-    if accounts_of(connection, manifest.position) != manifest.accounts:
+    if accounts_of(connection, manifest.position, macs) != manifest.accounts:
         raise BackupRefused("the accounts do not hold what they held; use another backup")

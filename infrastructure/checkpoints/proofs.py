@@ -9,6 +9,7 @@ from application.ports import Clock
 from application.proofs import Proof, Proofs, ProvenEvent
 from application.read_models import ReceiptView
 from domain.proofs.leaves import Link
+from domain.proofs.merkle import root_of_path
 from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.checkpoints.signing_key import PublicKey
 from infrastructure.checkpoints.tree_store import MissingLeaves, Rows, read_path
@@ -47,6 +48,12 @@ class PostgresProofs(Proofs):
             try:
                 size = signed.checkpoint.events
                 events = await self._events(positions, size)
+                if any(
+                    root_of_path(event.leaf, event.index, size, event.path)
+                    != signed.checkpoint.root
+                    for event in events
+                ):
+                    raise MissingLeaves("a node of the stored Merkle tree was changed")
                 return Proof(events=events, checkpoint=signed.line, expected_by=None)
             except MissingLeaves as error:
                 log.error("proof_impossible", reason=str(error))

@@ -1,12 +1,13 @@
-"""Checkpoints on their way into NATS: a stream that nothing is deleted from, with a subject for
-each log."""
+"""Checkpoints on their way into NATS: a stream that no message can be deleted from, with a subject
+for each log."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from nats.js import JetStreamContext
 from nats.js.api import RetentionPolicy, StorageType, StreamConfig
-from nats.js.errors import BadRequestError, NotFoundError
+from nats.js.errors import NotFoundError
 from psycopg import AsyncConnection
 
 from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
@@ -17,11 +18,23 @@ from infrastructure.checkpoints.signing_key import PublicKey
 from infrastructure.checkpoints.tree_store import read_log_id
 from infrastructure.condition import Condition, State
 from infrastructure.leading import Leader
-from infrastructure.nats.connection import nats_connection
+from infrastructure.nats.connection import RELAY_INBOX, ensure, nats_connection
 
 # Any number, as long as every version of the service uses the same.
 PUBLISHER_LOCK = 7_203_554_006
 _NAME = "chatledger checkpoint publisher"
+
+
+def checkpoint_stream(settings: CheckpointSettings) -> StreamConfig:
+    return StreamConfig(
+        name=settings.stream,
+        subjects=[settings.subjects],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        num_replicas=settings.connections.stream_replicas,
+        deny_delete=True,
+        deny_purge=True,
+    )
 
 
 class CheckpointPublisher:
@@ -49,8 +62,10 @@ class CheckpointPublisher:
 
     async def _lead(self, database: AsyncConnection[Any]) -> None:
         connections = self._settings.connections
-        async with nats_connection(self._nats_url, name=_NAME, settings=connections) as nats:
-            await self._ensure_stream(nats.jetstream)
+        async with nats_connection(
+            self._nats_url, name=_NAME, inbox=RELAY_INBOX, settings=connections
+        ) as nats:
+            await ensure(nats.jetstream, checkpoint_stream(self._settings))
             rows = rows_of(database)
             subject = self._settings.subject(await read_log_id(rows))
             last = await self._last(nats.jetstream, subject)
@@ -64,29 +79,27 @@ class CheckpointPublisher:
                 await asyncio.sleep(connections.poll_s)
             raise ConnectionError("the connection to NATS was closed")
 
-    async def _ensure_stream(self, jetstream: JetStreamContext) -> None:
-        config = StreamConfig(
-            name=self._settings.stream,
-            subjects=[self._settings.subjects],
-            retention=RetentionPolicy.LIMITS,
-            storage=StorageType.FILE,
-            num_replicas=self._settings.connections.stream_replicas,
-            deny_delete=True,
-            deny_purge=True,
-        )
-        try:
-            await jetstream.add_stream(config)
-        except BadRequestError:  # it is there with other replicas
-            await jetstream.update_stream(config)
-
     async def _last(self, jetstream: JetStreamContext, subject: str) -> SignedCheckpoint | None:
+        """The last one of ours. Raises LogDisagrees."""
+        stream = self._settings.stream
         try:
-            message = await jetstream.get_last_msg(self._settings.stream, subject)
-            return SignedCheckpoint.from_line(message.data or b"")
+            sequence = (await jetstream.get_last_msg(stream, subject)).seq or 0
         except NotFoundError:
             return None
-        except BadRecord as error:
-            raise LogDisagrees(f"the last message of {subject} is not ours: {error}") from None
+        # Behind it may be what somebody with NATS's password has put there, which stays for good.
+        passed_max = self._settings.foreign_messages_max
+        for number in range(sequence, max(0, sequence - passed_max), -1):
+            with suppress(NotFoundError, BadRecord):
+                message = await jetstream.get_msg(stream, number)
+                record = SignedCheckpoint.from_line(message.data or b"")
+                if message.subject == subject and record.is_signed_by(self._key):
+                    return record
+        if sequence <= passed_max:
+            return None
+        raise LogDisagrees(
+            f"the last {passed_max} messages of the stream {stream} are not ours: somebody else can"
+            " publish there; give NATS_URL's user a new password, and set NATS_STREAM to a new name"
+        )
 
     async def _publish(
         self, jetstream: JetStreamContext, subject: str, record: SignedCheckpoint

@@ -1,6 +1,8 @@
 """The log as far as it is signed, and the tree over it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,8 +26,9 @@ from infrastructure.checkpoints.tree_store import (
 
 log = structlog.get_logger()
 
-# Of what somebody else may have put behind the last record that agrees with the log.
 _RECORDS_MAX = 100
+_LINKS_MAX = 200
+_NUMBER_MAX = 2**63 - 1
 
 
 class LogDisagrees(Exception):
@@ -39,6 +42,23 @@ def rows_of(connection: AsyncConnection[Any]) -> Rows:
             return await cursor.fetchall()
 
     return rows
+
+
+async def _newest_first(rows: Rows) -> AsyncIterator[SignedCheckpoint | None]:
+    """All of them, in pages, and None for what is no checkpoint: there is no telling how many
+    somebody else has put behind ours."""
+    before = _NUMBER_MAX
+    while found := await rows(
+        "SELECT number, record FROM ledger.checkpoints WHERE number < %s"
+        " ORDER BY number DESC LIMIT %s",
+        (before, _RECORDS_MAX),
+    ):
+        before = found[-1][0]
+        for _, record in found:
+            try:
+                yield SignedCheckpoint.from_line(record)
+            except BadRecord:
+                yield None
 
 
 class SignedLog:
@@ -61,23 +81,25 @@ class SignedLog:
         """Behind the newest checkpoint that the log bears out. Raises LogDisagrees when that is
         not the newest one of this key."""
         signed = cls(connection, key, await read_log_id(rows_of(connection)))
-        for (record,) in await signed._rows(
-            "SELECT record FROM ledger.checkpoints ORDER BY number DESC LIMIT %s", (_RECORDS_MAX,)
-        ):
-            try:
-                last = SignedCheckpoint.from_line(record)
-            except BadRecord as error:
-                log.warning("foreign_checkpoint_ignored", reason=str(error))
-                continue
-            try:
+        ignored = 0
+        async for last in _newest_first(signed._rows):
+            if last is not None and last.is_signed_by(key.public):
                 await signed._start_from(last)
-            except LogDisagrees as error:
-                if last.is_signed_by(key.public):
-                    raise
-                log.warning("foreign_checkpoint_ignored", reason=str(error))
-                continue
-            break
+                break
+            ignored += 1
+        else:
+            # A key that has signed nothing yet goes on where the one before it stopped.
+            await signed._start_from_another_keys()
+        if ignored:
+            log.warning("foreign_checkpoints_ignored", count=ignored)
         return signed
+
+    async def _start_from_another_keys(self) -> None:
+        async for last in _newest_first(self._rows):
+            if last is not None:
+                with suppress(LogDisagrees):
+                    await self._start_from(last)
+                    return
 
     async def _start_from(self, last: SignedCheckpoint) -> None:
         signed = last.checkpoint
@@ -92,16 +114,37 @@ class SignedLog:
                 f"the log is not what {where} says; run `chatledger audit verify` to see what was"
                 " changed"
             )
-        nodes = edge_nodes(signed.events)
-        try:
-            hashes = await read_nodes(self._rows, nodes)
-        except MissingLeaves as error:
-            raise LogDisagrees(f"{where} cannot be continued: {error}") from None
-        tree = Frontier(signed.events, [hashes[node] for node in nodes])
+        tree = await self._edge(signed)
+        if tree is None or tree.root() != signed.root:
+            # Whoever has the service's role can add nodes before us; the links are the trigger's.
+            log.warning("stored_tree_not_believed", position=signed.position)
+            tree = await self._folded(signed)
         if tree.root() != signed.root:
             raise LogDisagrees(f"the log's tree is not what {where} says")
         self.last, self.tree = last, tree
         self.position, self.chain = signed.position, signed.chain
+
+    async def _edge(self, signed: Checkpoint) -> Frontier | None:
+        """From few nodes; None where some are missing."""
+        nodes = edge_nodes(signed.events)
+        try:
+            hashes = await read_nodes(self._rows, nodes)
+        except MissingLeaves:
+            return None
+        return Frontier(signed.events, [hashes[node] for node in nodes])
+
+    async def _folded(self, signed: Checkpoint) -> Frontier:
+        """From all links up to there."""
+        tree, position = Frontier(), 0
+        while position < signed.position:
+            found = await self._rows(READ_LINKS, (position, _LINKS_MAX))
+            for link in (Link(*row) for row in found):
+                if link.position <= signed.position:
+                    tree.extend(link.leaves(), lambda _: None, from_level=LEVEL)
+                position = link.position
+            if not found:
+                break
+        return tree
 
     @property
     def events_unsigned(self) -> int:

@@ -31,6 +31,7 @@ class Secrets:
     postgres_owner: str
     postgres_service: str
     nats: str
+    nats_reader: str
     nats_server_name: str
 
     @classmethod
@@ -40,6 +41,7 @@ class Secrets:
             postgres_owner=secrets.token_urlsafe(PASSWORD_BYTES),
             postgres_service=secrets.token_urlsafe(PASSWORD_BYTES),
             nats=secrets.token_urlsafe(PASSWORD_BYTES),
+            nats_reader=secrets.token_urlsafe(PASSWORD_BYTES),
             nats_server_name=f"chatledger-{secrets.token_hex(4)}",
         )
 
@@ -89,8 +91,11 @@ class DataFolder:
     def secrets(self) -> tuple[Secrets, bool]:
         """The secrets, and whether they are new: then an existing cluster has to learn them."""
         try:
-            return Secrets(**json.loads(self.secrets_file.read_text())), False
-        except (FileNotFoundError, ValueError, TypeError):
+            found = json.loads(self.secrets_file.read_text())
+            # Folders from before NATS had a second user.
+            found.setdefault("nats_reader", secrets.token_urlsafe(PASSWORD_BYTES))
+            return Secrets(**found), False
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):
             return Secrets.generate(), True
 
     def keep_secrets(self, kept: Secrets) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from infrastructure.embedded.cluster import DATABASE, OWNER, SERVICE
 from infrastructure.embedded.data_folder import DataFolder
-from infrastructure.embedded.nats_server import NATS_USER
+from infrastructure.embedded.nats_server import reader_url, relay_url
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -16,6 +16,7 @@ class JoinedServers:
     owner_database_url: str
     service_database_url: str
     nats_url: str
+    nats_read_url: str
 
 
 def join_servers(data_dir: Path) -> JoinedServers | None:
@@ -33,5 +34,6 @@ def join_servers(data_dir: Path) -> JoinedServers | None:
     return JoinedServers(
         owner_database_url=database_url(OWNER, secrets.postgres_owner),
         service_database_url=database_url(SERVICE, secrets.postgres_service),
-        nats_url=f"nats://{NATS_USER}:{secrets.nats}@127.0.0.1:{ports['nats']}",
+        nats_url=relay_url(secrets, ports["nats"]),
+        nats_read_url=reader_url(secrets, ports["nats"]),
     )

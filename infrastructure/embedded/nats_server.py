@@ -11,8 +11,10 @@ import psutil
 
 from infrastructure.embedded.data_folder import DataFolder, Secrets
 from infrastructure.embedded.server import Server
+from infrastructure.nats.permissions import reader_permissions, relay_permissions
 
-NATS_USER = "chatledger"
+RELAY_USER = "chatledger_relay"
+READER_USER = "chatledger_reader"
 PROBE_TIMEOUT_S = 1.0
 INFO_BYTES_MAX = 64 * 1024
 
@@ -38,6 +40,7 @@ class NatsServer(Server):
         store_bytes_max: int,
         memory_bytes_max: int,
         sync_interval: str,
+        stream: str,
     ) -> None:
         super().__init__(
             folder=data.nats_store,
@@ -54,13 +57,18 @@ class NatsServer(Server):
         self._store_bytes_max = store_bytes_max
         self._memory_bytes_max = memory_bytes_max
         self._sync_interval = sync_interval
+        self._stream = stream
 
     @property
     def url(self) -> str:
-        return f"nats://{NATS_USER}:{self._secrets.nats}@127.0.0.1:{self.port}"
+        return relay_url(self._secrets, self.port)
+
+    @property
+    def read_url(self) -> str:
+        return reader_url(self._secrets, self.port)
 
     def command(self) -> Sequence[str]:
-        """The password stands in a file only we can read: a command line is for all to see."""
+        """The passwords stand in a file only we can read: a command line is for all to see."""
         self._data.write_nats_config(json.dumps(self._config(), indent=1))
         return [str(self._executable), "--config", str(self._data.nats_config)]
 
@@ -95,5 +103,26 @@ class NatsServer(Server):
                 "max_memory_store": self._memory_bytes_max,
                 "sync_interval": self._sync_interval,
             },
-            "authorization": {"users": [{"user": NATS_USER, "password": self._secrets.nats}]},
+            "authorization": {
+                "users": [
+                    {
+                        "user": RELAY_USER,
+                        "password": self._secrets.nats,
+                        "permissions": relay_permissions(self._stream),
+                    },
+                    {
+                        "user": READER_USER,
+                        "password": self._secrets.nats_reader,
+                        "permissions": reader_permissions(self._stream),
+                    },
+                ]
+            },
         }
+
+
+def relay_url(secrets: Secrets, port: int) -> str:
+    return f"nats://{RELAY_USER}:{secrets.nats}@127.0.0.1:{port}"
+
+
+def reader_url(secrets: Secrets, port: int) -> str:
+    return f"nats://{READER_USER}:{secrets.nats_reader}@127.0.0.1:{port}"

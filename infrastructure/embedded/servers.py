@@ -62,7 +62,8 @@ class EmbeddedSettings:
 
     `programs_cache_dir` is used only when root runs programs that the unprivileged user of
     PostgreSQL cannot reach. `nats_sync_interval`: "always", or how long an acknowledged message
-    may stay in the system's cache, as nats-server writes durations ("2s").
+    may stay in the system's cache, as nats-server writes durations ("2s"). `nats_stream`: the one
+    that the users of NATS have rights on; "*" for every one.
     """
 
     data_dir: Path
@@ -79,6 +80,7 @@ class EmbeddedSettings:
     nats_store_bytes_max: int = 8 * 1024 * MIB
     nats_memory_bytes_max: int = 64 * MIB
     nats_sync_interval: str = "always"
+    nats_stream: str = "chatledger"
     postgres_install_dir: Path | None = None
     programs_cache_dir: Path = Path("/var/cache/chatledger")
 
@@ -163,6 +165,12 @@ class EmbeddedServers:
         return self._nats.url
 
     @property
+    def nats_read_url(self) -> str:
+        """As the user who only reads."""
+        assert self._nats is not None
+        return self._nats.read_url
+
+    @property
     def postgres_pid(self) -> int | None:
         """None while it is not running; another number after a restart."""
         return None if self._postgres is None else self._postgres.pid
@@ -244,7 +252,7 @@ class EmbeddedServers:
                 timeout_s=settings.postgres_start_timeout_s,
                 stopping=stopping,
             )
-            data.keep_secrets(secrets)
+        data.keep_secrets(secrets)
         report("Starting PostgreSQL")
         self._postgres = postgres
         self._servers.append(postgres)
@@ -276,4 +284,5 @@ class EmbeddedServers:
             store_bytes_max=settings.nats_store_bytes_max,
             memory_bytes_max=settings.nats_memory_bytes_max,
             sync_interval=settings.nats_sync_interval,
+            stream=settings.nats_stream,
         )

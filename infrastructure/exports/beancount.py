@@ -87,8 +87,8 @@ class _Journal:
         return count
 
     def _postings(self) -> Iterator[Posted]:
-        for row in self._scan.rows(money_topics()):
-            yield from posted(row.position, row.decode())
+        for row, event in self._scan.events(self._scan.rows(money_topics())):
+            yield from posted(row.position, event)
 
     def _write_opening(self) -> None:
         since = self._period.since

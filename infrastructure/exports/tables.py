@@ -50,15 +50,16 @@ def money_topics() -> frozenset[str]:
     return frozenset(event_type.TOPIC for event_type in MONEY_EVENTS)
 
 
-def selected(rows: Iterator[LoggedEvent], period: Period) -> Iterator[tuple[LoggedEvent, Event]]:
-    for row in rows:
-        event = row.decode()
+def selected(
+    scan: LogScan, rows: Iterator[LoggedEvent], period: Period
+) -> Iterator[tuple[LoggedEvent, Event]]:
+    for row, event in scan.events(rows):
         if period.covers(event.timestamp):
             yield row, event
 
 
 def _event_rows(scan: LogScan, selection: Selection) -> Iterator[Row]:
-    for row, event in selected(scan.rows(), selection.period):
+    for row, event in selected(scan, scan.rows(), selection.period):
         yield (
             row.position,
             event.timestamp,
@@ -71,7 +72,7 @@ def _event_rows(scan: LogScan, selection: Selection) -> Iterator[Row]:
 
 
 def _posting_rows(scan: LogScan, selection: Selection) -> Iterator[Row]:
-    for row, event in selected(scan.rows(money_topics()), selection.period):
+    for row, event in selected(scan, scan.rows(money_topics()), selection.period):
         for posting in posted(row.position, event):
             yield (
                 posting.position,

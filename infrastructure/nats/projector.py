@@ -8,12 +8,21 @@ import psycopg
 from eventsourcing.persistence import MapperDeserialisationError
 from psycopg import AsyncConnection
 
+from application.event_macs import event_macs
+from application.ledger_keys import LedgerKeys
 from infrastructure.condition import Condition, State
 from infrastructure.leading import Leader
 from infrastructure.nats.inbox import Inbox
+from infrastructure.nats.messages import MessageCodec
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.nats.subscription import Subscription
-from infrastructure.postgres.log_reader import LoggedEvent, ReadBounds, read_log
+from infrastructure.postgres.log_reader import (
+    LoggedEvent,
+    ReadBounds,
+    is_in_log,
+    read_identity,
+    read_log,
+)
 from infrastructure.postgres.position_board import PositionBoard
 from infrastructure.postgres.projection_writer import PositionsMoved, ProjectionWriter
 from projections.registry import PROJECTIONS
@@ -35,6 +44,7 @@ class Projector:
         inbox: Inbox,
         subscription: Subscription,
         board: PositionBoard,
+        keys: LedgerKeys,
     ) -> None:
         self._settings = settings
         self._bounds = ReadBounds(
@@ -43,6 +53,8 @@ class Projector:
         self._inbox = inbox
         self._subscription = subscription
         self._board = board
+        self._keys = keys
+        self._macs = event_macs(keys)
         self.condition = Condition("projector")
         self._leader = Leader(
             service_url,
@@ -58,14 +70,20 @@ class Projector:
         await self._leader.run(self._lead)
 
     async def _lead(self, database: AsyncConnection[Any]) -> None:
-        writer = await ProjectionWriter.open(database, PROJECTIONS)
+        writer = await ProjectionWriter.open(database, PROJECTIONS, self._macs)
+        codec = MessageCodec(
+            self._keys, stream=self._settings.stream, log=await read_identity(database)
+        )
         self._announce(writer)
         self._board.leading = True
+        self._subscription.believe(codec)
         try:
+            self._inbox.miss()
             await self._read_log(database, writer)
             self.condition.enter(State.WORKING)
             await self._follow(database, writer)
         finally:
+            self._subscription.believe(None)
             self._board.leading = False
 
     async def _follow(self, database: AsyncConnection[Any], writer: ProjectionWriter) -> None:
@@ -73,7 +91,11 @@ class Projector:
         silent_polls = 0
         while True:
             events = self._inbox.take(after=writer.position, events_max=settings.batch_events_max)
-            if events:
+            if events and not await is_in_log(database, events[-1]):
+                # A message of this log before it was restored to an earlier state, sent again.
+                self._subscription.refuse("its events are not in the log")
+                self._inbox.miss()
+            elif events:
                 silent_polls = 0
                 await self._write(writer, events)
             elif events is None:

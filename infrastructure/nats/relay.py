@@ -1,8 +1,8 @@
 """Publishes the committed events, in order, to JetStream.
 
-One relay at a time works for a database; it holds an advisory lock. Where it stops, another goes
-on from the stream's own last message. What it publishes twice, or not at all, readers notice by
-the positions in the messages.
+One relay at a time works for a database; it holds an advisory lock. Where to go on, PostgreSQL
+says: what the stream ends with may be anybody's. What is published twice, or not at all, readers
+notice by the positions in the messages.
 """
 
 import asyncio
@@ -11,29 +11,31 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import structlog
 from nats.js.api import PubAck
-from nats.js.errors import NotFoundError
 from psycopg import AsyncConnection
 
+from application.ledger_keys import LedgerKeys
 from infrastructure.condition import Condition, State
 from infrastructure.leading import Leader
 from infrastructure.nats.connection import (
+    RELAY_INBOX,
     NatsConnection,
     ensure_stream,
     nats_connection,
 )
-from infrastructure.nats.messages import PackedEvents, pack, unpack
+from infrastructure.nats.messages import MessageCodec
 from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.postgres.log_reader import (
     COMMIT_CHANNEL,
     LoggedEvent,
     ReadBounds,
+    find_stretch_end,
     read_head,
+    read_identity,
     read_log,
 )
-
-log = structlog.get_logger()
+from infrastructure.postgres.projection_writer import read_projected
+from projections.registry import PROJECTIONS
 
 # Any number, as long as every version of the service uses the same.
 RELAY_LOCK = 7_203_554_002
@@ -42,8 +44,11 @@ RELAY_LOCK = 7_203_554_002
 class Relay:
     """position: of the last event that JetStream has acknowledged."""
 
-    def __init__(self, service_url: str, nats_url: str, settings: ProjectionSettings) -> None:
+    def __init__(
+        self, service_url: str, nats_url: str, settings: ProjectionSettings, keys: LedgerKeys
+    ) -> None:
         self._nats_url = nats_url
+        self._keys = keys
         self._settings = settings
         self._bounds = ReadBounds(
             events_max=settings.message_events_max, bytes_max=settings.message_bytes_max
@@ -65,13 +70,16 @@ class Relay:
     async def _lead(self, database: AsyncConnection[Any]) -> None:
         settings = self._settings
         async with nats_connection(
-            self._nats_url, name="chatledger relay", settings=settings
+            self._nats_url, name="chatledger relay", inbox=RELAY_INBOX, settings=settings
         ) as nats:
             await ensure_stream(nats.jetstream, settings)
             await database.execute(f"LISTEN {COMMIT_CHANNEL}".encode())
-            self.position = position = await self._resume(database, nats)
+            codec = MessageCodec(
+                self._keys, stream=settings.stream, log=await read_identity(database)
+            )
+            self.position = position = await self._resume(database)
             self.condition.enter(State.WORKING)
-            publisher = Publisher(nats, settings, self._acknowledged)
+            publisher = Publisher(nats, settings, codec, self._acknowledged)
             try:
                 while not nats.closed.is_set():
                     position = await self._publish_waiting(database, publisher, position)
@@ -102,29 +110,19 @@ class Relay:
         async for _ in database.notifies(timeout=self._settings.poll_s, stop_after=1):
             pass
 
-    async def _resume(self, database: AsyncConnection[Any], nats: NatsConnection) -> int:
-        """The position after which to publish. An empty stream starts at the log's end: whoever
-        reads it has read the log before."""
-        stream = self._settings.stream
-        try:
-            message = await nats.jetstream.get_last_msg(stream, self._settings.subject)
-        except NotFoundError:
-            return await read_head(database)
-        last = unpack(message.data or b"")
-        if await self._is_in_log(database, last):
-            return last.last
-        # The database was restored, or is another one. With the stream goes what JetStream
-        # remembers of message ids, under which new events would be dropped as known.
-        log.warning("stream_is_of_another_log", stream=stream, stream_position=last.last)
-        await nats.jetstream.delete_stream(stream)
-        await ensure_stream(nats.jetstream, self._settings)
-        return await read_head(database)
-
-    async def _is_in_log(self, database: AsyncConnection[Any], message: PackedEvents) -> bool:
-        found = await read_log(
-            database, after=message.last - 1, until=message.last, bounds=self._bounds
+    async def _resume(self, database: AsyncConnection[Any]) -> int:
+        """The position after which to publish: what this relay has published, or else what is
+        projected. Of more than readers keep they would read the log anyway, and of nothing
+        projected, too: then the log's end."""
+        head = await read_head(database)
+        names = [projection.name for projection in PROJECTIONS]
+        position = self.position or await read_projected(database, names)
+        if position is None or position > head:
+            return head
+        end = await find_stretch_end(
+            database, after=position, until=head, events=self._settings.inbox_events_max
         )
-        return bool(found) and (not message.events or message.events[-1] == found[0])
+        return position if end == head else head
 
 
 class Publisher:
@@ -136,10 +134,12 @@ class Publisher:
         self,
         nats: NatsConnection,
         settings: ProjectionSettings,
+        codec: MessageCodec,
         on_acknowledged: Callable[[int], None],
     ) -> None:
         self._nats = nats
         self._settings = settings
+        self._codec = codec
         self._on_acknowledged = on_acknowledged
         self._clock = asyncio.get_running_loop().time
         self._pending: deque[tuple[float, asyncio.Future[PubAck]]] = deque()
@@ -151,7 +151,9 @@ class Publisher:
             async with asyncio.timeout(self._settings.ack_timeout_s):
                 await asyncio.wait([self._pending[0][1]])
             self.check()
-        message_id, body = pack(events, previous=previous, bytes_max=self._nats.payload_bytes_max)
+        message_id, body = self._codec.pack(
+            events, previous=previous, bytes_max=self._nats.payload_bytes_max
+        )
         future = await self._nats.jetstream.publish_async(
             self._settings.subject,
             body,

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from application.ledger_keys import LedgerKeys
 from infrastructure.condition import Condition, State
 from infrastructure.nats.inbox import Inbox
 from infrastructure.nats.projector import Projector
@@ -24,20 +25,24 @@ class PartStatus:
 @dataclass(frozen=True, kw_only=True)
 class ProjectionStatus:
     """stream_position: up to where this process's relay has published; it is 0 where another
-    process's relay works. positions: of each projection, where this process's projector works."""
+    process's relay works. positions: of each projection, where this process's projector works.
+    forged_messages: how many it was sent, and last_forgery, what was wrong with the last."""
 
     relay: PartStatus
     subscription: PartStatus
     projector: PartStatus
     stream_position: int
     positions: dict[str, int]
+    forged_messages: int
+    last_forgery: str | None
 
 
 class ProjectionService:
     """Neither start() nor stop() needs any server to be there: what is away is waited for. Any
     number of processes may run one for the same database; one of them does the work.
 
-    board: where queries of this process wait for their position.
+    board: where queries of this process wait for their position. keys: of the ledger, which prove
+    events and messages. nats_read_url: as a user who only reads; empty: nats_url.
     """
 
     def __init__(
@@ -46,13 +51,21 @@ class ProjectionService:
         nats_url: str,
         settings: ProjectionSettings,
         board: PositionBoard | None = None,
+        *,
+        keys: LedgerKeys,
+        nats_read_url: str = "",
     ) -> None:
         self.board = board or PositionBoard()
         inbox = Inbox(events_max=settings.inbox_events_max)
-        self._relay = Relay(service_url, nats_url, settings)
-        self._subscription = Subscription(nats_url, settings, inbox)
+        self._relay = Relay(service_url, nats_url, settings, keys)
+        self._subscription = Subscription(nats_read_url or nats_url, settings, inbox)
         self._projector = Projector(
-            service_url, settings, inbox=inbox, subscription=self._subscription, board=self.board
+            service_url,
+            settings,
+            inbox=inbox,
+            subscription=self._subscription,
+            board=self.board,
+            keys=keys,
         )
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -75,6 +88,8 @@ class ProjectionService:
             projector=_part(self._projector.condition),
             stream_position=self._relay.position,
             positions=dict(self._projector.positions),
+            forged_messages=self._subscription.forgeries.count,
+            last_forgery=self._subscription.forgeries.last,
         )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from eventsourcing.persistence import MapperDeserialisationError
 from psycopg import sql
 
+from application.event_macs import StateMacs
 from domain.events import Event
 from infrastructure.garbage import collection_paused
 from infrastructure.postgres.csv_rows import COPY_FORMAT, csv_rows
@@ -72,6 +73,7 @@ class FoldPlan:
     held: Mapping[str, int]
     bounds: ReadBounds
     connect_timeout_s: int
+    macs: StateMacs
 
     @property
     def topics(self) -> list[str]:
@@ -94,7 +96,8 @@ SELECT coalesce(sum(octet_length(state)), 0)::bigint FROM ledger.ledger_events
 WHERE notification_id > %(after)s AND notification_id <= %(until)s
 """
 _READ = """
-SELECT notification_id, topic, originator_id::text, state FROM ledger.ledger_events
+SELECT notification_id, topic, originator_id::text, originator_version, state
+FROM ledger.events_with_macs
 WHERE notification_id > %(after)s AND notification_id <= %(until)s AND topic = ANY(%(topics)s)
 ORDER BY notification_id
 """
@@ -116,7 +119,7 @@ class Folder(LogWorker):
     def __init__(self, plan: FoldPlan) -> None:
         super().__init__(plan.service_url, "chatledger replay", plan.connect_timeout_s)
         self.plan = plan
-        self._events = LeanEvents(plan.takers())
+        self._events = LeanEvents(plan.takers(), plan.macs)
 
     def fold(self, after: int, until: int) -> Folded:
         """Ends before `until` where there are more bytes than fit into memory. Raises

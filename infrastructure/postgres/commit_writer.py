@@ -13,6 +13,8 @@ from infrastructure.garbage import YoungGarbage
 from infrastructure.postgres import commit_statement as statement
 from infrastructure.postgres.commit_limits import CommitLimits
 from infrastructure.postgres.commit_session import CommitSession, Rejected, Stored
+from infrastructure.postgres.commit_trouble import CommitTrouble
+from infrastructure.postgres.commit_waiting import Waiting, may_be_stored
 from infrastructure.postgres.commit_wire import WireLost
 
 log = structlog.get_logger()
@@ -23,18 +25,6 @@ VALUE_ERRORS = ("22", "23", "54")
 CONSTRAINT_ERRORS = "23"
 
 _AWAY = "the ledger's database cannot be reached"
-
-
-class Waiting:
-    __slots__ = ("bytes", "commit", "deadline", "keys", "rows")
-
-    def __init__(self, commit: Commit, deadline: float) -> None:
-        """Raises DataError."""
-        self.commit = commit
-        self.deadline = max(deadline, commit.deadline)
-        self.rows = rows = [statement.encode_event(event) for event in commit.events]
-        self.keys = [row[0] + row[1] for row in rows]
-        self.bytes = sum([len(row[3]) for row in rows])
 
 
 class CommitWriter:
@@ -61,6 +51,7 @@ class CommitWriter:
         self._enough = 1
         self._send_is_due = False
         self._garbage = YoungGarbage()
+        self.trouble = CommitTrouble()
 
     def submit(self, commit: Commit) -> None:
         """As CommitRecorder.submit."""
@@ -141,7 +132,7 @@ class CommitWriter:
         later one is to meet the earlier one's."""
         batch: list[Waiting] = []
         while self._parts and not batch:
-            batch = [waiting for waiting in self._parts.popleft() if _may_be_stored(waiting)]
+            batch = [waiting for waiting in self._parts.popleft() if may_be_stored(waiting)]
         if batch:
             return batch
         keys: set[bytes] = set()
@@ -154,7 +145,7 @@ class CommitWriter:
             ):
                 break
             self._queue.popleft()
-            if _may_be_stored(waiting):
+            if may_be_stored(waiting):
                 batch.append(waiting)
                 keys.update(waiting.keys)
                 size += waiting.bytes
@@ -165,6 +156,7 @@ class CommitWriter:
         try:
             match answer:
                 case Stored():
+                    self.trouble.rejected = None
                     self._settle(batch, answer)
                 case Rejected():
                     self._reject(batch, answer)
@@ -209,6 +201,7 @@ class CommitWriter:
         text = f"{rejected.message} (SQLSTATE {rejected.sqlstate})"
         if not rejected.sqlstate.startswith(VALUE_ERRORS):
             log.warning("commit_rejected", error=text, commits=len(batch))
+            self.trouble.rejected = text
             for waiting in batch:
                 waiting.commit.failed(OperationalError(text))
         elif len(batch) == 1:
@@ -222,7 +215,7 @@ class CommitWriter:
 
     def _drop_followers(self) -> None:
         """At once, so that nobody decides on what will never be stored."""
-        self._queue = deque(waiting for waiting in self._queue if _may_be_stored(waiting))
+        self._queue = deque(waiting for waiting in self._queue if may_be_stored(waiting))
 
     async def _connect(self) -> None:
         pause_s = self._limits.reconnect_s_min
@@ -234,6 +227,7 @@ class CommitWriter:
                 await self._clear_doubts(session)
                 break
             except WireLost as error:
+                self.trouble.not_connected = str(error)
                 if not failures:
                     log.warning("commit_connection_failed", error=str(error))
             except Exception:
@@ -248,6 +242,7 @@ class CommitWriter:
         if failures:
             log.info("commit_connection_restored", attempts=failures + 1)
         self._session = session
+        self.trouble.not_connected = None
         self._down_since = None
         self._connecting = None
         self._send()
@@ -282,18 +277,7 @@ class CommitWriter:
         for waiting in expired:
             waiting.commit.failed(OperationalError(_AWAY))
         if expired:
-            self._in_doubt = [w for w in self._in_doubt if _may_be_stored(w)]
-            parts = ([w for w in part if _may_be_stored(w)] for part in self._parts)
+            self._in_doubt = [w for w in self._in_doubt if may_be_stored(w)]
+            parts = ([w for w in part if may_be_stored(w)] for part in self._parts)
             self._parts = deque(part for part in parts if part)
             self._drop_followers()
-
-
-def _may_be_stored(waiting: Waiting) -> bool:
-    """Not when it has failed, or, and then it is told so, one that it builds on has."""
-    commit = waiting.commit
-    if commit.is_settled:
-        return False
-    if commit.after and any(earlier.error is not None for earlier in commit.after):
-        commit.failed(PredecessorFailed())
-        return False
-    return True

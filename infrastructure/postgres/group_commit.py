@@ -27,6 +27,7 @@ from eventsourcing.postgres import PostgresApplicationRecorder
 from application.commits import Commit, CommitRecorder
 from infrastructure.postgres.commit_limits import CommitLimits
 from infrastructure.postgres.commit_session import CommitSession, SessionOptions
+from infrastructure.postgres.commit_trouble import CommitTrouble
 from infrastructure.postgres.commit_writer import CommitWriter
 
 
@@ -49,6 +50,10 @@ class GroupCommitRecorder(PostgresApplicationRecorder, CommitRecorder):
     def stop(self) -> None:
         if self._writer is not None:
             self._writer.stop()
+
+    @property
+    def trouble(self) -> CommitTrouble:
+        return CommitTrouble() if self._writer is None else self._writer.trouble
 
     async def _open_session(self) -> CommitSession:
         pool: Any = self.datastore.pool

@@ -17,14 +17,15 @@ from uuid import UUID
 
 import msgspec
 
+from application.event_macs import StateMacs, not_authentic
 from application.mapping import CODEC, VERSION_MARK, EventCodec
 from domain.events import Event
 
 Id = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
 # The stream's own are given beside the state.
 _STREAM_FIELDS = ("originator_id", "originator_version")
-# A row of the log: position, stored name, stream id as text, state.
-LeanRow = tuple[int, str, str, bytes]
+# A row of the log: position, stored name, stream id as text, version, state.
+LeanRow = tuple[int, str, str, int, bytes]
 # Of an event or a part of it: its ids.
 _Ids = Callable[[Any], Iterable[str | None]]
 
@@ -66,7 +67,8 @@ class Taker:
 class LeanEvents:
     """takers: by event type, who is told of each event."""
 
-    def __init__(self, takers: Mapping[type[Event], Iterable[Taker]]) -> None:
+    def __init__(self, takers: Mapping[type[Event], Iterable[Taker]], macs: StateMacs) -> None:
+        self._macs = macs
         self._readers = {
             event_type.TOPIC: (
                 LeanReader(event_type),
@@ -80,12 +82,15 @@ class LeanEvents:
         return sorted(self._readers)
 
     def changes(self, rows: Iterable[LeanRow]) -> Iterator[Any]:
-        """What each handler makes of each event, in order. Raises NotLean at the end, and what a
-        foreign state makes it raise."""
-        readers = self._readers
+        """What each handler makes of each event, in order. Raises NotLean at the end,
+        EventNotAuthentic, and what a foreign state makes it raise."""
+        readers, doubt = self._readers, self._macs.doubt
         seen: list[str | None] = []
-        for position, topic, stream_id, state in rows:
+        for position, topic, stream_id, version, state in rows:
             reader, takers = readers[topic]
+            doubted = doubt(bytes.fromhex(stream_id.replace("-", "")), version, topic, state)
+            if doubted is not None:
+                raise not_authentic(stream_id, version, topic, doubted, position)
             event = reader.decode(stream_id, state)
             seen.extend(reader.ids(event))
             for handler, held in takers:

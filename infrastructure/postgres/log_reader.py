@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 from psycopg import AsyncConnection
 
+from application.event_macs import StateMacs, not_authentic
 from application.mapping import decode_event
 from domain.events import Event
 
@@ -27,8 +28,19 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     state: bytes
     recorded_at: datetime | None = None
 
-    def decode(self) -> Event:
-        """Raises MapperDeserialisationError, naming stream and version."""
+    def decode(self, macs: StateMacs) -> Event:
+        """Raises EventNotAuthentic for what the ledger did not write, and
+        MapperDeserialisationError for what cannot be read."""
+        stream = self.originator_id
+        doubt = macs.doubt(stream.bytes, self.originator_version, self.topic, self.state)
+        if doubt is not None:
+            raise not_authentic(
+                stream, self.originator_version, self.topic, doubt, position=self.position
+            )
+        return self.decode_unproven()
+
+    def decode_unproven(self) -> Event:
+        """Whoever wrote it. Raises MapperDeserialisationError."""
         event: Event = decode_event(
             topic=self.topic,
             originator_id=self.originator_id,
@@ -60,7 +72,7 @@ FROM (
     SELECT *, sum(octet_length(state)) OVER (ORDER BY notification_id)
         - octet_length(state) AS bytes_before
     FROM (
-        SELECT * FROM ledger.ledger_events
+        SELECT * FROM ledger.events_with_macs
         WHERE notification_id > %(after)s AND notification_id <= %(until)s
             AND (%(topics)s::text[] IS NULL OR topic = ANY(%(topics)s))
         ORDER BY notification_id LIMIT %(events)s
@@ -123,3 +135,23 @@ async def read_head(connection: AsyncConnection[Any]) -> int:
     row = await cursor.fetchone()
     assert row is not None
     return int(row[0])
+
+
+async def read_identity(connection: AsyncConnection[Any]) -> UUID:
+    """Which log this is; a restored copy is the same one."""
+    cursor = await connection.execute("SELECT id FROM ledger.identity")
+    row = await cursor.fetchone()
+    assert row is not None, "the migration names the log"
+    found: UUID = row[0]
+    return found
+
+
+async def is_in_log(connection: AsyncConnection[Any], event: LoggedEvent) -> bool:
+    """Whether the log has this event at its position. Ids are drawn, so then it has all of those
+    before it that somebody has read from the same log."""
+    cursor = await connection.execute(
+        "SELECT FROM ledger.ledger_events WHERE notification_id = %s"
+        " AND originator_id = %s AND originator_version = %s AND topic = %s",
+        (event.position, event.originator_id, event.originator_version, event.topic),
+    )
+    return cursor.rowcount == 1

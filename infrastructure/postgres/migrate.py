@@ -66,12 +66,6 @@ def migrate(
             raise MigrationError(
                 f"PostgreSQL {conn.info.server_version // 10000} is too old; use 17 or later"
             )
-        if conn.info.user == service_role:
-            log.warning(
-                "one_database_role_for_all",
-                advice="set MIGRATION_DATABASE_URL to the schema's owner, so that the service's"
-                " own role cannot change the log's triggers",
-            )
         conn.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         try:
             return _apply_missing(conn, service_role, up_to)

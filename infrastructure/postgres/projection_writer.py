@@ -8,14 +8,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 from psycopg import AsyncConnection, sql
 from psycopg.errors import SerializationFailure
 
+from application.event_macs import EventNotAuthentic, StateMacs
 from infrastructure.postgres.log_reader import LoggedEvent
 from infrastructure.postgres.pipeline import Statement, StatementPipeline
 from infrastructure.postgres.row_batch import Form, RowBatch
 from projections.registry import Projection
 from projections.row_changes import Accumulate, Delete, Increment, Insert, Update, Upsert
+
+log = structlog.get_logger()
 
 READ_SCHEMA = "read"
 WRITER_SESSION = (
@@ -115,19 +119,31 @@ _ADVANCE = b"SELECT read.advance($1::json, $2::bigint)"
 
 
 def row_statements(
-    statements: Statements, events: Iterable[LoggedEvent], after: Mapping[Projection, int]
+    statements: Statements,
+    events: Iterable[LoggedEvent],
+    after: Mapping[Projection, int],
+    macs: StateMacs,
 ) -> list[Statement]:
     """What makes each projection's rows of the events above its position in `after`.
 
-    Raises MapperDeserialisationError for an event that cannot be read.
+    What the ledger did not write is told of and passed over: it must hold up only the stream that
+    it was put into. Raises MapperDeserialisationError for an event that cannot be read.
     """
     batch = RowBatch(statements.primary_keys)
+    left_out: list[EventNotAuthentic] = []
     for logged in events:
-        event = logged.decode()
+        try:
+            event = logged.decode(macs)
+        except EventNotAuthentic as error:
+            left_out.append(error)
+            continue
         for projection, position in after.items():
             if logged.position > position:
                 for change in projection.project(event, logged.position):
                     batch.add(change)
+    if left_out:
+        # Once for all of them: whoever can insert could fill the disk with our lines.
+        log.error("events_not_authentic", count=len(left_out), first=str(left_out[0]))
     return [(statements.text(group.form), (group.json(),)) for group in batch.groups]
 
 
@@ -142,8 +158,10 @@ class ProjectionWriter:
         connection: AsyncConnection[Any],
         projections: Sequence[Projection],
         statements: Statements,
+        macs: StateMacs,
     ) -> None:
         self._connection = connection
+        self._macs = macs
         self._projections = {projection.name: projection for projection in projections}
         self._statements = statements
         self._pipeline = StatementPipeline(connection)
@@ -151,12 +169,16 @@ class ProjectionWriter:
 
     @classmethod
     async def open(
-        cls, connection: AsyncConnection[Any], projections: Sequence[Projection]
+        cls,
+        connection: AsyncConnection[Any],
+        projections: Sequence[Projection],
+        macs: StateMacs,
     ) -> "ProjectionWriter":
         assert connection.autocommit
         for setting in WRITER_SESSION:
             await connection.execute(setting)
-        writer = cls(connection, projections, await Statements.load(connection, READ_SCHEMA))
+        statements = await Statements.load(connection, READ_SCHEMA)
+        writer = cls(connection, projections, statements, macs)
         await writer.load_positions()
         return writer
 
@@ -186,7 +208,8 @@ class ProjectionWriter:
         expected = {projection.name: self.positions[projection.name] for projection in after}
         advance = (_ADVANCE, (msgspec.json.encode(expected), str(last).encode()))
         try:
-            await self._pipeline.run([advance, *row_statements(self._statements, events, after)])
+            rows = row_statements(self._statements, events, after, self._macs)
+            await self._pipeline.run([advance, *rows])
         except SerializationFailure as failure:
             raise PositionsMoved from failure
         self.positions |= dict.fromkeys(expected, last)
@@ -204,6 +227,17 @@ async def load_positions(connection: AsyncConnection[Any], names: Sequence[str])
         (list(names),),
     )
     return dict(await cursor.fetchall())
+
+
+async def read_projected(connection: AsyncConnection[Any], names: Sequence[str]) -> int | None:
+    """Every one of these projections holds every event up to here; None where one of them has not
+    begun."""
+    cursor = await connection.execute(
+        "SELECT min(position) FROM read.positions WHERE projection = ANY(%s) HAVING count(*) = %s",
+        (list(names), len(names)),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else int(row[0])
 
 
 def _names(columns: Iterable[str]) -> sql.Composed:

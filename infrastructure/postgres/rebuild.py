@@ -13,6 +13,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
+from application.event_macs import StateMacs
 from infrastructure.postgres.log_reader import read_head
 from infrastructure.postgres.projection_writer import load_positions
 from infrastructure.postgres.replay import Replay, ReplayBounds, tables_of
@@ -54,6 +55,7 @@ async def rebuild(
     service_url: str,
     on_progress: Callable[[float], None],
     *,
+    macs: StateMacs,
     bounds: ReplayBounds | None = None,
     exchange_tries: int = EXCHANGE_TRIES,
 ) -> int:
@@ -67,7 +69,7 @@ async def rebuild(
     bounds = bounds or ReplayBounds()
     async with await _connect(service_url, bounds.connect_timeout_s) as connection:
         await lock_shadow(connection)
-        replay = await Replay.start(connection, service_url, projections, bounds)
+        replay = await Replay.start(connection, service_url, projections, bounds, macs)
         on_progress(0.0)
         with bounds.pool(await read_head(connection)) as pool:
             while replay.position < (head := await read_head(connection)):

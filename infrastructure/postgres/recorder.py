@@ -16,11 +16,17 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
 from application.event_store import LedgerApplication
+from application.ledger_keys import LedgerKeys
 from infrastructure.postgres.group_commit import GroupCommitRecorder
 
 EVENTS_SCHEMA = "ledger"
 
 
+# Completed by the library: bounds, order and limit.
+_SELECT_EVENTS = (
+    "SELECT originator_id, originator_version, topic, state FROM {}.events_with_macs"
+    " WHERE originator_id = %s"
+)
 _RETRY_PAUSE_S = 0.1
 # Of the application's environment, which is a dictionary and not the process's.
 _URL = "LEDGER_DATABASE_URL"
@@ -59,8 +65,13 @@ class SnapshotRecorder(PostgresAggregateRecorder):
 
 
 class LedgerRecorder(GroupCommitRecorder):
-    """Writes under LOCK TABLE … EXCLUSIVE, so that positions become visible in their order and a
+    """Reads events with their MACs, also those of earlier formats, which have theirs beside them.
+    Writes under LOCK TABLE … EXCLUSIVE, so that positions become visible in their order and a
     reader that tails the log misses nothing."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.select_events_statement = SQL(_SELECT_EVENTS).format(Identifier(self.datastore.schema))
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_: Any) -> Any:
         return _in_time(self, lambda: _insert_events(self, stored_events))
@@ -95,7 +106,12 @@ class LedgerFactory(PostgresFactory):
 
 
 def open_application(
-    service_url: str, *, threads: int, connect_timeout_s: int, cached_streams_max: int
+    service_url: str,
+    keys: LedgerKeys,
+    *,
+    threads: int,
+    connect_timeout_s: int,
+    cached_streams_max: int,
 ) -> LedgerApplication:
     """The event-sourced application on a PostgreSQL of the given URL; close() releases it."""
     parts = conninfo_to_dict(service_url)
@@ -118,5 +134,6 @@ def open_application(
             "POSTGRES_MAX_OVERFLOW": str(max(0, threads - 2)),
             "CREATE_TABLE": "n",
         },
+        keys=keys,
         cached_streams_max=cached_streams_max,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 
+from application.event_macs import StateMacs
 from infrastructure.postgres.bulk_fold import Folded, Folder, FoldPlan
 from infrastructure.postgres.bulk_writer import BulkWriter, NotWritten
 from infrastructure.postgres.log_reader import ReadBounds, find_stretch_end, read_log
@@ -60,9 +61,12 @@ class Replay:
         service_url: str,
         statements: Statements,
         after: Mapping[Projection, int],
+        *,
         bounds: ReplayBounds,
+        macs: StateMacs,
     ) -> None:
         self._connection = connection
+        self._macs = macs
         self._service_url = service_url
         self._statements = statements
         self._bounds = bounds
@@ -78,12 +82,14 @@ class Replay:
         service_url: str,
         projections: Sequence[Projection],
         bounds: ReplayBounds,
+        macs: StateMacs,
     ) -> "Replay":
         for setting in WRITER_SESSION:
             await connection.execute(setting)
         await empty_shadow(connection, projections)
         statements = await Statements.load(connection, SHADOW_SCHEMA)
-        return cls(connection, service_url, statements, dict.fromkeys(projections, 0), bounds)
+        after = dict.fromkeys(projections, 0)
+        return cls(connection, service_url, statements, after, bounds=bounds, macs=macs)
 
     async def fill(self, pool: WorkerPool, until: int, on_position: Callable[[int], None]) -> None:
         """Everything up to position `until`. Stretches are folded while earlier ones are written.
@@ -94,6 +100,7 @@ class Replay:
             held={projection.name: position for projection, position in self.after.items()},
             bounds=ReadBounds(events_max=self._bounds.events_max, bytes_max=self._bounds.bytes_max),
             connect_timeout_s=self._bounds.connect_timeout_s,
+            macs=self._macs,
         )
         # A crew keeps what it has begun with, so each plan has one of its own.
         crew = pool.crew(f"fold behind {plan.held}", partial(Folder, plan))
@@ -126,7 +133,8 @@ class Replay:
                 topics=self._topics,
             )
         ):
-            await self._pipeline.run(row_statements(self._statements, events, self.after))
+            rows = row_statements(self._statements, events, self.after, self._macs)
+            await self._pipeline.run(rows)
             self.position = events[-1].position
         self.position = max(self.position, until)
 

@@ -141,10 +141,13 @@ class CheckpointCheck:
         self._keys = {key.id: key for key in keys}
         self._previous = NO_PREVIOUS
         self._agreed = 0
-        self._next = self._read()
         self.findings = Findings()
         self.notes: list[str] = []
         self.checked = 0
+        # Of whoever gives the records, and known when they were read.
+        self.notes_later: list[str] = []
+        self.looked_at = True
+        self._next = self._read()
 
     def at(self, walk: ChainWalk) -> None:
         """Call behind every link."""
@@ -169,29 +172,39 @@ class CheckpointCheck:
             checked=self.checked,
             seconds=seconds,
             findings=self.findings,
-            notes=tuple(self.notes),
+            notes=(*self.notes, *self.notes_later),
+            looked_at=self.looked_at,
         )
 
     def _read(self) -> SignedCheckpoint | None:
+        """The next one of ours: what somebody else has put between them says nothing of the log."""
         for record in self._records:
             if isinstance(record, str):
                 # What a crash leaves. Where a whole record is missing, the next one says so.
                 self.notes.append(record)
                 continue
-            return record
+            signed = record.checkpoint
+            where = f"the checkpoint at position {signed.position}"
+            key = self._keys.get(signed.key_id)
+            if key is not None and record.is_signed_by(key):
+                return record
+            self.checked += 1
+            if key is None:
+                text = f"{where} is signed by an unknown key, {signed.key_id}"
+            else:
+                text = f"the signature of {where} is wrong"
+            self._differs(signed.position, text)
         return None
 
     def _compare(self, record: SignedCheckpoint, walk: ChainWalk) -> None:
         signed = record.checkpoint
         self.checked += 1
-        where = f"the checkpoint at position {signed.position}"
-        key = self._keys.get(signed.key_id)
-        if key is None:
-            self._differs(signed.position, f"{where} is signed by an unknown key, {signed.key_id}")
-        elif not record.is_signed_by(key):
-            self._differs(signed.position, f"the signature of {where} is wrong")
-        elif signed.previous != self._previous:
-            self._differs(signed.position, f"a checkpoint before {where} is missing or was changed")
+        if signed.previous != self._previous:
+            self._differs(
+                signed.position,
+                f"a checkpoint before the checkpoint at position {signed.position} is missing or"
+                " was changed",
+            )
         if (signed.position, signed.events, signed.chain, signed.root) == (
             *(walk.position, walk.size, walk.chain, walk.root()),
         ):

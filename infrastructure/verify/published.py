@@ -8,7 +8,7 @@ from nats.js.errors import NotFoundError
 
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.condition import describe
-from infrastructure.nats.connection import nats_connection
+from infrastructure.nats.connection import READER_INBOX, nats_connection
 
 
 class PublishedUnavailable(Exception):
@@ -23,7 +23,7 @@ async def copy_published(
     connections, subject = settings.connections, settings.subject(log_id)
     try:
         async with nats_connection(
-            nats_url, name="chatledger verify", settings=connections
+            nats_url, name="chatledger verify", inbox=READER_INBOX, settings=connections
         ) as nats:
             try:
                 last = await nats.jetstream.get_last_msg(settings.stream, subject)

@@ -12,6 +12,7 @@ import psycopg
 from eventsourcing.persistence import MapperDeserialisationError
 from psycopg import AsyncConnection, IsolationLevel, sql
 
+from application.event_macs import StateMacs
 from infrastructure.postgres.projection_writer import READ_SCHEMA, Statements
 from infrastructure.postgres.rebuild import lock_shadow
 from infrastructure.postgres.replay import SHADOW_SCHEMA, Replay, ReplayBounds, empty_shadow
@@ -32,7 +33,12 @@ WHERE a IS DISTINCT FROM b ORDER BY {names} LIMIT %s
 
 
 async def verify_read_models(
-    pool: WorkerPool, service_url: str, *, bounds: ReplayBounds, on_progress: Progress
+    pool: WorkerPool,
+    service_url: str,
+    macs: StateMacs,
+    *,
+    bounds: ReplayBounds,
+    on_progress: Progress,
 ) -> list[PartReport]:
     """One report for each table. Raises RebuildInProgress, psycopg.Error."""
     async with await AsyncConnection.connect(
@@ -42,7 +48,7 @@ async def verify_read_models(
         connect_timeout=bounds.connect_timeout_s,
     ) as connection:
         await lock_shadow(connection)
-        replay = await Replay.start(connection, service_url, PROJECTIONS, bounds)
+        replay = await Replay.start(connection, service_url, PROJECTIONS, bounds, macs)
         positions = await _positions(connection)
         try:
             await _replay(pool, replay, min(positions.values()), on_progress)

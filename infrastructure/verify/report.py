@@ -9,7 +9,7 @@ _TOLD_MAX = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """where: "log", "checkpoints", "accounts" or the name of a read model's table. position: of
+    """where: the report's part: "log", "MACs", "accounts" … or a read model's table. position: of
     the event that it is about. row: its key in that table. text: a sentence."""
 
     where: str
@@ -30,15 +30,20 @@ class Findings:
         if len(self.differences) < _TOLD_MAX:
             self.differences.append(difference)
 
-    def extend(self, later: "Findings") -> None:
-        """By those of the next stretch."""
-        self.differences += later.differences[: _TOLD_MAX - len(self.differences)]
-        self.count += later.count
+    def insert(self, difference: Difference) -> None:
+        """By its position, where they are not found in the order of the log."""
+        self.merge(Findings([difference], 1))
+
+    def merge(self, other: "Findings") -> None:
+        self.count += other.count
+        both = sorted([*self.differences, *other.differences], key=lambda one: one.position or 0)
+        self.differences = both[:_TOLD_MAX]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartReport:
-    """checked: so many of `what`. notes: what is no difference and still worth a line."""
+    """checked: so many of `what`. notes: what is no difference and still worth a line. looked_at:
+    False where there was nobody to ask."""
 
     name: str
     what: str
@@ -46,6 +51,7 @@ class PartReport:
     seconds: float
     findings: Findings
     notes: tuple[str, ...] = ()
+    looked_at: bool = True
 
 
 # Of one part: how much of it is done, from 0 to 1.

@@ -1,8 +1,8 @@
-"""All of it: the log, its chain and checkpoints, every account, every row."""
+"""All of it: the log, its chain and checkpoints, every stream and snapshot, every row."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from itertools import islice
+from datetime import timedelta
 from tempfile import TemporaryFile
 from typing import IO, Any
 from uuid import UUID
@@ -10,22 +10,27 @@ from uuid import UUID
 import psycopg
 from psycopg import Connection
 
+from application.event_macs import event_macs
+from application.ledger_keys import LedgerKeys
 from infrastructure.checkpoints.file import CheckpointFile, read_records
 from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signing_key import PublicKey
+from infrastructure.identity import SystemClock
 from infrastructure.postgres.replay import ReplayBounds
-from infrastructure.verify.accounts import verify_accounts
 from infrastructure.verify.chain import CheckpointCheck, verify_chain
 from infrastructure.verify.events import read_entries
+from infrastructure.verify.places import compare_places
 from infrastructure.verify.published import PublishedUnavailable, copy_published
 from infrastructure.verify.read_models import verify_read_models
-from infrastructure.verify.report import Difference, Findings, PartReport, Progress
+from infrastructure.verify.report import PartReport, Progress
+from infrastructure.verify.streams import verify_streams
 
 # Told what is looked at, and how much of it is done.
 OnProgress = Callable[[str, float], None]
 
 _RECORDS_MAX = 1000
+_NUMBER_MAX = 2**63 - 1
 
 
 async def verify(
@@ -33,13 +38,14 @@ async def verify(
     nats_url: str,
     settings: CheckpointSettings,
     keys: Sequence[PublicKey],
-    on_progress: OnProgress,
+    ledger_keys: LedgerKeys | None,
     *,
+    on_progress: OnProgress,
     bounds: ReplayBounds | None = None,
 ) -> list[PartReport]:
-    """Beside a running service; with NATS away, without what it has. bounds: of the work done at
-    once. Raises psycopg.Error,
-    RebuildInProgress, OSError."""
+    """Beside a running service; with NATS away, without what it has. keys: of checkpoints.
+    ledger_keys: None for the log with its chain and checkpoints alone. bounds: of the work done at
+    once. Raises psycopg.Error, RebuildInProgress, OSError."""
     timeout_s = settings.connections.connect_timeout_s
 
     def connect() -> Connection[Any]:
@@ -59,7 +65,7 @@ async def verify(
         pool = stack.enter_context(bounds.pool(head))
         sources = _Sources(connection, CheckpointFile(settings.folder, log_id), keys)
         check = CheckpointCheck("checkpoints", sources.records(), keys)
-        published = await _published(nats_url, settings, log_id, spool, keys)
+        published = await _published(nats_url, settings, log_id, spool, sources)
         log = verify_chain(
             connection,
             read_entries(connection, pool, service_url, until=head, connect_timeout_s=timeout_s),
@@ -67,20 +73,24 @@ async def verify(
             until=head,
             on_progress=progress("log"),
         )
-        sources.compare(check.findings)
-        check.notes += sources.notes
         parts = [log, check.report(log.seconds), published.report(log.seconds)]
-        parts.append(
-            verify_accounts(
-                pool,
-                service_url,
-                until=head,
-                connect_timeout_s=timeout_s,
-                on_progress=progress("accounts"),
-            )
+        parts.append(_places(sources, spool if published.looked_at else None, settings))
+        if ledger_keys is None:
+            return parts
+        parts += verify_streams(
+            pool,
+            service_url,
+            ledger_keys,
+            until=head,
+            connect_timeout_s=timeout_s,
+            on_progress=progress("streams"),
         )
         parts += await verify_read_models(
-            pool, service_url, bounds=bounds, on_progress=progress("read models")
+            pool,
+            service_url,
+            event_macs(ledger_keys),
+            bounds=bounds,
+            on_progress=progress("read models"),
         )
     return parts
 
@@ -90,21 +100,49 @@ async def _published(
     settings: CheckpointSettings,
     log_id: UUID,
     spool: IO[bytes],
-    keys: Sequence[PublicKey],
+    sources: "_Sources",
 ) -> CheckpointCheck:
     """spool: where they are kept meanwhile, because there may be more than fit into memory."""
+    unavailable = ""
     try:
         await copy_published(nats_url, settings, log_id, spool)
-        notes = []
     except PublishedUnavailable as error:
-        notes = [f"what NATS has was not looked at: {error}"]
+        unavailable = f"what NATS has was not looked at: {error}"
         spool.truncate(0)
     spool.seek(0)
+    repeated: list[str] = []
+    records = read_records(spool, f"the stream {settings.stream}")
     check = CheckpointCheck(
-        "checkpoints in NATS", read_records(spool, f"the stream {settings.stream}"), keys
+        "checkpoints in NATS", sources.unrepeated(records, repeated), sources.keys
     )
-    check.notes += notes
+    if unavailable:
+        check.looked_at = False
+        check.notes.append(unavailable)
+    check.notes_later = repeated
     return check
+
+
+def _places(
+    sources: "_Sources", spool: IO[bytes] | None, settings: CheckpointSettings
+) -> PartReport:
+    """spool: with what NATS has, where it could be asked."""
+    places = {
+        "the database": sources.in_database(),
+        f"the file {sources.file.path}": _well_formed(sources.file),
+    }
+    if spool is not None:
+        spool.seek(0)
+        places["NATS"] = _well_formed(read_records(spool, "NATS"))
+    return compare_places(
+        places,
+        sources.keys,
+        now=SystemClock().now(),
+        within=timedelta(seconds=settings.published_within_s),
+    )
+
+
+def _well_formed(records: Iterable[SignedCheckpoint | str]) -> Iterator[SignedCheckpoint]:
+    return (record for record in records if isinstance(record, SignedCheckpoint))
 
 
 def _identity(connection: Connection[Any]) -> tuple[UUID, int]:
@@ -126,60 +164,58 @@ class _Sources:
         self, connection: Connection[Any], file: CheckpointFile, keys: Sequence[PublicKey]
     ) -> None:
         self._connection = connection
-        self._file = file
-        self._keys = keys
-        self.notes: list[str] = []
+        self.file = file
+        self.keys = keys
 
     def records(self) -> Iterator[SignedCheckpoint | str]:
         last = 0
-        for record in self._file:
+        for record in self.file:
             yield record
             if isinstance(record, SignedCheckpoint):
                 last = max(last, record.checkpoint.position)
-        alone = 0
-        for record in self._behind(last):
+        for record in self.in_database(after=last):
+            # Anybody with the service's role can add rows that are not ours.
+            if self._is_ours(record):
+                yield record
+
+    def in_database(self, after: int = 0) -> Iterator[SignedCheckpoint]:
+        """By position."""
+        last = (after, _NUMBER_MAX)
+        while rows := self._connection.execute(
+            "SELECT position, number, record FROM ledger.checkpoints"
+            " WHERE (position, number) > (%s, %s) ORDER BY position, number LIMIT %s",
+            (*last, _RECORDS_MAX),
+        ).fetchall():
+            last = rows[-1][:2]
+            for _, _, text in rows:
+                with suppress(BadRecord):
+                    yield SignedCheckpoint.from_line(text)
+
+    def unrepeated(
+        self, records: Iterable[SignedCheckpoint | str], notes: list[str]
+    ) -> Iterator[SignedCheckpoint | str]:
+        """Without those that somebody has sent again, which proves nothing against the log. notes:
+        told at the end."""
+        last, repeated = 0, 0
+        for record in records:
+            if isinstance(record, SignedCheckpoint) and self._is_ours(record):
+                if record.checkpoint.position <= last and self._has(record):
+                    repeated += 1
+                    continue
+                last = max(last, record.checkpoint.position)
             yield record
-            alone += 1
-        if alone:
-            # The service writes them into both; whoever owns the database could make do with one.
-            self.notes.append(
-                f"{alone} checkpoints behind position {last} are in the database and not in"
-                f" {self._file.path}"
+        if repeated:
+            notes.append(
+                f"{repeated} messages repeat earlier checkpoints: a process began again, or"
+                " somebody else can publish there"
             )
 
-    def _behind(self, last: int) -> Iterator[SignedCheckpoint]:
-        while True:
-            rows = self._connection.execute(
-                "SELECT position, record FROM ledger.checkpoints WHERE position > %s"
-                " ORDER BY position LIMIT %s",
-                (last, _RECORDS_MAX),
-            ).fetchall()
-            if not rows:
-                return
-            last = rows[-1][0]
-            for _, text in rows:
-                with suppress(BadRecord):
-                    record = SignedCheckpoint.from_line(text)
-                    # Anybody with the service's role can add rows that are not ours.
-                    if any(record.is_signed_by(key) for key in self._keys):
-                        yield record
+    def _is_ours(self, record: SignedCheckpoint) -> bool:
+        return any(record.is_signed_by(key) for key in self.keys)
 
-    def compare(self, findings: Findings) -> None:
-        """Every checkpoint of the file is in the database, too."""
-        records = (record for record in self._file if isinstance(record, SignedCheckpoint))
-        while page := {record.line: record for record in islice(records, _RECORDS_MAX)}:
-            positions = [record.checkpoint.position for record in page.values()]
-            for (text,) in self._connection.execute(
-                "SELECT record FROM ledger.checkpoints WHERE position = ANY(%s)", (positions,)
-            ).fetchall():
-                page.pop(text, None)
-            for record in page.values():
-                position = record.checkpoint.position
-                findings.add(
-                    Difference(
-                        where="checkpoints",
-                        position=position,
-                        text=f"the database lacks the checkpoint at position {position}, which"
-                        f" {self._file.path} has",
-                    )
-                )
+    def _has(self, record: SignedCheckpoint) -> bool:
+        found = self._connection.execute(
+            "SELECT FROM ledger.checkpoints WHERE position = %s AND record = %s LIMIT 1",
+            (record.checkpoint.position, record.line),
+        )
+        return found.rowcount == 1

@@ -12,17 +12,21 @@ def add_audit(
     group = commands.add_parser("audit", help="prove what the ledger says")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     verify = actions.add_parser(
-        "verify", help="check the chain, the checkpoints, every account and every read model"
+        "verify", help="check the chain, the checkpoints, every stream and every read model"
     )
     verify.add_argument("--json", action="store_true", help="the report as JSON")
-    verify.add_argument(
-        "--public-key",
-        type=Path,
-        metavar="FILE",
-        action="append",
-        help="of the checkpoints; may be given more than once (default: of this installation's"
-        " signing key)",
+    sealing = actions.add_parser(
+        "seal", help="once for a log of an earlier version: verify it, and authenticate its events"
     )
+    for action in (verify, sealing):
+        action.add_argument(
+            "--public-key",
+            type=Path,
+            metavar="FILE",
+            action="append",
+            help="of the checkpoints; may be given more than once (default: of this"
+            " installation's signing key)",
+        )
     receipt = actions.add_parser("verify-receipt", help="check a receipt without the ledger")
     receipt.add_argument("receipt", type=Path, metavar="FILE", help="as the API answered it")
     receipt.add_argument("--public-key", type=Path, metavar="FILE", required=True)
@@ -39,6 +43,10 @@ def audit(options: argparse.Namespace) -> int:
             from interfaces.cli.audit_verify import verify
 
             return verify(options)
+        case "seal":
+            from interfaces.cli.audit_seal import seal_log
+
+            return seal_log(options)
         case "verify-receipt":
             from interfaces.cli.audit_receipt import verify_receipt
 

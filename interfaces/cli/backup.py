@@ -3,16 +3,21 @@
 import argparse
 import asyncio
 import sys
+from pathlib import Path
 
-from infrastructure.backup.archive import Manifest
+from application.event_macs import event_macs
+from application.ledger_keys import LedgerKeys
+from infrastructure.backup.archive import Manifest, open_archive
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
+from infrastructure.ledger_key_file import load_ledger_keys, make_ledger_keys
 from infrastructure.settings import Settings
 from interfaces.cli.audit_verify import EXIT_DIFFERS, as_text, verify_with
 from interfaces.cli.book_tables import moment
 from interfaces.cli.options import settings_from
 from interfaces.composition_proofs import replay_bounds
 from interfaces.endpoints import Endpoints, open_endpoints
+from interfaces.ledger_keys import macs_of_log
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -33,6 +38,7 @@ def backup(options: argparse.Namespace) -> int:
             options.file,
             SystemClock().now(),
             lambda fraction: bar.update(task, completed=fraction),
+            macs=macs_of_log(settings, endpoints),
             connect_timeout_s=settings.database_timeout_s,
         )
     print(f"{options.file}: {_described(manifest)}")
@@ -46,27 +52,37 @@ def restore(options: argparse.Namespace) -> int:
 
     settings = settings_from(options)
     with open_endpoints(settings, lambda _: None) as endpoints:
+        keys = _keys_for(options.file, settings)
         manifest = load(
             endpoints.owner_url,
             endpoints.service_url,
             options.file,
             _say,
+            macs=None if keys is None else event_macs(keys),
             connect_timeout_s=settings.database_timeout_s,
         )
+        if keys is None:
+            print(f"restored {_described(manifest)}")
+            print(
+                "its events are from before events were authenticated: run `chatledger audit seal`,"
+                " and then `chatledger projections rebuild all`"
+            )
+            return 0
         _say("Making the read models")
         asyncio.run(
             rebuild(
                 [],
                 endpoints.service_url,
                 lambda _fraction: None,
+                macs=event_macs(keys),
                 bounds=replay_bounds(settings),
             )
         )
         print(f"restored {_described(manifest)}")
-        return _verified(settings, endpoints)
+        return _verified(settings, endpoints, keys)
 
 
-def _verified(settings: Settings, endpoints: Endpoints) -> int:
+def _verified(settings: Settings, endpoints: Endpoints, ledger_keys: LedgerKeys) -> int:
     """Against the signed checkpoints, where this installation has the key to check them."""
     if not settings.checkpoint_key_file.exists():
         print(
@@ -75,12 +91,24 @@ def _verified(settings: Settings, endpoints: Endpoints) -> int:
         )
         return 0
     keys = [SigningKey.from_file(settings.checkpoint_key_file).public]
-    parts = asyncio.run(verify_with(settings, endpoints, keys))
+    parts = asyncio.run(verify_with(settings, endpoints, keys, ledger_keys))
     print(as_text(parts))
     if any(part.findings.count for part in parts):
         print("do not start the service on it before you know why", file=sys.stderr)
         return EXIT_DIFFERS
     return 0
+
+
+def _keys_for(file: Path, settings: Settings) -> LedgerKeys | None:
+    """Before anything is loaded: without its keys nothing in the log could be believed. None for a
+    backup from before there were any. Raises BackupRefused, LedgerKeyError."""
+    with open_archive(file) as archive:
+        manifest = archive.manifest
+    tables = {table.name for table in manifest.tables}
+    if "seals" not in tables:
+        return None
+    path = settings.ledger_key_file
+    return load_ledger_keys(path) if manifest.events else make_ledger_keys(path)
 
 
 def _described(manifest: Manifest) -> str:

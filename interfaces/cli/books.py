@@ -14,6 +14,7 @@ from uuid import UUID
 import msgspec
 
 from application.books import TrialBalance
+from application.event_macs import event_macs
 from application.posted import Period
 from application.statements import Statement, statement
 from domain.claims.uniqueness import ValueClaimed
@@ -24,6 +25,7 @@ from domain.users.events import UserRegistered
 from infrastructure.exports.export import export
 from infrastructure.exports.tables import TABLES, Selection, money_topics
 from infrastructure.identity import SystemClock
+from infrastructure.ledger_key_file import load_ledger_keys
 from infrastructure.postgres.log_scan import LogScan, open_scan
 from interfaces.cli.book_tables import amount, moment, statement_text, trial_balance_text
 from interfaces.cli.moments import before_option, period_option, position_max
@@ -41,7 +43,14 @@ def books(options: argparse.Namespace) -> int:
     """Raises OptionsRefused, UserNotFound, NoLedger, ExportRefused, MapperDeserialisationError,
     psycopg.Error."""
     with _scan(options) as scan:
-        return _ACTIONS[options.action](options, scan)
+        status = _ACTIONS[options.action](options, scan)
+    if scan.first_left_out is not None:
+        print(
+            f"chatledger: {scan.left_out} events that this ledger did not write are left out; the"
+            f" first: {scan.first_left_out}",
+            file=sys.stderr,
+        )
+    return status
 
 
 @contextmanager
@@ -49,15 +58,20 @@ def _scan(options: argparse.Namespace) -> Iterator[LogScan]:
     settings = settings_from(options)
     with (
         open_endpoints(settings, lambda _: None, may_join=True) as endpoints,
-        open_scan(endpoints.service_url, connect_timeout_s=settings.database_timeout_s) as scan,
+        open_scan(
+            endpoints.service_url,
+            lambda: event_macs(load_ledger_keys(settings.ledger_key_file)),
+            connect_timeout_s=settings.database_timeout_s,
+        ) as scan,
     ):
         yield scan
 
 
 def _trial_balance(options: argparse.Namespace, scan: LogScan) -> int:
     totals = TrialBalance(Period(until=before_option(options, _now())))
-    for row in scan.rows(money_topics(), until=position_max(options, scan.head)):
-        totals.add(row.position, row.decode())
+    rows = scan.rows(money_topics(), until=position_max(options, scan.head))
+    for row, event in scan.events(rows):
+        totals.add(row.position, event)
     right = totals.difference_micro == 0 and not totals.disagreements
     if options.json:
         lines = totals.accounts if options.accounts else totals.classes
@@ -133,8 +147,8 @@ def _export(options: argparse.Namespace, scan: LogScan) -> int:
 def _statement_of(
     scan: LogScan, user_id: UUID, period: Period, position_max: int | None = None
 ) -> Statement:
-    rows = scan.stream(account_id(user_id), until=position_max or scan.head)
-    return statement(user_id, period, ((row.position, row.decode()) for row in rows))
+    events = scan.events(scan.stream(account_id(user_id), until=position_max or scan.head))
+    return statement(user_id, period, ((row.position, event) for row, event in events))
 
 
 def _now() -> datetime:
@@ -158,9 +172,9 @@ def _find_user(scan: LogScan, text: str) -> tuple[UUID, str]:
 
 
 def _first(scan: LogScan, stream_id: UUID, event_type: type[E]) -> E | None:
-    row = next(scan.stream(stream_id), None)
-    event = None if row is None else row.decode()
-    return event if isinstance(event, event_type) else None
+    for _, event in scan.events(scan.stream(stream_id)):
+        return event if isinstance(event, event_type) else None
+    return None
 
 
 def _as_id(text: str) -> UUID | None:

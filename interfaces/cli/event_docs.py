@@ -39,7 +39,9 @@ and never renamed; when an event's fields change, its version is raised and the 
 read the older ones (`tests/domain/stored_names.json` holds the code to that).
 
 Every event starts with `originator_id` (the stream), `originator_version` (its place there, from
-1 without a gap) and `timestamp`. Amounts are integers of micro-credits: 1 credit is 1,000,000.
+1 without a gap) and `timestamp`; what is stored of it ends with `mac`, which proves that this
+ledger wrote it ([audit.md](audit.md#mac-of-an-event)). Amounts are integers of micro-credits: 1
+credit is 1,000,000.
 Fields marked *personal* say something of a person; they are to be sealed under a key per person,
 so nothing queries inside stored events.
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from interfaces.cli.audit import add_audit
+from interfaces.cli.keys import add_keys, keys
 from interfaces.cli.refusals import explain
 
 EXIT_REFUSED = 1
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     _add_data_dir(users)
 
     _add_data_dir(add_audit(commands))
+    _add_data_dir(add_keys(commands))
 
     for name, text in (
         ("backup", "the log and what proves it, as one file, while the service goes on"),
@@ -150,6 +152,8 @@ def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]
             from interfaces.cli.audit import audit
 
             return audit
+        case "keys":
+            return keys
         case "backup":
             from interfaces.cli.backup import backup
 

@@ -4,11 +4,13 @@ import argparse
 import asyncio
 import sys
 
+from application.event_macs import StateMacs, event_macs
 from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.settings import SettingsError
 from interfaces.cli.options import settings_from
 from interfaces.composition_proofs import replay_bounds
 from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints
+from interfaces.ledger_keys import ledger_keys
 from projections.registry import PROJECTIONS
 
 
@@ -22,7 +24,8 @@ def projections(options: argparse.Namespace) -> int:
         migrate_schema(settings, endpoints)
         if options.action == "status":
             return asyncio.run(_status(endpoints))
-        return asyncio.run(_rebuild(endpoints, options.name, replay_bounds(settings)))
+        macs = event_macs(ledger_keys(settings, endpoints))
+        return asyncio.run(_rebuild(endpoints, options.name, macs, replay_bounds(settings)))
 
 
 def _check_name(name: str) -> None:
@@ -45,7 +48,7 @@ async def _status(endpoints: Endpoints) -> int:
     return 0
 
 
-async def _rebuild(endpoints: Endpoints, name: str, bounds: ReplayBounds) -> int:
+async def _rebuild(endpoints: Endpoints, name: str, macs: StateMacs, bounds: ReplayBounds) -> int:
     from rich.progress import Progress
 
     from infrastructure.postgres.rebuild import rebuild
@@ -58,6 +61,7 @@ async def _rebuild(endpoints: Endpoints, name: str, bounds: ReplayBounds) -> int
             names,
             endpoints.service_url,
             lambda fraction: bar.update(task, completed=fraction),
+            macs=macs,
             bounds=bounds,
         )
     print(f"{name} is rebuilt from the log", file=sys.stderr)

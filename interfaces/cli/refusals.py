@@ -17,8 +17,10 @@ def explain(error: Exception) -> str:
     from infrastructure.checkpoints.signing_key import KeyUnusable
     from infrastructure.embedded.errors import EmbeddedServerError
     from infrastructure.exports.errors import ExportRefused
+    from infrastructure.ledger_key_file import LedgerKeyError
     from infrastructure.onnx.errors import PreparationError
     from infrastructure.postgres.log_scan import NoLedger
+    from infrastructure.postgres.log_state import LogUnsealed, OtherKeys
     from infrastructure.postgres.migrate import MigrationError
     from infrastructure.postgres.rebuild import ReadModelsBusy, RebuildInProgress
     from infrastructure.settings import SettingsError
@@ -29,6 +31,8 @@ def explain(error: Exception) -> str:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():
             return str(error)
         case SettingsError() | Refusal() | KeyUnusable() | NoLedger() | ExportRefused():
+            return str(error)
+        case LedgerKeyError() | OtherKeys() | LogUnsealed():
             return str(error)
         case BackupRefused() | MapperDeserialisationError():
             return str(error)

@@ -1,6 +1,7 @@
 """The API with everything behind it, and the chat page beside it."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 import time
@@ -13,13 +14,14 @@ from infrastructure.identity import TimeOrderedIds
 from infrastructure.onnx.prepare import prepared_manifest
 from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD, Settings
 from interfaces.cli.refusals import CannotStart
-from interfaces.cli.serve_page import PageProcess
+from interfaces.cli.serve_page import PageProcess, connection_limits
 from interfaces.cli.start import GEMMA_TERMS, say
 from interfaces.composition import open_services
 from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints
 from interfaces.http.app import create_app
 from interfaces.http.services import HttpServices
 from interfaces.identity_composition import ADMIN_USERNAME
+from interfaces.web_server import WebServerConfig
 
 
 def serve(settings: Settings, *, with_page: bool, skip_init: bool) -> int:
@@ -33,8 +35,9 @@ def serve(settings: Settings, *, with_page: bool, skip_init: bool) -> int:
         say("  Bringing the database schema up to date")
         migrate_schema(settings, endpoints)
         server = _Server(settings, endpoints, with_page=with_page, began=began)
-        # uvicorn raises the signal again after its own clean stop.
-        with suppress(KeyboardInterrupt):
+        # uvicorn raises the signal again after its own clean stop, and exits by itself where the
+        # services could not be opened; what kept them from it is said below.
+        with suppress(KeyboardInterrupt, SystemExit):
             server.run()
         say("chatledger is stopping")
         failure = server.failure
@@ -65,15 +68,12 @@ class _Server(uvicorn.Server):
             new_id=TimeOrderedIds().new_id,
         )
         super().__init__(
-            uvicorn.Config(
+            WebServerConfig(
                 app,
                 host=settings.host,
                 port=settings.port,
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=int(settings.shutdown_timeout_s),
+                limits=connection_limits(settings),
+                shutdown_timeout_s=int(settings.shutdown_timeout_s),
             )
         )
 
@@ -99,8 +99,9 @@ class _Server(uvicorn.Server):
                 self._services = services
                 yield services
         except Exception as error:
-            # uvicorn would print a trace; `serve` says it in one sentence where it can.
+            # uvicorn would print a trace; `serve` says it in one sentence, or raises it.
             self.failure = error
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             raise
 
 
@@ -127,11 +128,16 @@ def _show_addresses(settings: Settings, with_page: bool, seconds: float) -> None
         lines.append(f"  Chat page   http://{settings.host}:{settings.ui_port}")
     lines += [f"  REST API    {api}", f"  API docs    {api}/docs", ""]
     if not settings.is_production:
-        lines += [
+        lines.append(
             "  Register on the chat page: a new user has"
-            f" {settings.welcome_credits.normalize():f} credits.",
-            f"  Administrator: {ADMIN_USERNAME} / {DEVELOPMENT_ADMIN_PASSWORD}"
-            " (unless changed; for development only)",
-        ]
+            f" {settings.welcome_credits.normalize():f} credits."
+        )
+        administrator = (
+            f"{ADMIN_USERNAME} / {DEVELOPMENT_ADMIN_PASSWORD} (unless changed; for development"
+            " only)"
+            if settings.is_for_this_machine
+            else "whom you make with `chatledger users create-admin`"
+        )
+        lines.append(f"  Administrator: {administrator}")
     lines += [f"  {GEMMA_TERMS}.", "", "Press Ctrl-C to stop.", ""]
     say("\n".join(lines))

@@ -5,7 +5,12 @@ import sys
 from types import TracebackType
 from typing import Self
 
+from infrastructure.page_settings import host_names
+from infrastructure.secret_files import secret_from
 from infrastructure.settings import Settings
+from interfaces.connections import ConnectionLimits
+from interfaces.ui.settings import UiSettings
+from interfaces.visitor_address import visitor_key
 
 _STOP_TIMEOUT_S = 10
 
@@ -18,23 +23,56 @@ def api_url(settings: Settings) -> str:
     return f"http://{bracketed}:{settings.port}"
 
 
-def serve_page(settings: Settings) -> int:
-    from infrastructure.secret_files import secret_from
-    from interfaces.ui.app import run_ui
-    from interfaces.ui.settings import UiSettings
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        header_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        send_timeout_s=settings.send_timeout_s,
+        keep_alive_timeout_s=settings.keep_alive_timeout_s,
+        bytes_per_s_min=settings.client_bytes_per_s_min,
+        body_bytes_max=settings.request_body_bytes_max,
+        connections_max=settings.connections_max,
+        connections_per_address_max=settings.connections_per_address_max,
+        trusted_proxies=settings.trusted_networks,
+    )
 
-    cookie_secret = secret_from(
-        settings.secret_key.get_secret_value(), settings.data_dir / "secret_key"
+
+# What a browser on this machine may call it. Anything else leads here by a name that somebody else
+# chose (DNS rebinding).
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+
+
+def page_hosts(settings: Settings) -> tuple[str, ...]:
+    """The names that the page answers to; empty: any."""
+    names = host_names(settings.page_hosts)
+    if names or not settings.is_for_this_machine:
+        return names
+    own = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return tuple(dict.fromkeys((*_LOOPBACK_NAMES, own)))
+
+
+def ui_settings(settings: Settings) -> UiSettings:
+    """Raises OSError when the secret can be neither read nor made."""
+    secret = secret_from(settings.secret_key.get_secret_value(), settings.data_dir / "secret_key")
+    return UiSettings(
+        api_url=api_url(settings),
+        host=settings.host,
+        port=settings.ui_port,
+        hosts=page_hosts(settings),
+        cookie_secret=secret,
+        visitor_key=visitor_key(secret),
+        secure_cookie=settings.is_production,
+        tabs_max=settings.page_tabs_max,
+        tabs_per_person_max=settings.page_tabs_per_person_max,
+        anonymous_tabs_max=settings.page_anonymous_tabs_max,
+        tabs_per_address_max=settings.page_tabs_per_address_max,
     )
-    run_ui(
-        UiSettings(
-            api_url=api_url(settings),
-            host=settings.host,
-            port=settings.ui_port,
-            cookie_secret=cookie_secret,
-            secure_cookie=settings.is_production,
-        )
-    )
+
+
+def serve_page(settings: Settings) -> int:
+    from interfaces.ui.app import run_ui
+
+    run_ui(ui_settings(settings), connection_limits(settings))
     return 0
 
 

@@ -14,6 +14,7 @@ from infrastructure.settings import Settings
 from interfaces.cli.options import settings_from
 from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints, open_ledger
 from interfaces.identity_composition import open_users
+from interfaces.ledger_keys import ledger_keys
 
 
 class PasswordNotSet(Conflict):
@@ -49,7 +50,7 @@ async def _carry_out(
     options: argparse.Namespace, settings: Settings, endpoints: Endpoints, password: str
 ) -> int:
     with (
-        closing(open_ledger(settings, endpoints)) as ledger,
+        closing(open_ledger(settings, endpoints, ledger_keys(settings, endpoints))) as ledger,
         open_users(settings, ledger) as handlers,
     ):
         if options.action == "create-admin":

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from application import inference
 from application.chat_run import GenerationFailed
+from application.event_macs import StreamDamaged
 from application.ledger import LedgerUnavailable
 from application.ports import PasswordsBusy
 from application.quotas import QuotaExhausted
@@ -94,12 +95,18 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
             headers.update(error.headers)
         case inference.InferenceError() if code == "generation_failed":
             detail = f"{detail}; nothing was charged"
+        case StreamDamaged():
+            log.error("stream_damaged", request_id=request_id, reason=str(error))
+            detail = (
+                "what is stored about this does not prove itself, so nothing was done; tell the"
+                " operator, who has it in the log under the request_id"
+            )
     if status >= 500:
         headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
     if "Retry-After" in headers:
         # The error of a stream comes without headers.
         extensions["retry_after_s"] = int(headers["Retry-After"])
-    if status == 500:
+    if code == "internal_error":
         log.error("unexpected_error", request_id=request_id, exc_info=error)
         detail = "this is our mistake; the log has it under the request_id"
     return status, problem(request_id, status, code, detail, **extensions), headers
@@ -139,6 +146,8 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 503, "generation_failed"
         case GenerationFailed():
             return (504 if error.reason == "timeout" else 503), "generation_failed"
+        case StreamDamaged():
+            return 500, "ledger_damaged"
         case LedgerUnavailable() | ReadModelsUnavailable():
             return 503, "ledger_unavailable"
         case ServiceBusy():
@@ -207,6 +216,7 @@ def install_problem_handlers(app: FastAPI) -> None:
         inference.InferenceError,
         GenerationFailed,
         LedgerUnavailable,
+        StreamDamaged,
         ReadModelsUnavailable,
         PasswordsBusy,
         ServiceBusy,

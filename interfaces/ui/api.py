@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from interfaces.ui.sessions import BrowserSession, Tokens
 from interfaces.ui.settings import UiSettings
 from interfaces.ui.sse import EventTooLong, ServerEvent, server_events
 from interfaces.ui.wire import TokenPair, read_as, read_json, write_json
+from interfaces.visitor_address import VISITOR_HEADER, sign_address
 
 Answer = TypeVar("Answer")
 POSITION_HEADER = "Ledger-Position"
@@ -40,16 +42,21 @@ class Api:
     """
 
     def __init__(
-        self, http: httpx.AsyncClient, settings: UiSettings, monotonic: Callable[[], float]
+        self,
+        http: httpx.AsyncClient,
+        settings: UiSettings,
+        monotonic: Callable[[], float],
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._http = http
         self._settings = settings
         self._monotonic = monotonic
+        self._now = now
 
     async def sign_in(self, session: BrowserSession, username: str, password: str) -> None:
         """Open a session at the API and keep its tokens in ``session``."""
         body = {"username": username, "password": password}
-        response = await self._exchange("POST", "/auth/login", content=write_json(body))
+        response = await self._exchange(session, "POST", "/auth/login", content=write_json(body))
         pair = read_as(_body(response), TokenPair)
         session.tokens = Tokens.of(pair, self._monotonic())
         session.saw_position(response.headers.get(POSITION_HEADER))
@@ -59,7 +66,7 @@ class Api:
     ) -> None:
         """Create an account; signing in is a call of its own."""
         body = {"username": username, "email": email, "password": password}
-        response = await self._exchange("POST", "/auth/register", content=write_json(body))
+        response = await self._exchange(session, "POST", "/auth/register", content=write_json(body))
         _body(response)
         session.saw_position(response.headers.get(POSITION_HEADER))
 
@@ -75,9 +82,9 @@ class Api:
         finally:
             session.forget()
 
-    async def public(self, path: str, kind: type[Answer]) -> Answer:
+    async def public(self, session: BrowserSession, path: str, kind: type[Answer]) -> Answer:
         """GET what needs no sign-in."""
-        return read_as(_body(await self._exchange("GET", path)), kind)
+        return read_as(_body(await self._exchange(session, "GET", path)), kind)
 
     async def get(
         self, session: BrowserSession, path: str, kind: type[Answer], **params: str | int | None
@@ -165,7 +172,7 @@ class Api:
         content: bytes | None = None,
         key: str | None = None,
     ) -> httpx.Request:
-        headers = {"Authorization": f"Bearer {tokens.access}"}
+        headers = {**self._told(session), "Authorization": f"Bearer {tokens.access}"}
         if content is not None:
             headers["Content-Type"] = "application/json"
         if key is not None:
@@ -176,10 +183,19 @@ class Api:
             method, path, params=params or None, content=content, headers=headers
         )
 
+    def _told(self, session: BrowserSession) -> dict[str, str]:
+        """Who this is asked for: the API would see this process's address for everybody."""
+        key = self._settings.visitor_key
+        if not key or not session.address:
+            return {}
+        return {VISITOR_HEADER: sign_address(session.address, key, self._now())}
+
     async def _exchange(
-        self, method: str, path: str, *, content: bytes | None = None
+        self, session: BrowserSession, method: str, path: str, *, content: bytes | None = None
     ) -> httpx.Response:
-        headers = {"Content-Type": "application/json"} if content is not None else {}
+        headers = self._told(session)
+        if content is not None:
+            headers["Content-Type"] = "application/json"
         request = self._http.build_request(method, path, content=content, headers=headers)
         return await self._deliver(request)
 
@@ -218,7 +234,7 @@ class Api:
     async def _refresh(self, session: BrowserSession, stale: Tokens) -> Tokens:
         try:
             content = write_json({"refresh_token": stale.refresh})
-            response = await self._exchange("POST", "/auth/refresh", content=content)
+            response = await self._exchange(session, "POST", "/auth/refresh", content=content)
             if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
                 session.forget()
                 raise SignedOut

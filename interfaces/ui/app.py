@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,11 +12,16 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
+from interfaces.connections import ConnectionLimits
 from interfaces.ui.api import Api, http_client
+from interfaces.ui.exchange import Exchanges
+from interfaces.ui.gradio_queue import GradioQueue
+from interfaces.ui.open_tabs import OpenTabs
 from interfaces.ui.page import Page
 from interfaces.ui.server import FrontDoor
 from interfaces.ui.sessions import BrowserSessions
 from interfaces.ui.settings import UiSettings
+from interfaces.web_server import WebServerConfig
 
 __all__ = ["UiSettings", "build_app", "build_server", "run_ui"]
 
@@ -37,15 +41,23 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
     sessions = BrowserSessions(
         idle_s=settings.session_idle_s,
         count_max=settings.sessions_max,
+        per_person_max=settings.sessions_per_person_max,
         monotonic=time.monotonic,
         key=settings.cookie_secret.encode(),
     )
-    page = Page(settings, Api(http, settings, time.monotonic), sessions)
-    with gr.Blocks(title=settings.title, analytics_enabled=False, fill_width=True) as blocks:
+    blocks = gr.Blocks(title=settings.title, analytics_enabled=False, fill_width=True)
+    queue = GradioQueue(blocks, settings)
+    tabs = OpenTabs(settings, sessions, time.monotonic, on_drop=queue.forget)
+    exchanges = Exchanges(
+        ttl_s=settings.exchange_ttl_s,
+        count_max=settings.exchanges_max,
+        monotonic=time.monotonic,
+    )
+    page = Page(settings, Api(http, settings, time.monotonic), sessions, tabs, exchanges)
+    with blocks:
         wire(blocks, build_layout(settings), page)
     blocks.queue(default_concurrency_limit=settings.events_max, max_size=settings.event_queue_max)
-    # After every event Gradio would summarise all events with pandas, for a page not served here.
-    blocks._queue.ANAYLTICS_CACHE_FREQUENCY = sys.maxsize
+    queue.prepare()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -53,9 +65,17 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
             yield
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_api_route("/livez", _livez, methods=["GET"], response_class=PlainTextResponse)
+    app.add_api_route("/livez", _livez, methods=["GET", "HEAD"], response_class=PlainTextResponse)
     closing = app.state.closing = asyncio.Event()
-    app.add_middleware(FrontDoor, settings=settings, sessions=sessions, closing=closing)
+    app.add_middleware(
+        FrontDoor,
+        settings=settings,
+        sessions=sessions,
+        tabs=tabs,
+        exchanges=exchanges,
+        queue=queue,
+        closing=closing,
+    )
     gr.mount_gradio_app(
         app,
         blocks,
@@ -93,20 +113,19 @@ class PageServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def build_server(settings: UiSettings) -> uvicorn.Server:
+def build_server(settings: UiSettings, limits: ConnectionLimits) -> uvicorn.Server:
     """A server ready to be run where the caller decides: ``run()`` or ``await serve()``."""
-    config = uvicorn.Config(
+    config = WebServerConfig(
         build_app(settings),
         host=settings.host,
         port=settings.port,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=_SHUTDOWN_S,
+        limits=limits,
+        shutdown_timeout_s=_SHUTDOWN_S,
     )
     return PageServer(config)
 
 
-def run_ui(settings: UiSettings) -> None:
+def run_ui(settings: UiSettings, limits: ConnectionLimits) -> None:
     """Serve the page until SIGINT or SIGTERM."""
     with suppress(KeyboardInterrupt):  # The server raises it again after it has stopped.
-        build_server(settings).run()
+        build_server(settings, limits).run()

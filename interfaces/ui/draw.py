@@ -1,12 +1,13 @@
 """Small pieces of the page's HTML. ``Markup.format`` escapes whatever comes from outside."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from interfaces.ui.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut, UiError
-from interfaces.ui.formats import credits_text, price_phrase, sentence
+from interfaces.ui.formats import credits_text, price_phrase, sentence, wait_phrase
 from interfaces.ui.wire import Balance, Model, PerMessage
 
 EMPTY = Markup("")
@@ -54,11 +55,14 @@ def notice_html(notice: Notice | None) -> str:
     )
 
 
+# The API's own words for it; the page says it in its own.
+_WHEN = re.compile(r"[;,]? *try again( in [0-9]+ s| later| shortly)?\.?$", re.IGNORECASE)
 _ADVICE = {
     "rate_limited": "warning",
     "too_many_attempts": "warning",
     "model_unavailable": "warning",
     "engine_busy": "warning",
+    "sign_in_busy": "warning",
     "read_model_behind": "warning",
     "insufficient_credits": "warning",
 }
@@ -79,8 +83,9 @@ def notice_of(error: UiError) -> Notice:
     text = sentence(error.detail)
     if error.fields:
         text = " ".join(_field_sentence(name, detail) for name, detail in error.fields)
-    if error.retry_after_s and "try again" not in text:
-        text = f"{text} You can try again in {error.retry_after_s} s."
+    if error.retry_after_s:
+        what = sentence(_WHEN.sub("", text))
+        text = f"{what} Try again in {wait_phrase(error.retry_after_s)}."
     if error.code == "internal_error" and error.request_id:
         text = f"Something went wrong in the service. Its log has it under {error.request_id}."
     actions = (("Try again", "retry"),) if error.code == "read_model_behind" else ()

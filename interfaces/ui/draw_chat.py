@@ -6,7 +6,7 @@ from interfaces.ui.draw import EMPTY, button, empty_state, join
 from interfaces.ui.draw_receipt import receipt_html
 from interfaces.ui.formats import answer_facts, count_phrase, date_text
 from interfaces.ui.markdown import formatted, plain
-from interfaces.ui.page import Line, Tab
+from interfaces.ui.tab import Line, Tab
 from interfaces.ui.turn import Turn
 
 _STARTERS = (
@@ -89,8 +89,20 @@ def _facts(tab: Tab, line: Line) -> Markup:
         label = "receipt" if receipt is None else "hide receipt"
         pieces.append(button(label, "receipt", line.message_id))
     shown = receipt_html(receipt) if receipt is not None else EMPTY
-    return Markup('<span class="cl-facts">{}</span>{}').format(
-        Markup('<span aria-hidden="true"> · </span>').join(pieces), shown
+    return Markup('<span class="cl-facts">{}</span>{}{}').format(
+        Markup('<span aria-hidden="true"> · </span>').join(pieces), _dropped(line), shown
+    )
+
+
+def _dropped(line: Line) -> Markup:
+    """What the model did not see of the conversation above."""
+    if line.turns_dropped < 1:
+        return EMPTY
+    was = "was" if line.turns_dropped == 1 else "were"
+    return Markup('<p class="cl-dropped cl-muted">{} {} {} left out.</p>').format(
+        "Earlier messages no longer fit the model’s window:",
+        count_phrase(line.turns_dropped, "exchange"),
+        was,
     )
 
 
@@ -149,4 +161,5 @@ def settled_line(turn: Turn) -> Line:
         cost=done.cost,
         completion_tokens=done.usage.completion_tokens,
         latency_ms=done.latency_ms,
+        turns_dropped=done.turns_dropped,
     )

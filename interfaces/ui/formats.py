@@ -8,6 +8,7 @@ from interfaces.ui.wire import Model, PerMessage, PerToken
 
 CREDIT_DECIMALS_MAX = 6
 AMOUNT_CHARS_MAX = 32
+SECONDS_TOLD_MAX = 120
 _AMOUNT = re.compile(r"(\d{1,3}(,\d{3})+|\d+)(\.\d+)?", re.ASCII)
 MINUS = "\N{MINUS SIGN}"
 
@@ -46,6 +47,13 @@ def sentence(text: str) -> str:
 def count_phrase(count: int, noun: str) -> str:
     """``1 token``, ``45 tokens``."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def wait_phrase(seconds: int) -> str:
+    """``1 second``, ``45 seconds``; longer waits in minutes, never less than they take."""
+    if seconds <= SECONDS_TOLD_MAX:
+        return count_phrase(seconds, "second")
+    return count_phrase(-(-seconds // 60), "minute")
 
 
 def price_phrase(price: PerMessage | PerToken) -> str:

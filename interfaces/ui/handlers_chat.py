@@ -9,7 +9,8 @@ from interfaces.ui.draw import Notice, notice_of
 from interfaces.ui.draw_chat import live_html, settled_line
 from interfaces.ui.errors import ApiProblem, ApiUnreachable, SignedOut, UiError
 from interfaces.ui.handlers_door import load_conversations
-from interfaces.ui.page import Line, Page, Tab, Visit, new_key
+from interfaces.ui.page import Page, Visit, new_key
+from interfaces.ui.tab import Line, Tab
 from interfaces.ui.turn import Sending, Turn, follow
 from interfaces.ui.views import Updates, Views, nothing
 from interfaces.ui.wire import Balance, History
@@ -43,6 +44,10 @@ class ChatHandlers:
         visit = self._page.visit(request)
         tab, ui = visit.tab, self._views.ui
         model = tab.model(model_name)
+        if visit.session.tokens is None:
+            if tab.owner:
+                tab.draft = text
+            return self._views.error(SignedOut(), tab)
         if tab.is_busy:
             return nothing()
         if not tab.models:
@@ -86,6 +91,8 @@ class ChatHandlers:
         """The page after the answer, whatever became of it."""
         visit = self._page.visit(request)
         turn = visit.tab.turn
+        if visit.session.tokens is None:
+            return self._signed_out(visit.tab)
         if turn is None or not turn.is_over or turn.is_settling:
             return nothing()
         turn.is_settling = True
@@ -100,7 +107,7 @@ class ChatHandlers:
         self._page.visit(request).tab.stop()
         return {self._views.ui.stop: gr.update(interactive=False)}
 
-    def leave(self, request: gr.Request) -> None:
+    async def leave(self, request: gr.Request) -> None:
         """The tab was closed, or its connection lost."""
         self._page.leave(request)
 
@@ -110,14 +117,13 @@ class ChatHandlers:
             return unsent
         return Sending(text=text, model=model, conversation_id=tab.conversation_id, key=new_key())
 
+    def _signed_out(self, tab: Tab) -> Updates:
+        return {**self._views.error(SignedOut(), tab), **self._views.busy(tab, is_busy=False)}
+
     async def _settled(self, visit: Visit, turn: Turn) -> Updates:
         tab = visit.tab
         if isinstance(turn.error, SignedOut):
-            return {
-                **self._views.error(turn.error, tab),
-                **self._views.busy(tab, is_busy=False),
-                self._views.ui.prompt: turn.sending.text,
-            }
+            return self._signed_out(tab)
         if turn.started is None and turn.done is None:
             return await self._never_started(visit, turn)
         notice: Notice | None = None
@@ -135,6 +141,8 @@ class ChatHandlers:
                 notice = Notice(kind="error", text=_LOST, actions=_TRY_AGAIN)
         try:
             await load_conversations(self._page, visit)
+        except SignedOut:
+            return self._signed_out(tab)
         except UiError as error:
             notice = notice or notice_of(error)
         done = turn.done

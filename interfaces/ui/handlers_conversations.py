@@ -5,13 +5,16 @@ from typing import Any
 import gradio as gr
 
 from interfaces.ui.draw import Notice
-from interfaces.ui.errors import ApiProblem, UiError
+from interfaces.ui.errors import ApiProblem, SignedOut, UiError
 from interfaces.ui.handlers_door import DoorHandlers, load_conversations
 from interfaces.ui.layout import TAB_CHAT, TAB_TOPUP
-from interfaces.ui.page import Line, Page, Visit, new_key
+from interfaces.ui.page import Page, Visit, new_key
+from interfaces.ui.tab import Line
 from interfaces.ui.views import Updates, Views, nothing
 from interfaces.ui.wire import History, Models
 
+# What the notice offers at the door as well; nothing of it is anybody's.
+_AT_THE_DOOR = {"dismiss", "retry", "reload"}
 _BUSY = Notice(kind="warning", text="Wait for the answer under way, or stop it first.")
 
 
@@ -35,6 +38,8 @@ class ConversationHandlers:
         """A button inside the transcript, the lists or the notice was pressed."""
         visit = self._page.visit(request)
         action, value = read_action(event)
+        if visit.session.tokens is None and action not in _AT_THE_DOOR:
+            return self._views.error(SignedOut(), visit.tab)
         try:
             return await self._act(visit, action, value, request)
         except UiError as error:
@@ -86,7 +91,7 @@ class ConversationHandlers:
             **(self._views.models(tab, chosen) if model is not None and model.is_usable else {}),
         }
 
-    def choose_model(self, name: str | None, request: gr.Request) -> Updates:
+    async def choose_model(self, name: str | None, request: gr.Request) -> Updates:
         """Another model was picked: say what it is."""
         return self._views.model_note(self._page.visit(request).tab, name)
 
@@ -94,11 +99,12 @@ class ConversationHandlers:
         """A model was loading when it was last looked at."""
         visit = self._page.visit(request)
         try:
-            visit.tab.models = (await self._page.api.public("/chat/models", Models)).items
+            answer = await self._page.api.public(visit.session, "/chat/models", Models)
         except UiError:
             return (
                 nothing()
             )  # It is asked again soon; what the person does next says what is wrong.
+        visit.tab.models = answer.items
         return self._views.models(visit.tab, name)
 
     async def new_chat(self, request: gr.Request) -> Updates:

@@ -4,17 +4,12 @@ import gradio as gr
 
 from interfaces.ui.draw import Notice
 from interfaces.ui.errors import SignedOut, UiError
+from interfaces.ui.exchange import Change
 from interfaces.ui.formats import credits_phrase
-from interfaces.ui.page import Page, Tab, Visit
+from interfaces.ui.page import Page, Visit
 from interfaces.ui.sessions import BrowserSession
 from interfaces.ui.views import Updates, Views
 from interfaces.ui.wire import Balance, Conversations, Model, Models, Person
-
-NO_COOKIES = Notice(
-    kind="error",
-    text="This page needs a cookie to remember that you are signed in: "
-    "allow cookies for this address and reload the page.",
-)
 
 
 class DoorHandlers:
@@ -27,10 +22,13 @@ class DoorHandlers:
     async def open(self, request: gr.Request) -> Updates:
         """The page was loaded: a signed-in browser goes straight in."""
         visit = self._page.visit(request)
+        told = self._page.exchanges.arrived(visit.browser)
+        visit.tab.draft = told.draft or visit.tab.draft
         try:
             if visit.session.tokens is None:
-                return self._views.signed_out(await self._public_models(visit.tab))
-            return await self.enter(visit)
+                return self._views.signed_out(await self._public_models(visit), told.notice)
+            shown = await self.enter(visit)
+            return {**shown, **self._views.notice(told.notice)}
         except SignedOut:
             return self._views.signed_out(visit.tab.models)
         except UiError as error:
@@ -42,73 +40,86 @@ class DoorHandlers:
     async def sign_in(self, name: str, password: str, request: gr.Request) -> Updates:
         """Open a session for a known person."""
         visit = self._page.visit(request)
-        if not visit.browser:
-            return self._views.notice(NO_COOKIES)
         if not name.strip() or not password:
             return self._views.notice(
                 Notice(kind="warning", text="Fill in your username or e-mail and your password.")
             )
         try:
-            return await self._signed_in(visit, name.strip(), password)
+            session = BrowserSession(address=visit.session.address)
+            await self._sign_in(session, name.strip(), password)
         except UiError as error:
             return self._views.error(error, visit.tab)
+        return self._let_in(visit, session)
 
     async def register(self, name: str, email: str, password: str, request: gr.Request) -> Updates:
         """Create an account and go in with it."""
         visit = self._page.visit(request)
-        if not visit.browser:
-            return self._views.notice(NO_COOKIES)
         if not (name.strip() and email.strip() and password):
             return self._views.notice(
                 Notice(kind="warning", text="Fill in a username, an e-mail address and a password.")
             )
         try:
-            fresh = BrowserSession()
-            await self._page.api.register(fresh, name.strip(), email.strip(), password)
-            shown = await self._signed_in(visit, name.strip(), password, fresh)
-            balance = await self._balance(fresh)
+            session = BrowserSession(address=visit.session.address)
+            await self._page.api.register(session, name.strip(), email.strip(), password)
+            await self._sign_in(session, name.strip(), password)
+            balance = await self._balance(session)
         except UiError as error:
             return self._views.error(error, visit.tab)
         welcome = f"Welcome, {name.strip()}."
         if balance.available:
             welcome += f" Your account starts with {credits_phrase(balance.available)}."
-        return {**shown, **self._views.notice(Notice(kind="success", text=welcome))}
+        return self._let_in(visit, session, Notice(kind="success", text=welcome))
 
     async def sign_out(self, request: gr.Request) -> Updates:
         """End the session here and at the API."""
-        visit = self._page.visit(request)
+        page, visit = self._page, self._page.visit(request)
+        if visit.session.tokens is None:
+            return self._views.signed_out(visit.tab.models)
+        page.tabs.drop(visit.browser, but=visit.session_hash)
         visit.tab.stop()
-        await self._page.api.sign_out(visit.session)
-        self._page.sessions.drop(visit.browser)
-        visit.tab.close_conversation()
-        return self._views.signed_out(
-            visit.tab.models, Notice(kind="success", text="You are signed out.")
-        )
+        await page.api.sign_out(visit.session)
+        page.sessions.drop(visit.browser)
+        visit.tab.forget()
+        notice = Notice(kind="success", text="You are signed out.")
+        code = page.exchanges.offer(visit.browser, Change(notice=notice))
+        return {
+            **self._views.signed_out(visit.tab.models, notice),
+            **self._views.exchange(code),
+        }
 
     async def enter(self, visit: Visit) -> Updates:
         """Read what the room shows. Raises UiError."""
         api, session, tab = self._page.api, visit.session, visit.tab
         if session.person is None:
             session.person = await api.get(session, "/auth/me", Person)
-        tab.models = (await api.public("/chat/models", Models)).items
+        tab.owner = session.person.username
+        tab.models = (await api.public(session, "/chat/models", Models)).items
         await load_conversations(self._page, visit)
-        return self._views.signed_in(session.person.username, tab, await self._balance(session))
+        balance = await self._balance(session)
+        draft, tab.draft = tab.draft, ""
+        return self._views.signed_in(tab, balance, draft)
 
-    async def _signed_in(
-        self, visit: Visit, name: str, password: str, session: BrowserSession | None = None
-    ) -> Updates:
-        session = session or BrowserSession()
+    async def _sign_in(self, session: BrowserSession, name: str, password: str) -> None:
         await self._page.api.sign_in(session, name, password)
-        self._page.sessions.keep(visit.browser, session)
-        visit.tab.close_conversation()
-        return await self.enter(Visit(browser=visit.browser, session=session, tab=visit.tab))
+        session.person = await self._page.api.get(session, "/auth/me", Person)
+
+    def _let_in(
+        self, visit: Visit, session: BrowserSession, notice: Notice | None = None
+    ) -> Updates:
+        """Under a new name of the browser; the page then opens again, with nothing of before."""
+        assert session.person is not None, "whoever has signed in was asked for"
+        is_back = visit.tab.owner == session.person.username
+        draft = visit.tab.draft if is_back else ""
+        change = Change(session=session, notice=notice, draft=draft)
+        return self._views.exchange(self._page.exchanges.offer(visit.browser, change))
 
     async def _balance(self, session: BrowserSession) -> Balance:
         return await self._page.api.get(session, "/billing/balance", Balance)
 
-    async def _public_models(self, tab: Tab) -> list[Model]:
-        tab.models = (await self._page.api.public("/chat/models", Models)).items
-        return tab.models
+    async def _public_models(self, visit: Visit) -> list[Model]:
+        answer = await self._page.api.public(visit.session, "/chat/models", Models)
+        visit.tab.models = answer.items
+        return answer.items
 
 
 async def load_conversations(page: Page, visit: Visit, *, more: bool = False) -> None:

@@ -19,6 +19,7 @@ GEMMA_TERMS_URL = "https://ai.google.dev/gemma/terms"
 class Ui:
     """Every component that a handler reads or changes (all are Gradio components)."""
 
+    exchange: Any
     credits: Any
     person: Any
     sign_out: Any
@@ -88,6 +89,7 @@ def build_layout(settings: UiSettings) -> Ui:
         parts["sign_out"] = gr.Button(
             "Sign out", size="sm", visible=False, elem_id="cl-sign-out", min_width=0, scale=0
         )
+    parts["exchange"] = gr.Textbox(visible=False)
     parts["notice"] = html(value="", elem_id="cl-notice")
     with gr.Column(elem_id="cl-door", visible=False) as parts["door"]:
         layout_tabs.door(parts)

@@ -17,6 +17,8 @@ from http.cookies import CookieError, SimpleCookie
 from interfaces.ui.wire import Person, TokenPair
 
 COOKIE_NAME = "chatledger_browser"
+# A browser takes this one over HTTPS alone, for this host alone and from nobody else (RFC 6265bis).
+SECURE_COOKIE_NAME = f"__Host-{COOKIE_NAME}"
 _NAME_BYTES = 24
 
 
@@ -49,6 +51,8 @@ class BrowserSession:
     refreshing: "asyncio.Task[Tokens] | None" = field(default=None, repr=False)
     """The one renewal under way: a refresh token may be used only once."""
     last_seen_s: float = 0.0
+    address: str = ""
+    """Where the browser was when it was last heard of."""
 
     def saw_position(self, position: str | None) -> None:
         """Keep the furthest position; answers may arrive in another order than their commits."""
@@ -69,13 +73,21 @@ class BrowserSessions:
     """The signed-in browsers, at most ``count_max``, each for ``idle_s`` after its last use."""
 
     def __init__(
-        self, *, idle_s: float, count_max: int, monotonic: Callable[[], float], key: bytes = b""
+        self,
+        *,
+        idle_s: float,
+        count_max: int,
+        monotonic: Callable[[], float],
+        per_person_max: int = 20,
+        key: bytes = b"",
     ) -> None:
         self._idle_s = idle_s
+        self._per_person_max = per_person_max
         self._count_max = count_max
         self._monotonic = monotonic
         self._key = key or secrets.token_bytes(32)
         self._sessions: OrderedDict[str, BrowserSession] = OrderedDict()
+        self._retired: OrderedDict[str, None] = OrderedDict()
 
     @property
     def count(self) -> int:
@@ -88,9 +100,15 @@ class BrowserSessions:
         return f"{name}.{self._mac(name)}"
 
     def is_ours(self, name: str) -> bool:
-        """Whether this process gave the name out."""
+        """Whether this process gave the name out and has not retired it."""
         text, _, mac = name.partition(".")
-        return name.isascii() and bool(text) and hmac.compare_digest(mac, self._mac(text))
+        is_given = name.isascii() and bool(text) and hmac.compare_digest(mac, self._mac(text))
+        return is_given and name not in self._retired
+
+    def signed_in(self, name: str) -> BrowserSession | None:
+        """The session of a browser that is signed in; looking does not count as a use."""
+        session = self._sessions.get(name)
+        return session if session is not None and session.tokens is not None else None
 
     def find(self, name: str) -> BrowserSession:
         """The browser's session; a browser that is not signed in gets an empty, unkept one."""
@@ -108,8 +126,19 @@ class BrowserSessions:
         return session
 
     def keep(self, name: str, session: BrowserSession) -> None:
-        """Remember a session that has signed in; the one longest unused gives way."""
+        """Remember a session that has signed in.
+
+        The one longest unused gives way: one of the same person, who may have only so many, so
+        that nobody can crowd out the others.
+        """
         session.last_seen_s = self._monotonic()
+        own = [
+            other
+            for other, one in self._sessions.items()
+            if one.person and one.person == session.person
+        ]
+        for other in own[: max(0, len(own) + 1 - self._per_person_max)]:
+            self.drop(other)
         self._sessions[name] = session
         self._sessions.move_to_end(name)
         while len(self._sessions) > self._count_max:
@@ -121,14 +150,24 @@ class BrowserSessions:
         if session is not None:
             session.forget()
 
+    def retire(self, name: str) -> None:
+        """Let nobody in by this name again.
+
+        Once it is so old that its place is needed, it is the name of a stranger like any other.
+        """
+        self.drop(name)
+        self._retired[name] = None
+        while len(self._retired) > self._count_max:
+            self._retired.popitem(last=False)
+
     def _mac(self, name: str) -> str:
         return hmac.new(self._key, name.encode(), hashlib.sha256).hexdigest()
 
 
-def browser_name(cookie_header: str | None) -> str:
+def browser_name(cookie_header: str | None, cookie: str = COOKIE_NAME) -> str:
     """The browser's name out of a Cookie header; empty where there is none."""
     try:
-        morsel = SimpleCookie(cookie_header or "").get(COOKIE_NAME)
+        morsel = SimpleCookie(cookie_header or "").get(cookie)
     except CookieError:
         return ""
     return morsel.value if morsel else ""

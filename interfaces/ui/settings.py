@@ -20,6 +20,10 @@ class UiSettings:
     secure_cookie: bool = False
     cookie_secret: str = field(default="", repr=False)
     """Signs the cookie; empty: a secret of this process."""
+    visitor_key: bytes = field(default=b"", repr=False)
+    """Signs the address of a visitor towards the API; empty: the API is not told."""
+    hosts: tuple[str, ...] = ()
+    """The names under which browsers may know this page; empty: any."""
     request_timeout_s: float = 15.0
     connect_timeout_s: float = 3.0
     stream_idle_timeout_s: float = 300.0
@@ -35,11 +39,34 @@ class UiSettings:
     """How often the page asks for a model's state while one is loading."""
     session_idle_s: float = 12 * 3600.0
     sessions_max: int = 10_000
+    sessions_per_person_max: int = 20
     tabs_max: int = 1_000
-    """Tabs whose state is kept, each as large as what it shows."""
+    """Tabs of people whose state is kept, each as large as what it shows."""
+    anonymous_tabs_max: int = 500
+    """Tabs of visitors who have not signed in; they have this room and no other."""
+    tabs_per_browser_max: int = 20
+    tabs_per_person_max: int = 50
+    tabs_per_address_max: int = 100
+    """Tabs of visitors from one address who have not signed in."""
+    tab_left_s: float = 60.0
+    """A tab without a connection for this long may lose its place to another one."""
+    streams_per_tab_max: int = 4
+    """Connections that stay open; a tab needs two, and a reload doubles them for a moment."""
+    exchange_ttl_s: float = 30.0
+    """How long a browser has to fetch its new name after someone signed in or out."""
+    exchanges_max: int = 1_000
+    queue_idle_interval_s: float = 0.05
+    """How often Gradio looks whether an event has come: each look wakes a processor."""
+    queue_busy_interval_s: float = 0.001
+    """The same for ``queue_busy_s`` after an event, since one event is often followed by others."""
+    queue_busy_s: float = 2.0
     events_max: int = 256
     """Events of all visitors that run at the same time; more wait in a queue."""
     event_queue_max: int = 2_000
+    events_per_visitor_max: int = 32
+    """Events that one person may have under way, or one address as long as nobody signed in."""
+    messages_per_tab_max: int = 500
+    """Updates that a tab may leave unread before its next event is refused."""
     request_bytes_max: int = 1_000_000
     message_chars_max: int = 20_000
     transcript_messages_max: int = 50

@@ -19,7 +19,7 @@ from interfaces.ui.errors import SignedOut, UiError
 from interfaces.ui.formats import model_label
 from interfaces.ui.layout import TAB_CHAT, Ui
 from interfaces.ui.layout_tabs import EVERY_CONVERSATION, EVERY_MODEL
-from interfaces.ui.page import Tab
+from interfaces.ui.tab import Tab
 from interfaces.ui.wire import Balance, Model
 
 Updates = dict[Any, Any]
@@ -51,21 +51,39 @@ class Views:
             ui.transcript: "",
             ui.live: "",
             ui.conversations: "",
+            ui.heading: "",
+            ui.rename_title: "",
+            ui.rename_row: gr.update(visible=False),
+            ui.delete_row: gr.update(visible=False),
+            ui.prompt: "",
+            ui.history_conversation: gr.update(
+                choices=[("All conversations", EVERY_CONVERSATION)], value=EVERY_CONVERSATION
+            ),
+            ui.history_text: "",
             ui.history_list: LOADING,
             ui.transactions: LOADING,
-            ui.prompt: "",
+            ui.packages: LOADING,
+            ui.custom_amount: "",
             ui.login_password: "",
             ui.new_password: "",
         }
 
-    def signed_in(self, username: str, tab: Tab, balance: Balance) -> Updates:
+    def exchange(self, code: str) -> Updates:
+        """The browser fetches its new name with this code, and the page opens again."""
+        return {
+            self.ui.exchange: code,
+            self.ui.login_password: "",
+            self.ui.new_password: "",
+        }
+
+    def signed_in(self, tab: Tab, balance: Balance, draft: str) -> Updates:
         """The room: all four tabs, with a chat ready to start."""
         ui = self.ui
         return {
             ui.door: gr.update(visible=False),
             ui.room: gr.update(visible=True),
             ui.tabs: gr.update(selected=TAB_CHAT),
-            ui.person: person_html(username),
+            ui.person: person_html(tab.owner),
             ui.sign_out: gr.update(visible=True),
             ui.notice: "",
             ui.login_name: "",
@@ -73,6 +91,7 @@ class Views:
             ui.new_name: "",
             ui.new_email: "",
             ui.new_password: "",
+            **({ui.prompt: draft} if draft else {}),
             **self.balance(balance),
             **self.models(tab),
             **self.conversation(tab),
@@ -89,8 +108,7 @@ class Views:
     def error(self, error: UiError, tab: Tab) -> Updates:
         """What to show for an error; a session that has ended leads to the door."""
         if isinstance(error, SignedOut):
-            tab.stop()
-            tab.close_conversation()
+            tab.forget()
             return self.signed_out(tab.models, notice_of(error))
         return self.notice(notice_of(error))
 

@@ -114,6 +114,7 @@ class HistoryItem(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "answered"
     finish_reason: str | None = None
     latency_ms: int | None = None
+    turns_dropped: int | None = None
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +133,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     message_id: str
     conversation_id: str
     held: Decimal
+    turns_dropped: int = 0
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,6 +155,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     balance: Balance
     finish_reason: str = "stop"
     latency_ms: int | None = None
+    turns_dropped: int = 0
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):

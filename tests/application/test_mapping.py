@@ -14,6 +14,7 @@ from domain.events import Event
 from domain.pricing.price import Price, PriceKind
 from infrastructure.postgres.recorder import open_application
 from tests.support.books import stored_events
+from tests.support.keys import LEDGER_KEYS, with_mac
 from tests.support.servers import DatabaseUrls
 
 EVENT_TYPES = [event_type for kind in ALL_KINDS for event_type in kind.event_types]
@@ -47,7 +48,7 @@ def test_every_event_comes_back_equal_and_with_equal_types(
     event_type: type[Event], data: st.DataObject
 ) -> None:
     event = data.draw(events_of(event_type))
-    mapper = EventMapper()
+    mapper = EventMapper(LEDGER_KEYS)
 
     back = mapper.to_domain_event(mapper.to_stored_event(event))
 
@@ -58,7 +59,7 @@ def test_every_event_comes_back_equal_and_with_equal_types(
 
 def test_every_kind_of_event_passes_through_the_database(migrated: DatabaseUrls) -> None:
     application = open_application(
-        migrated.service, threads=2, connect_timeout_s=5, cached_streams_max=10
+        migrated.service, LEDGER_KEYS, threads=2, connect_timeout_s=5, cached_streams_max=10
     )
     any_one = settings(phases=[Phase.generate], derandomize=True)
     events = [
@@ -84,6 +85,8 @@ def test_every_kind_of_event_passes_through_the_database(migrated: DatabaseUrls)
     ],
 )
 def test_an_event_that_cannot_be_read_is_named(topic: str, state: bytes) -> None:
-    stored = StoredEvent(originator_id=UUID(int=7), originator_version=3, topic=topic, state=state)
+    stored = with_mac(
+        StoredEvent(originator_id=UUID(int=7), originator_version=3, topic=topic, state=state)
+    )
     with pytest.raises(MapperDeserialisationError, match=f"version 3 of stream {UUID(int=7)}"):
-        EventMapper().to_domain_event(stored)
+        EventMapper(LEDGER_KEYS).to_domain_event(stored)

@@ -39,6 +39,7 @@ from infrastructure.postgres.recorder import open_application
 from projections.registry import PROJECTIONS
 from tests.support.books import check_books, stored_events
 from tests.support.clock import SteppedClock
+from tests.support.keys import EVENT_MACS, LEDGER_KEYS
 from tests.support.scripted_engine import MODEL, ScriptedEngine
 from tests.support.servers import DatabaseUrls
 
@@ -76,7 +77,7 @@ class World:
     def __post_init__(self) -> None:
         self.ids = TimeOrderedIds()
         self.application = open_application(
-            self.urls.service, threads=8, connect_timeout_s=2, cached_streams_max=100
+            self.urls.service, LEDGER_KEYS, threads=8, connect_timeout_s=2, cached_streams_max=100
         )
         self.ledger = Ledger(self.application, self.clock, LedgerLimits())
         self.hasher = BcryptHasher(4)
@@ -184,7 +185,7 @@ class World:
 
     async def project(self) -> None:
         async with await AsyncConnection.connect(self.urls.service, autocommit=True) as connection:
-            writer = await ProjectionWriter.open(connection, PROJECTIONS)
+            writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
             bounds = ReadBounds(events_max=1000)
             while events := await read_log(connection, after=writer.position, bounds=bounds):
                 await writer.write(events)

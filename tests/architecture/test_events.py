@@ -20,6 +20,7 @@ from application.streams import ALL_KINDS
 from domain.accounts.events import MoneyEvent
 from domain.events import Event, PersonalMark
 from interfaces.cli.event_docs import EVENTS_PAGE, render_event_docs
+from tests.support.keys import LEDGER_KEYS
 
 STORED_NAME = re.compile(r"[a-z]+\.[a-z]+(_[a-z]+)*")
 ABSTRACT = {Event, MoneyEvent}
@@ -91,7 +92,7 @@ any_event = st.one_of([values(event_type) for event_type in event_types()])
 )
 @given(any_event)
 def test_an_event_is_read_back_as_it_was_stored(event: Event) -> None:
-    mapper = EventMapper()
+    mapper = EventMapper(LEDGER_KEYS)
     assert mapper.to_domain_event(mapper.to_stored_event(event)) == event
 
 

@@ -1,6 +1,5 @@
 """An ASGI app on a port of this process, for as long as a test needs it."""
 
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,14 +8,12 @@ from typing import Any
 
 import uvicorn
 
+from tests.support.ports import free_port
+
+__all__ = ["free_port", "serving"]
+
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _Server(uvicorn.Server):

@@ -1,43 +1,19 @@
 """The page in a real browser against an API whose answers the test chooses: what no model would
 reliably write, and services that go away."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
 from playwright.sync_api import Browser, expect
 
-from interfaces.ui.app import build_app
-from interfaces.ui.settings import UiSettings
 from tests.browser.conftest import visiting
 from tests.browser.serving import free_port, serving
-from tests.browser.visitor import Visitor
+from tests.browser.tiny_page import page_of, signed_in
 from tests.interfaces.ui.tiny_api import TinyApi
 
 HOSTILE = (
     "**bold** <img src=x onerror=alert(1)><script>alert(2)</script> ${alert(3)} {{value}} "
     "[link](javascript:alert(4)) ![i](http://evil.example/i.png) <https://evil.example>"
 )
-
-
-@contextmanager
-def page_of(api_port: int) -> Iterator[str]:
-    settings = UiSettings(api_url=f"http://127.0.0.1:{api_port}", settle_timeout_s=3)
-    port = free_port()
-    with serving(lambda: build_app(settings), port):
-        yield f"http://127.0.0.1:{port}"
-
-
-@contextmanager
-def signed_in(browser: Browser, name: str, api: TinyApi) -> Iterator[Visitor]:
-    port = free_port()
-    with (
-        serving(lambda: api.app, port),
-        page_of(port) as url,
-        visiting(browser, name) as visitor,
-    ):
-        visitor.open(url)
-        visitor.sign_in("ada")
-        yield visitor
 
 
 def test_hostile_words_of_a_model_stay_words(browser: Browser) -> None:
@@ -126,4 +102,17 @@ def test_a_session_that_ended_leads_to_the_door_and_back_to_the_words_typed(
         api.is_revoked = False
         visitor.sign_in("ada")
         expect(visitor.prompt).to_have_value("Am I still here?")
+        visitor.assert_quiet()
+
+
+def test_an_answer_says_what_no_longer_fitted(browser: Browser) -> None:
+    api = TinyApi()
+    api.turns_dropped = 2
+    with signed_in(browser, "dropped", api) as visitor:
+        visitor.send("What did I say first?")
+        answer = visitor.wait_for_answers(1)
+        expect(answer.locator(".cl-dropped")).to_have_text(
+            "Earlier messages no longer fit the model’s window: 2 exchanges were left out."
+        )
+        visitor.take_picture("1-answer")
         visitor.assert_quiet()

@@ -42,6 +42,7 @@ def external(
         "DATABASE_URL": wire.url,
         "MIGRATION_DATABASE_URL": database.owner,
         "NATS_URL": embedded_servers.nats_url,
+        "NATS_READ_URL": embedded_servers.nats_read_url,
         "NATS_STREAM": stream_prefix,
     }
 

@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
+import psycopg
 
 from application.books import TrialBalance
 from application.mapping import EventMapper, decode_event
@@ -27,13 +28,17 @@ from domain.sessions.decider import decide as decide_session
 from domain.sessions.state import SessionState
 from domain.sessions.state import evolve as evolve_session
 from domain.users import commands as u
+from infrastructure.postgres.migrate import migrate
 from tests.projections.naive_tables import NaiveTables
 from tests.projections.people import Person
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import LEDGER_KEYS
+from tests.support.servers import DatabaseUrls
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "event_logs"
 _SEED = 2
 _COMMITS = 170
+_SCHEMA_BEFORE_MACS = 5
 
 
 class StoredLine(msgspec.Struct, frozen=True):
@@ -74,6 +79,26 @@ def names() -> list[str]:
 def read_log(name: str) -> list[StoredLine]:
     lines = (FOLDER / f"{name}.jsonl").read_bytes().splitlines()
     return [msgspec.json.decode(line, type=StoredLine) for line in lines]
+
+
+def load_log(urls: DatabaseUrls, lines: Sequence[StoredLine]) -> None:
+    """Byte for byte, under the schema that the log was written in, which is then brought up to
+    date."""
+    carries_macs = "mac" in msgspec.json.decode(lines[0].state)
+    migrate(urls.owner, urls.service, up_to=None if carries_macs else _SCHEMA_BEFORE_MACS)
+    with psycopg.connect(urls.owner) as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO ledger.ledger_events (notification_id, originator_id, originator_version,"
+            " topic, state) VALUES (%s, %s, %s, %s, %s)",
+            [
+                (line.position, line.stream_id, line.stream_version, line.topic, bytes(line.state))
+                for line in lines
+            ],
+        )
+        cursor.execute(
+            "SELECT setval('ledger.ledger_events_notification_id_seq', %s)", (lines[-1].position,)
+        )
+    migrate(urls.owner, urls.service)
 
 
 def read_expected(name: str) -> Expected:
@@ -155,7 +180,7 @@ def freeze(name: str) -> None:
     missing -= {event.TOPIC for event in events}
     if missing:
         sys.exit(f"a_life() has no {', '.join(sorted(missing))}; add them to it")
-    mapper = EventMapper()
+    mapper = EventMapper(LEDGER_KEYS)
     lines = []
     # Positions have gaps, as those of commits that were rolled back leave them.
     for index, event in enumerate(events, start=1):

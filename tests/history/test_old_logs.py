@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 
 from application.snapshots import fold
@@ -12,11 +11,12 @@ from application.streams import ALL_KINDS
 from domain.accounts.invariants import evolve_checked
 from domain.accounts.state import AccountState
 from domain.events import Event
-from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.rebuild import rebuild
-from tests.history.old_logs import StoredLine, comes_to, names, plain_rows, read_expected, read_log
+from infrastructure.postgres.seals import seal
+from tests.history.old_logs import comes_to, load_log, names, plain_rows, read_expected, read_log
 from tests.projections.log import stored_rows
 from tests.support.books import check_books
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls
 
 EVENT_TYPES = {each.TOPIC: each for kind in ALL_KINDS for each in kind.event_types}
@@ -97,26 +97,13 @@ def test_projections_make_the_rows_that_they_made(name: str) -> None:
 async def test_an_old_log_in_the_database_is_rebuilt_into_the_rows_that_it_had(
     name: str, database: DatabaseUrls
 ) -> None:
-    migrate(database.owner, database.service)
-    store(database.owner, read_log(name))
+    load_log(database, read_log(name))
+    seal(database.owner, EVENT_MACS, lambda _done: None)
 
-    await rebuild([], database.service, lambda _fraction: None)
+    await rebuild([], database.service, lambda _fraction: None, macs=EVENT_MACS)
 
     frozen = read_expected(name).rows
     assert as_frozen(plain_rows(stored_rows(database.service)), frozen) == as_frozen(frozen, frozen)
-
-
-def store(owner_url: str, lines: list[StoredLine]) -> None:
-    """Byte for byte, as a restored database would have them."""
-    with psycopg.connect(owner_url) as connection, connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO ledger.ledger_events (notification_id, originator_id, originator_version,"
-            " topic, state) VALUES (%s, %s, %s, %s, %s)",
-            [
-                (line.position, line.stream_id, line.stream_version, line.topic, bytes(line.state))
-                for line in lines
-            ],
-        )
 
 
 def test_before_a_form_changes_a_log_of_the_old_one_is_frozen() -> None:

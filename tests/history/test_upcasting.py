@@ -15,6 +15,7 @@ from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 from application.mapping import EventCodec, EventMapper
 from domain.events import Event
 from tests.domain.stored_names import upcasts_missing
+from tests.support.keys import LEDGER_KEYS, with_mac
 
 STREAM = UUID(int=5)
 FRIEND = UUID(int=6)
@@ -41,12 +42,14 @@ class GiftSent(Event):
         state["reason"] = ""
 
 
-MAPPER = EventMapper(EventCodec([GiftSent]))
+MAPPER = EventMapper(LEDGER_KEYS, EventCodec([GiftSent]))
 
 
 def stored(state: bytes) -> StoredEvent:
-    return StoredEvent(
-        originator_id=STREAM, originator_version=4, topic="example.gift_sent", state=state
+    return with_mac(
+        StoredEvent(
+            originator_id=STREAM, originator_version=4, topic="example.gift_sent", state=state
+        )
     )
 
 

@@ -1,5 +1,6 @@
 """Settings: what the operator writes, and what cannot be meant."""
 
+import secrets
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,13 @@ import pytest
 from domain.pricing.price import PriceKind
 from infrastructure.settings import Settings, SettingsError, load_settings
 
-SECRET = "long enough to sign something with it"
+SECRET = secrets.token_urlsafe(48)
 PRODUCTION = {
     "environment": "production",
     "database_url": "postgresql://service:hidden@db/chatledger",
     "nats_url": "nats://nats",
     "secret_key": SECRET,
-    "jwt_secret_key": SECRET,
+    "jwt_secret_key": SECRET[::-1],
 }
 
 
@@ -110,6 +111,14 @@ def test_welcome_credits_are_exact_and_may_be_none() -> None:
         ("hold_ttl_s", "329", "HOLD_TTL_S must be at least"),
         ("ledger_threads", "0", "greater than or equal to 1"),
         ("request_body_bytes_max", "0", "greater than or equal to 1"),
+        ("header_timeout_s", "0", "greater than 0"),
+        ("connections_max", "0", "greater than or equal to 1"),
+        ("trusted_proxies", "*", "addresses and networks"),
+        ("trusted_proxies", "10.0.0.1, proxy.example", "addresses and networks"),
+        ("trusted_proxies", "10.0.0.1/8", "host bits set"),
+        ("trusted_proxies", "0.0.0.0/0", "name the proxies"),
+        ("trusted_proxies", "0.0.0.0/1,128.0.0.0/1", "name the proxies"),
+        ("trusted_proxies", "::/0", "name the proxies"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_named_and_explained(
@@ -128,26 +137,6 @@ def test_all_mistakes_are_told_at_once() -> None:
         load(port="x", log_level="loud", gemma3_1b_cost="free")
 
     assert str(refusal.value).count("; ") >= 2
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"database_url": ""}, "needs DATABASE_URL"),
-        ({"nats_url": ""}, "needs NATS_URL"),
-        ({"secret_key": ""}, "needs SECRET_KEY with at least 32 characters"),
-        ({"secret_key": "x" * 31}, "needs SECRET_KEY with at least 32 characters"),
-        ({"jwt_secret_key": "x" * 31}, "needs JWT_SECRET_KEY with at least 32 characters"),
-    ],
-)
-def test_production_refuses_what_is_for_development(changes: dict[str, str], says: str) -> None:
-    assert load(**PRODUCTION).is_production
-    load(**PRODUCTION).check_service()
-
-    with pytest.raises(SettingsError) as refusal:
-        load(**PRODUCTION | changes).check_service()
-
-    assert says in str(refusal.value)
 
 
 def test_secrets_do_not_show() -> None:

@@ -14,6 +14,7 @@ from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.recorder import open_application
 from projections.registry import PROJECTIONS
 from tests.projections.naive_tables import NaiveRow, NaiveTables
+from tests.support.keys import LEDGER_KEYS
 from tests.support.servers import DatabaseUrls
 
 TABLES = tuple(table for projection in PROJECTIONS for table in projection.tables)
@@ -51,7 +52,7 @@ def open_log(urls: DatabaseUrls) -> Iterator[Log]:
         name = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
     application = open_application(
-        urls.service, threads=2, connect_timeout_s=5, cached_streams_max=10
+        urls.service, LEDGER_KEYS, threads=2, connect_timeout_s=5, cached_streams_max=10
     )
     try:
         yield Log(application)

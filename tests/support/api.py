@@ -12,14 +12,18 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
+from application.ledger_keys import LedgerKeys
 from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.identity import TimeOrderedIds
+from infrastructure.ledger_key_file import load_ledger_keys
 from infrastructure.postgres.migrate import migrate
 from infrastructure.settings import Settings, load_settings
 from interfaces.composition import open_services
+from interfaces.connections import ConnectionLimits
 from interfaces.endpoints import Endpoints
 from interfaces.http.app import create_app
 from interfaces.http.services import HttpServices
+from interfaces.web_server import WebServerConfig
 from tests.support.books import check_books, stored_events
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name
@@ -94,6 +98,11 @@ class Api:
     people: list[Person] = field(default_factory=list)
 
     @property
+    def ledger_keys(self) -> LedgerKeys:
+        """Of the running service."""
+        return load_ledger_keys(self.settings.ledger_key_file)
+
+    @property
     def services(self) -> HttpServices:
         found: HttpServices = self.app.state.services
         return found
@@ -156,6 +165,7 @@ async def running_api(
             "data_dir": folder,
             "database_url": service_url,
             "nats_url": servers.nats_url,
+            "nats_read_url": servers.nats_read_url,
             "nats_stream": name,
             "jwt_secret_key": JWT_SECRET,
             "secret_key": JWT_SECRET,
@@ -174,7 +184,12 @@ async def running_api(
             **changes,
         },
     )
-    endpoints = Endpoints(owner_url=urls.owner, service_url=service_url, nats_url=servers.nats_url)
+    endpoints = Endpoints(
+        owner_url=urls.owner,
+        service_url=service_url,
+        nats_url=servers.nats_url,
+        nats_read_url=servers.nats_read_url,
+    )
     engine = ScriptedEngine()
     app = create_app(
         lambda: open_services(settings, endpoints, engine),
@@ -194,11 +209,16 @@ async def running_api(
 
 
 @asynccontextmanager
-async def serving(api: Api) -> AsyncIterator[str]:
+async def serving(api: Api, limits: ConnectionLimits | None = None) -> AsyncIterator[str]:
     """The same application behind a socket, where a client can go away; its base URL."""
-    config = uvicorn.Config(
-        api.app, host="127.0.0.1", port=0, lifespan="off", log_config=None, access_log=False
+    config = WebServerConfig(
+        api.app,
+        host="127.0.0.1",
+        port=0,
+        limits=limits or ConnectionLimits(),
+        shutdown_timeout_s=20,
     )
+    config.lifespan = "off"  # the caller has it open
     server = uvicorn.Server(config)
     task = asyncio.create_task(server.serve())
     async with asyncio.timeout(20):

@@ -26,7 +26,9 @@ def running_servers() -> Iterator[EmbeddedServers]:
     """A pair in a folder under the system's temporary folder, removed afterwards."""
     data_dir = Path(tempfile.mkdtemp(prefix="chatledger-tests-"))
     try:
-        with EmbeddedServers.start(EmbeddedSettings(data_dir=data_dir), ignore) as servers:
+        # Every test has a stream of its own.
+        settings = EmbeddedSettings(data_dir=data_dir, nats_stream="*")
+        with EmbeddedServers.start(settings, ignore) as servers:
             yield servers
     finally:
         shutil.rmtree(data_dir)

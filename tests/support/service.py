@@ -2,13 +2,11 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -18,16 +16,12 @@ import pytest
 
 from infrastructure.onnx.prepare import prepare_model
 from tests.support.models import PREPARED_MODELS
+from tests.support.own_places import ROOT
+from tests.support.ports import free_port
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
 _POLL_S = 0.05
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -65,6 +59,7 @@ class RunningService:
             "DATA_DIR": str(self.data_dir),
             "PORT": str(self.port),
             "UI_PORT": str(self.ui_port),
+            "PYTHONPATH": str(ROOT),
             **self.env,
         }
         inherited = {
@@ -79,6 +74,8 @@ class RunningService:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
+                # Not where somebody may keep the settings of a service of theirs.
+                cwd=self.data_dir.parent,
                 start_new_session=True,
             )
         if ready:

@@ -69,16 +69,51 @@
     }
   });
 
-  // This page is nothing without its server: say so when it has gone.
-  setInterval(async () => {
-    let away = false;
+  // Someone signed in or out: the browser fetches its new name, and all of its tabs open again with
+  // nothing of before in them.
+  const openAgain = () => location.replace(location.pathname);
+  const others = new BroadcastChannel('chatledger');
+  others.onmessage = openAgain;
+  window.chatledgerExchange = async (code) => {
+    if (!code) return;
+    const headers = { 'Content-Type': 'application/json' };
+    await fetch('session', { method: 'POST', headers, body: JSON.stringify({ code }) });
+    others.postMessage('opened again');
+    openAgain();
+  };
+
+  // The page comes to itself under another address when a link of another site leads to it.
+  if (location.search === '?here') history.replaceState(null, '', location.pathname);
+
+  // This page is nothing without its server, and without its cookie: say so when either has gone.
+  let wasKnown = false;
+  async function ask() {
+    let status = 0;
     try {
-      away = !(await fetch('livez', { cache: 'no-store' })).ok;
+      ({ status } = await fetch('session', { cache: 'no-store' }));
     } catch {
-      away = true;
+      // No answer at all.
     }
-    document.documentElement.classList.toggle('cl-away', away);
-  }, ASK_MS);
+    if (status === 403 && wasKnown) openAgain();
+    wasKnown ||= status === 204;
+    document.documentElement.classList.toggle('cl-away', status === 0 || status >= 500);
+    document.documentElement.classList.toggle('cl-no-cookie', status === 403);
+  }
+  setInterval(ask, ASK_MS);
+  ask();
+
+  // Gradio has no words of its own for an event that was refused: show those of the server.
+  const plainFetch = window.fetch;
+  window.fetch = async (...given) => {
+    const answer = await plainFetch(...given);
+    if (new URL(answer.url).pathname.endsWith('/queue/join')) {
+      const said = answer.ok ? {} : await answer.clone().json().catch(() => ({}));
+      document.body.dataset.clRefusal = said.detail ?? '';
+      document.documentElement.classList.toggle('cl-refused', Boolean(said.detail));
+      if (answer.status === 403) ask();
+    }
+    return answer;
+  };
 
   document.addEventListener('keydown', (event) => {
     if (event.key === 'Enter' && event.target.closest?.('#cl-prompt')) follows = true;

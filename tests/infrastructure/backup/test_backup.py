@@ -19,6 +19,7 @@ from infrastructure.postgres.rebuild import rebuild
 from tests.infrastructure.backup.conftest import NOW, say, watch
 from tests.projections.log import Log, comparable, open_log, stored_rows
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name
 
 Contents = dict[str, list[tuple[Any, ...]]]
@@ -50,7 +51,7 @@ async def test_a_restored_ledger_is_the_one_that_was_backed_up(
     urls, source = log
 
     manifest = restore(database.owner, database.service, made, say)
-    await rebuild([], database.service, watch)
+    await rebuild([], database.service, watch, macs=EVENT_MACS)
 
     assert contents(database.owner) == contents(urls.owner)
     assert (manifest.events, manifest.position) == (len(source.events), source.head)
@@ -68,7 +69,7 @@ async def test_a_restored_ledger_goes_on_where_it_was(
         again.append(RandomHistory(62).commits(20))
         assert again.events[0][0] > source.head
         again.events = [*source.events, *again.events]
-        await rebuild([], database.service, watch)
+        await rebuild([], database.service, watch, macs=EVENT_MACS)
         assert comparable(stored_rows(database.service)) == comparable(again.naive_rows())
     with (
         psycopg.connect(database.owner) as connection,

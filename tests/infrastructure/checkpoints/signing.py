@@ -1,6 +1,7 @@
 """The checkpoint service as a test runs it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import psycopg
 from nats.js.errors import NotFoundError
 
 from infrastructure.checkpoints.file import CheckpointFile
+from infrastructure.checkpoints.publisher import checkpoint_stream
 from infrastructure.checkpoints.records import SignedCheckpoint
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
-from infrastructure.nats.connection import nats_connection
+from infrastructure.nats.connection import RELAY_INBOX, ensure, nats_connection
 from tests.infrastructure.nats.running import PATIENCE_S, QUICK, eventually
 from tests.support.servers import DatabaseUrls
 
@@ -28,6 +30,7 @@ class Signing:
             folder=folder / "checkpoints",
             interval_s=0.05,
             links_max=7,
+            published_within_s=0,
             connections=replace(QUICK, stream=stream, poll_s=0.02),
         )
         with psycopg.connect(urls.service) as connection:
@@ -65,7 +68,7 @@ class Signing:
     async def in_nats(self) -> list[SignedCheckpoint]:
         found: list[SignedCheckpoint] = []
         async with nats_connection(
-            self.nats_url, name="test", settings=self.settings.connections
+            self.nats_url, name="test", inbox=RELAY_INBOX, settings=self.settings.connections
         ) as nats:
             sequence = 1
             while True:
@@ -75,6 +78,17 @@ class Signing:
                     return found
                 found.append(SignedCheckpoint.from_line(message.data or b""))
                 sequence += 1
+
+    async def publish(self, records: Sequence[SignedCheckpoint | bytes]) -> None:
+        """Into the stream, which is made, as whoever has the relay's password can."""
+        config = checkpoint_stream(self.settings)
+        async with nats_connection(
+            self.nats_url, name="test", inbox=RELAY_INBOX, settings=self.settings.connections
+        ) as nats:
+            await ensure(nats.jetstream, config)
+            for record in records:
+                line = record if isinstance(record, bytes) else record.line.encode()
+                await nats.jetstream.publish(self.settings.subject(self.log_id), line)
 
     async def assert_signed_up_to(self, position: int) -> None:
         await eventually(

@@ -194,26 +194,6 @@ async def test_a_changed_link_is_never_signed(
     assert signing.in_file() == []
 
 
-async def test_what_somebody_else_wrote_among_the_checkpoints_is_ignored(
-    signing: Signing, event_log: Log, tmp_path: Path
-) -> None:
-    history = RandomHistory(60)
-    await signing.start()
-    await signing.assert_signed_up_to(event_log.append(history.commits(4)))
-    await signing.stop_all()
-    forged = replace(signing.in_file()[-1].checkpoint, events=1, key_id="ab" * 32)
-    other = SigningKey.from_file(tmp_path / "other.pem")
-    with psycopg.connect(signing.urls.service) as connection:
-        for record in ("nonsense", SignedCheckpoint.sign(forged, other).line):
-            connection.execute(
-                "INSERT INTO ledger.checkpoints (position, record) VALUES (1, %s)", (record,)
-            )
-
-    await signing.start()
-    await signing.assert_signed_up_to(event_log.append(history.commits(4)))
-    assert_right(signing, signing.in_file())
-
-
 async def test_every_events_inclusion_is_proved_from_few_rows(
     signing: Signing, event_log: Log
 ) -> None:

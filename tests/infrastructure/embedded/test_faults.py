@@ -26,6 +26,7 @@ from infrastructure.embedded.servers import (
     ServerDidNotStart,
 )
 from infrastructure.embedded.supervisor import RestartBudget
+from infrastructure.nats.connection import READER_INBOX, RELAY_INBOX
 from tests.infrastructure.embedded.checks import (
     HEALED_TIMEOUT_S,
     answers,
@@ -147,9 +148,9 @@ def test_a_killed_postmaster_comes_back_on_its_port_with_its_data(
 
 async def test_a_killed_nats_comes_back_on_its_port_with_its_messages(used_data_dir: Path) -> None:
     with start(used_data_dir) as servers:
-        connection = await nats.connect(servers.nats_url)
-        await connection.jetstream().add_stream(name="kept", subjects=["kept"])
-        await connection.jetstream().publish("kept", b"first")
+        connection = await nats.connect(servers.nats_url, inbox_prefix=RELAY_INBOX)
+        await connection.jetstream().add_stream(name="chatledger", subjects=["chatledger.events"])
+        await connection.jetstream().publish("chatledger.events", b"first")
         await connection.close()
         first_pid = servers.nats_pid
         assert first_pid is not None
@@ -162,8 +163,8 @@ async def test_a_killed_nats_comes_back_on_its_port_with_its_messages(used_data_
             ),
             HEALED_TIMEOUT_S,
         )
-        connection = await nats.connect(servers.nats_url)
-        assert (await connection.jetstream().get_msg("kept", seq=1)).data == b"first"
+        connection = await nats.connect(servers.nats_read_url, inbox_prefix=READER_INBOX)
+        assert (await connection.jetstream().get_msg("chatledger", seq=1)).data == b"first"
         await connection.close()
 
 

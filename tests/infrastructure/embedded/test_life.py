@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 
 from infrastructure.embedded.data_folder import DataFolder, Secrets
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings, ServerDidNotStart
+from infrastructure.nats.connection import READER_INBOX, RELAY_INBOX
 from tests.infrastructure.embedded.checks import are_gone, read_numbers, write_number
 from tests.support.servers import ignore
 
@@ -48,21 +49,45 @@ def test_the_first_start_tells_what_it_does_on_the_callers_thread(data_dir: Path
 async def test_a_second_start_finds_rows_messages_ports_and_passwords(used_data_dir: Path) -> None:
     with start(used_data_dir) as servers:
         write_number(servers.owner_database_url, 1)
-        connection = await nats.connect(servers.nats_url)
-        await connection.jetstream().add_stream(name="kept", subjects=["kept"])
-        await connection.jetstream().publish("kept", b"first")
+        connection = await nats.connect(servers.nats_url, inbox_prefix=RELAY_INBOX)
+        await connection.jetstream().add_stream(name="chatledger", subjects=["chatledger.events"])
+        await connection.jetstream().publish("chatledger.events", b"first")
         await connection.close()
-        first_urls = (servers.owner_database_url, servers.service_database_url, servers.nats_url)
+        first_urls = (
+            servers.owner_database_url,
+            servers.service_database_url,
+            servers.nats_url,
+            servers.nats_read_url,
+        )
     with start(used_data_dir) as servers:
         assert first_urls == (
             servers.owner_database_url,
             servers.service_database_url,
             servers.nats_url,
+            servers.nats_read_url,
         )
         assert read_numbers(servers.owner_database_url) == [1]
-        connection = await nats.connect(servers.nats_url)
-        assert (await connection.jetstream().get_msg("kept", seq=1)).data == b"first"
+        connection = await nats.connect(servers.nats_read_url, inbox_prefix=READER_INBOX)
+        assert (await connection.jetstream().get_msg("chatledger", seq=1)).data == b"first"
         await connection.close()
+
+
+def test_a_folder_from_before_nats_had_two_users_goes_on_with_its_passwords(
+    used_data_dir: Path,
+) -> None:
+    secrets_file = used_data_dir / "run" / "secrets.json"
+    with start(used_data_dir) as servers:
+        write_number(servers.owner_database_url, 1)
+        first_url = servers.nats_url
+    secrets = json.loads(secrets_file.read_text())
+    del secrets["nats_reader"]
+    secrets_file.write_text(json.dumps(secrets))
+
+    with start(used_data_dir) as servers:
+        assert servers.nats_url == first_url
+        assert read_numbers(servers.owner_database_url) == [1]
+        kept = json.loads(secrets_file.read_text())
+        assert kept == secrets | {"nats_reader": urlsplit(servers.nats_read_url).password}
 
 
 def test_stop_ends_both_servers_and_a_second_stop_does_nothing(used_data_dir: Path) -> None:

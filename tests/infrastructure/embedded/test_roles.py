@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers
+from infrastructure.nats.connection import RELAY_INBOX
 from tests.support.servers import DatabaseUrls, with_database
 
 
@@ -73,12 +74,12 @@ def test_the_cluster_is_durable_and_checks_its_pages(embedded_servers: EmbeddedS
 async def test_nats_keeps_a_stream_on_disk_for_who_knows_the_password(
     embedded_servers: EmbeddedServers, stream_prefix: str
 ) -> None:
-    connection = await nats.connect(embedded_servers.nats_url)
+    connection = await nats.connect(embedded_servers.nats_url, inbox_prefix=RELAY_INBOX)
     try:
         jetstream = connection.jetstream()
-        await jetstream.add_stream(name=stream_prefix, subjects=[f"{stream_prefix}.>"])
-        assert (await jetstream.publish(f"{stream_prefix}.one", b"first")).seq == 1
-        await jetstream.delete_stream(stream_prefix)
+        made = await jetstream.add_stream(name=stream_prefix, subjects=[f"{stream_prefix}.events"])
+        assert made.config.storage == "file"
+        assert (await jetstream.publish(f"{stream_prefix}.events", b"first")).seq == 1
     finally:
         await connection.close()
 

@@ -10,6 +10,7 @@ from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.postgres.log_scan import LogScan, open_scan
 from tests.projections.log import open_log
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name
 
 
@@ -39,7 +40,7 @@ def stored(embedded_servers: EmbeddedServers) -> Iterator[Stored]:
 
 @pytest.fixture
 def scan(stored: Stored) -> Iterator[LogScan]:
-    with open_scan(stored.service_url) as opened:
+    with open_scan(stored.service_url, lambda: EVENT_MACS) as opened:
         yield opened
 
 

@@ -20,6 +20,7 @@ from infrastructure.exports.tables import EVENTS, POSTINGS, Selection
 from infrastructure.postgres.log_scan import LogScan, NoLedger, open_scan
 from interfaces.cli.audit_books import FORMATS
 from tests.infrastructure.exports.conftest import Stored
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls
 
 EVERYTHING = Selection()
@@ -122,7 +123,7 @@ def test_what_is_committed_later_is_not_in_a_scan_that_has_begun(
     event_log_of_two: tuple[DatabaseUrls, list[int]],
 ) -> None:
     urls, positions = event_log_of_two
-    with open_scan(urls.service) as scan:
+    with open_scan(urls.service, lambda: EVENT_MACS) as scan:
         with psycopg.connect(urls.service) as connection:
             connection.execute(
                 "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state)"
@@ -163,7 +164,10 @@ def test_every_format_that_is_offered_can_be_written(scan: LogScan, tmp_path: Pa
 
 
 def test_a_database_without_a_ledger_is_called_that(database: DatabaseUrls) -> None:
-    with pytest.raises(NoLedger, match="no ledger"), open_scan(database.service):
+    with (
+        pytest.raises(NoLedger, match="no ledger"),
+        open_scan(database.service, lambda: EVENT_MACS),
+    ):
         pass
 
 

@@ -15,9 +15,11 @@ START_TIMEOUT_S = 20.0
 
 class OwnNats:
     """On one port for its whole life, so that clients find it again. payload_bytes_max: of one
-    message, headers included."""
+    message, headers included. configuration: in the place of our own, but for port and folder."""
 
-    def __init__(self, folder: Path, *, payload_bytes_max: int = 2**20) -> None:
+    def __init__(
+        self, folder: Path, *, payload_bytes_max: int = 2**20, configuration: str = ""
+    ) -> None:
         self._store = folder / "store"
         self._config = folder / "nats.conf"
         self._log = folder / "nats.log"
@@ -32,11 +34,17 @@ class OwnNats:
                 }
             )
         )
+        if configuration:
+            given = configuration.replace("127.0.0.1:4222", f"127.0.0.1:{self.port}")
+            self._config.write_text(given.replace("/var/lib/nats", str(self._store)))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"nats://test:nats-secret@127.0.0.1:{self.port}"
+        return self.url_of("test", "nats-secret")
+
+    def url_of(self, user: str, password: str) -> str:
+        return f"nats://{user}:{password}@127.0.0.1:{self.port}"
 
     def start(self) -> None:
         """Returns when it takes connections, which it does once JetStream is there."""

@@ -9,12 +9,14 @@ import psycopg
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from application.ledger_keys import LedgerKeys
 from infrastructure.condition import State
-from infrastructure.nats.connection import nats_connection
-from infrastructure.nats.messages import PackedEvents, unpack
+from infrastructure.nats.connection import RELAY_INBOX, ensure_stream, nats_connection
+from infrastructure.nats.messages import MessageCodec, PackedEvents
 from infrastructure.nats.service import ProjectionService
 from infrastructure.nats.settings import ProjectionSettings
 from tests.projections.log import Log, comparable, stored_rows, trial_balance_micro
+from tests.support.keys import LEDGER_KEYS
 
 PATIENCE_S = 30.0
 # Quick to notice, so that tests are quick; every bound is reached in earnest.
@@ -32,15 +34,24 @@ QUICK = ProjectionSettings(
 
 
 class Running:
-    def __init__(self, service_url: str, nats_url: str, stream: str, log: Log) -> None:
+    def __init__(
+        self, service_url: str, nats_url: str, stream: str, log: Log, *, nats_read_url: str = ""
+    ) -> None:
         self.service_url = service_url
+        self.nats_read_url = nats_read_url
         self.nats_url = nats_url
         self.settings = replace(QUICK, stream=stream)
         self.log = log
         self._services: list[ProjectionService] = []
 
     async def start(self, settings: ProjectionSettings | None = None) -> ProjectionService:
-        service = ProjectionService(self.service_url, self.nats_url, settings or self.settings)
+        service = ProjectionService(
+            self.service_url,
+            self.nats_url,
+            settings or self.settings,
+            keys=LEDGER_KEYS,
+            nats_read_url=self.nats_read_url,
+        )
         self._services.append(service)
         await service.start()
         return service
@@ -66,14 +77,28 @@ class Running:
             lambda: service.status().stream_position == self.log.head, "publishing everything"
         )
 
+    def codec(self, keys: LedgerKeys = LEDGER_KEYS) -> MessageCodec:
+        """Of this log and stream."""
+        with psycopg.connect(self.service_url) as connection:
+            row = connection.execute("SELECT id FROM ledger.identity").fetchone()
+        assert row is not None
+        return MessageCodec(keys, stream=self.settings.stream, log=row[0])
+
+    async def make_stream(self) -> None:
+        async with self.jetstream() as jetstream:
+            await ensure_stream(jetstream, self.settings)
+
     @asynccontextmanager
     async def jetstream(self) -> AsyncIterator[JetStreamContext]:
-        async with nats_connection(self.nats_url, name="test", settings=self.settings) as nats:
+        async with nats_connection(
+            self.nats_url, name="test", inbox=RELAY_INBOX, settings=self.settings
+        ) as nats:
             yield nats.jetstream
 
     async def messages(self) -> list[tuple[str, PackedEvents]]:
         """Id and content of everything in the stream."""
         found: list[tuple[str, PackedEvents]] = []
+        codec = self.codec()
         async with self.jetstream() as jetstream:
             sequence = (await jetstream.stream_info(self.settings.stream)).state.first_seq
             while True:
@@ -83,7 +108,7 @@ class Running:
                     return found
                 assert message.headers is not None
                 assert message.data is not None
-                found.append((message.headers["Nats-Msg-Id"], unpack(message.data)))
+                found.append((message.headers["Nats-Msg-Id"], codec.unpack(message.data)))
                 sequence += 1
 
     async def assert_caught_up(self, service: ProjectionService) -> None:

@@ -2,8 +2,11 @@ import asyncio
 from uuid import UUID
 
 from infrastructure.nats.inbox import Inbox
-from infrastructure.nats.messages import PackedEvents, pack, unpack
+from infrastructure.nats.messages import MessageCodec, PackedEvents
 from infrastructure.postgres.log_reader import LoggedEvent
+from tests.support.keys import LEDGER_KEYS
+
+CODEC = MessageCodec(LEDGER_KEYS, stream="test", log=UUID(int=1))
 
 
 def event(position: int, state: bytes = b"{}") -> LoggedEvent:
@@ -17,8 +20,8 @@ def event(position: int, state: bytes = b"{}") -> LoggedEvent:
 
 
 def message(*positions: int, previous: int) -> PackedEvents:
-    _, body = pack([event(p) for p in positions], previous=previous, bytes_max=2**20)
-    return unpack(body)
+    _, data = CODEC.pack([event(p) for p in positions], previous=previous, bytes_max=2**20)
+    return CODEC.unpack(data)
 
 
 def an_inbox(events_max: int = 100) -> Inbox:
@@ -61,8 +64,8 @@ def test_a_gap_asks_for_the_log_after_what_came_before_it() -> None:
 
 def test_a_message_without_events_asks_for_the_log() -> None:
     large = event(1, state=b"x" * 1000)
-    _, body = pack([large], previous=0, bytes_max=500)
-    packed = unpack(body)
+    _, body = CODEC.pack([large], previous=0, bytes_max=500)
+    packed = CODEC.unpack(body)
     assert packed.events == []
     inbox = an_inbox()
     inbox.put(packed)

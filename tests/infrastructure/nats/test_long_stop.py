@@ -13,6 +13,7 @@ from infrastructure.nats.settings import ProjectionSettings
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.verify.read_models import verify_read_models
+from tests.support.keys import EVENT_MACS, LEDGER_KEYS
 from tests.support.servers import DatabaseUrls
 
 EVENTS = 50_000
@@ -30,7 +31,13 @@ async def test_a_consumer_that_was_stopped_for_fifty_thousand_events_has_every_r
     filled: DatabaseUrls, embedded_servers: EmbeddedServers, stream_prefix: str
 ) -> None:
     settings = ProjectionSettings(stream=stream_prefix)
-    service = ProjectionService(filled.service, embedded_servers.nats_url, settings)
+    service = ProjectionService(
+        filled.service,
+        embedded_servers.nats_url,
+        settings,
+        keys=LEDGER_KEYS,
+        nats_read_url=embedded_servers.nats_read_url,
+    )
     began = time.monotonic()
     await service.start()
     try:
@@ -44,7 +51,7 @@ async def test_a_consumer_that_was_stopped_for_fifty_thousand_events_has_every_r
     bounds = ReplayBounds()
     with bounds.pool(EVENTS) as pool:
         reports = await verify_read_models(
-            pool, filled.service, bounds=bounds, on_progress=lambda *_: None
+            pool, filled.service, EVENT_MACS, bounds=bounds, on_progress=lambda *_: None
         )
     assert len(reports) > 5
     assert [report.name for report in reports if report.findings.count] == []

@@ -4,13 +4,15 @@ import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 import psycopg
 import pytest
+from eventsourcing.persistence import StoredEvent
 from psycopg import AsyncConnection
 
 from infrastructure.condition import State
-from infrastructure.nats.messages import pack
+from infrastructure.nats.messages import MessageCodec
 from infrastructure.nats.relay import RELAY_LOCK
 from infrastructure.postgres.log_reader import LoggedEvent, ReadBounds, read_log
 from infrastructure.postgres.rebuild import rebuild
@@ -18,6 +20,8 @@ from tests.infrastructure.nats.own_nats import OwnNats
 from tests.infrastructure.nats.running import Running, eventually
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory
+from tests.support.forging import Forger
+from tests.support.keys import EVENT_MACS, with_mac
 from tests.support.servers import DatabaseUrls
 
 EVERYTHING = ReadBounds(events_max=100_000, bytes_max=2**30)
@@ -31,12 +35,14 @@ def no_relay(database: DatabaseUrls, event_log: Log) -> Iterator[None]:
         yield
 
 
-def messages_of(events: Sequence[LoggedEvent], draw: random.Random) -> Iterator[tuple[str, bytes]]:
+def messages_of(
+    codec: MessageCodec, events: Sequence[LoggedEvent], draw: random.Random
+) -> Iterator[tuple[str, bytes]]:
     start, previous = 0, 0
     while start < len(events):
         end = start + draw.randrange(1, 12)
         part = events[start:end]
-        yield pack(part, previous=previous, bytes_max=2**20)
+        yield codec.pack(part, previous=previous, bytes_max=2**20)
         start, previous = end, part[-1].position
 
 
@@ -49,13 +55,14 @@ async def test_messages_lost_doubled_and_out_of_order_change_nothing(
     no_relay: None,
 ) -> None:
     draw = random.Random(seed)
+    await running.make_stream()
     service = await running.start()
     await eventually(lambda: service.status().projector.state is State.WORKING, "projecting")
     await eventually(lambda: service.status().subscription.state is State.WORKING, "receiving")
     event_log.append(RandomHistory(seed).commits(150))
     async with await AsyncConnection.connect(database.service) as connection:
         events = await read_log(connection, after=0, bounds=EVERYTHING)
-    messages = list(messages_of(events, draw))
+    messages = list(messages_of(running.codec(), events, draw))
     messages += draw.choices(messages, k=10)
     for _ in range(20):
         one, other = draw.randrange(len(messages)), draw.randrange(len(messages))
@@ -73,6 +80,7 @@ async def test_messages_lost_doubled_and_out_of_order_change_nothing(
 async def test_what_a_message_of_another_log_says_is_not_waited_for(
     running: Running, event_log: Log, no_relay: None
 ) -> None:
+    await running.make_stream()
     service = await running.start()
     await eventually(lambda: service.status().subscription.state is State.WORKING, "receiving")
     event_log.append(RandomHistory(53).commits(10))
@@ -85,7 +93,8 @@ async def test_what_a_message_of_another_log_says_is_not_waited_for(
     )
     async with running.jetstream() as jetstream:
         await jetstream.publish(
-            running.settings.subject, pack([foreign], previous=10**9 - 1, bytes_max=2**20)[1]
+            running.settings.subject,
+            running.codec().pack([foreign], previous=10**9 - 1, bytes_max=2**20)[1],
         )
     await running.assert_caught_up(service)
     event_log.append(RandomHistory(54).commits(10))
@@ -247,7 +256,7 @@ async def test_a_rebuild_beside_the_projector_leaves_both_right(
 
     async def rebuild_all() -> None:
         for _ in range(3):
-            await rebuild([], database.service, lambda _fraction: None)
+            await rebuild([], database.service, lambda _fraction: None, macs=EVENT_MACS)
 
     await asyncio.gather(write(), rebuild_all())
     await running.assert_caught_up(service)
@@ -258,11 +267,9 @@ async def test_an_event_that_cannot_be_projected_stops_what_follows_and_says_whi
 ) -> None:
     service = await running.start_working()
     event_log.append(RandomHistory(65).commits(20))
-    with psycopg.connect(database.service) as connection:
-        connection.execute(
-            "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state)"
-            " VALUES ('00000000-0000-4000-8000-000000000009', 3, 'account.credits_held', '{}')"
-        )
+    stream_id = UUID("00000000-0000-4000-8000-000000000009")
+    unreadable = with_mac(StoredEvent(stream_id, 3, "account.credits_held", b'{"user_id":1}'))
+    Forger(database).insert(unreadable)
     await eventually(lambda: service.status().projector.state is State.AWAY, "stopping")
     assert "00000000-0000-4000-8000-000000000009" in str(service.status().projector.last_error)
     running.assert_rows()  # everything before it

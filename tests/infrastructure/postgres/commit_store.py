@@ -10,6 +10,7 @@ from application.ledger import LedgerApplication
 from domain.identifiers import NAMESPACE
 from infrastructure.postgres.commit_limits import CommitLimits
 from infrastructure.postgres.recorder import LedgerRecorder, open_application
+from tests.support.keys import LEDGER_KEYS
 from tests.support.servers import DatabaseUrls
 
 Row = tuple[int, UUID, int, str]
@@ -33,7 +34,7 @@ class Store:
     def __init__(self, url: str, limits: CommitLimits | None = None) -> None:
         self.url = url
         self.application: LedgerApplication = open_application(
-            url, threads=2, connect_timeout_s=2, cached_streams_max=10
+            url, LEDGER_KEYS, threads=2, connect_timeout_s=2, cached_streams_max=10
         )
         assert isinstance(self.application.recorder, LedgerRecorder)
         self.recorder = self.application.recorder

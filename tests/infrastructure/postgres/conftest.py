@@ -15,6 +15,7 @@ from tests.infrastructure.postgres.commit_store import Store, commit, event
 from tests.infrastructure.postgres.told import EVERYTHING, LIMITS, Told
 from tests.projections.log import Log, open_log
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name
 
 
@@ -71,5 +72,5 @@ async def read_models(told: Told) -> AsyncIterator[PostgresReadModels]:
 
 async def _project(service_url: str) -> None:
     async with await AsyncConnection.connect(service_url, autocommit=True) as connection:
-        writer = await ProjectionWriter.open(connection, PROJECTIONS)
+        writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
         await writer.write(await read_log(connection, after=0, bounds=EVERYTHING))

@@ -6,6 +6,7 @@ from infrastructure.postgres.log_reader import ReadBounds, read_log
 from infrastructure.postgres.projection_writer import ProjectionWriter
 from infrastructure.postgres.replay import ReplayBounds
 from projections.registry import PROJECTIONS
+from tests.support.keys import EVENT_MACS
 
 SMALL = ReplayBounds(events_max=40)
 SMALL_READ = ReadBounds(events_max=40)
@@ -22,7 +23,7 @@ class Watched:
 async def project(service_url: str, events_max: int = 40) -> None:
     """Until the rows hold the whole log."""
     async with await AsyncConnection.connect(service_url, autocommit=True) as connection:
-        writer = await ProjectionWriter.open(connection, PROJECTIONS)
+        writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
         bounds = ReadBounds(events_max=events_max)
         while events := await read_log(connection, after=writer.position, bounds=bounds):
             await writer.write(events)

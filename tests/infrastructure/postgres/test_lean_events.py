@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from application.event_macs import EventNotAuthentic
 from application.mapping import CODEC, EventCodec, EventMapper
 from domain.accounts.events import AccountOpened, CreditsDebited, CreditsHeld
 from domain.events import Event
@@ -22,8 +23,9 @@ from tests.history.test_upcasting import MAPPER as GIFT_MAPPER
 from tests.history.test_upcasting import GiftSent
 from tests.history.test_upcasting import stored as stored_gift
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS, LEDGER_KEYS
 
-MAPPER = EventMapper()
+MAPPER = EventMapper(LEDGER_KEYS)
 
 
 def all_takers() -> dict[type[Event], list[Taker]]:
@@ -37,9 +39,24 @@ def all_takers() -> dict[type[Event], list[Taker]]:
 def rows_of(events: Sequence[Event]) -> list[LeanRow]:
     stored = [MAPPER.to_stored_event(event) for event in events]
     return [
-        (position, each.topic, str(each.originator_id), each.state)
+        (position, each.topic, str(each.originator_id), each.originator_version, each.state)
         for position, each in enumerate(stored, start=1)
     ]
+
+
+def written_with(row: LeanRow, before: UUID, after: str) -> LeanRow:
+    """An id in another way, by whoever has the keys."""
+    position, topic, stream_id, version, state = row
+    bare = state[: state.rindex(b',"mac":"')] + b"}"
+    changed = bare.replace(str(before).encode(), after.encode())
+    assert changed != bare
+    return (
+        position,
+        topic,
+        stream_id,
+        version,
+        EVENT_MACS.add(UUID(stream_id).bytes, version, topic, changed),
+    )
 
 
 def events_of(seed: int, commits: int) -> list[Event]:
@@ -69,7 +86,7 @@ def test_every_projection_makes_the_same_changes_of_both(seed: int) -> None:
     ]
     by_lean = [
         plain(change)
-        for changes in LeanEvents(all_takers()).changes(rows_of(events))
+        for changes in LeanEvents(all_takers(), EVENT_MACS).changes(rows_of(events))
         for change in changes
     ]
     assert by_lean == by_typed
@@ -81,15 +98,24 @@ def test_an_id_that_is_written_in_another_way_is_noticed_wherever_it_is() -> Non
     debited = next(event for event in events if isinstance(event, CreditsDebited) and event.shares)
     ids = {debited.user_id, debited.hold_id, debited.message_id, debited.shares[0].bucket_id}
     assert len(ids) == 4
-    ((position, topic, stream_id, state),) = rows_of([debited])
+    (row,) = rows_of([debited])
+    lean_events = LeanEvents(all_takers(), EVENT_MACS)
     for one in ids:
-        shouted = state.replace(str(one).encode(), str(one).upper().encode())
-        assert shouted != state
+        shouted = written_with(row, one, str(one).upper())
         with pytest.raises(NotLean):
-            list(LeanEvents(all_takers()).changes([(position, topic, stream_id, shouted)]))
-    bare = state.replace(str(debited.hold_id).encode(), debited.hold_id.hex.encode())
+            list(lean_events.changes([shouted]))
+    bare = written_with(row, debited.hold_id, debited.hold_id.hex)
     with pytest.raises(msgspec.ValidationError):
-        list(LeanEvents(all_takers()).changes([(position, topic, stream_id, bare)]))
+        list(lean_events.changes([bare]))
+
+
+def test_an_event_that_the_ledger_did_not_write_is_given_to_nobody() -> None:
+    events = events_of(3, 60)
+    rows = rows_of(events)
+    position, topic, stream_id, version, state = rows[7]
+    rows[7] = (position, topic, stream_id, version + 1, state)
+    with pytest.raises(EventNotAuthentic, match=f"position {position} "):
+        list(LeanEvents(all_takers(), EVENT_MACS).changes(rows))
 
 
 def test_a_missing_id_is_no_id_in_another_form() -> None:
@@ -99,7 +125,7 @@ def test_a_missing_id_is_no_id_in_another_form() -> None:
         timestamp=datetime(2026, 3, 1, tzinfo=UTC),
         user_id=UUID(int=6),
     )
-    (changes,) = LeanEvents(all_takers()).changes(rows_of([opened]))
+    (changes,) = LeanEvents(all_takers(), EVENT_MACS).changes(rows_of([opened]))
     assert [change.table for change in changes] == ["balances"]
 
 
@@ -111,7 +137,7 @@ def test_rows_that_a_projection_holds_already_are_not_asked_for_again() -> None:
         return ()
 
     events = [event for event in events_of(4, 100) if isinstance(event, CreditsHeld)][:5]
-    lean_events = LeanEvents({CreditsHeld: [Taker(handler=take, held=3)]})
+    lean_events = LeanEvents({CreditsHeld: [Taker(handler=take, held=3)]}, EVENT_MACS)
     list(lean_events.changes(rows_of(events)))
     assert taken == [4, 5]
 
@@ -134,7 +160,7 @@ def test_an_event_of_an_older_form_is_brought_up_to_date() -> None:
 
 def test_what_an_event_refuses_its_lean_form_refuses() -> None:
     debited = next(event for event in events_of(3, 200) if isinstance(event, CreditsDebited))
-    ((_, topic, stream_id, state),) = rows_of([debited])
+    ((_, topic, stream_id, _, state),) = rows_of([debited])
     negative = re.sub(rb'"message_micro":[0-9]+', b'"message_micro":-1', state)
     assert negative != state
     with pytest.raises(AssertionError, match="never negative"):

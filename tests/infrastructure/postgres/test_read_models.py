@@ -16,6 +16,7 @@ from projections.registry import PROJECTIONS
 from tests.infrastructure.postgres.told import EVERYTHING, LIMITS, Told
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls
 
 
@@ -161,7 +162,7 @@ async def test_waiting_ends_when_another_process_has_projected(
     try:
         assert not await read_models.wait_for(head, timeout_s=0.05)
         waiting = asyncio.create_task(read_models.wait_for(head, timeout_s=10))
-        writer = await ProjectionWriter.open(connection, PROJECTIONS)
+        writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
         await writer.write(await read_log(connection, after=0, bounds=EVERYTHING))
 
         assert await waiting

@@ -20,6 +20,7 @@ from projections.registry import PROJECTIONS
 from tests.infrastructure.postgres.replaying import SMALL, SMALL_READ, Watched, project
 from tests.projections.log import Log, comparable, stored_rows
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls
 
 
@@ -32,7 +33,7 @@ async def test_rows_made_anew_equal_rows_made_one_event_at_a_time(
     before = comparable(stored_rows(database.service))
     watched = Watched()
 
-    position = await rebuild([], database.service, watched, bounds=SMALL)
+    position = await rebuild([], database.service, watched, bounds=SMALL, macs=EVENT_MACS)
 
     assert position == event_log.head
     assert comparable(stored_rows(database.service)) == before
@@ -49,7 +50,9 @@ async def test_rows_that_were_lost_come_back(event_log: Log, database: DatabaseU
         connection.execute("DELETE FROM read.transactions")
         connection.execute("UPDATE read.balances SET paid_micro = paid_micro + 1")
 
-    await rebuild(["transactions", "balances"], database.service, Watched(), bounds=SMALL)
+    await rebuild(
+        ["transactions", "balances"], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS
+    )
 
     assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
 
@@ -67,7 +70,7 @@ async def test_queries_see_the_old_rows_until_the_new_ones_are_all_there(
         assert row is not None
         seen.add(row[0])
 
-    await rebuild(["transactions"], database.service, count_rows, bounds=SMALL)
+    await rebuild(["transactions"], database.service, count_rows, bounds=SMALL, macs=EVENT_MACS)
 
     assert seen == {len(event_log.naive_rows()["transactions"])}
 
@@ -80,7 +83,7 @@ async def test_a_rebuild_goes_on_beside_writes_and_a_working_projector(
     await project(database.service)
     draw = random.Random(16)
     async with await AsyncConnection.connect(database.service, autocommit=True) as connection:
-        writer = await ProjectionWriter.open(connection, PROJECTIONS)
+        writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
 
         async def write_and_project() -> None:
             for _ in range(30):
@@ -93,7 +96,9 @@ async def test_a_rebuild_goes_on_beside_writes_and_a_working_projector(
 
         async def rebuild_one_after_the_other() -> None:
             for projection in ("journal", "conversations", "usage", "holds"):
-                await rebuild([projection], database.service, Watched(), bounds=SMALL)
+                await rebuild(
+                    [projection], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS
+                )
 
         await asyncio.gather(write_and_project(), rebuild_one_after_the_other())
     await project(database.service)
@@ -112,10 +117,10 @@ async def test_a_rebuild_that_is_interrupted_leaves_the_rows_as_they_were(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await rebuild([], database.service, interrupt, bounds=SMALL)
+        await rebuild([], database.service, interrupt, bounds=SMALL, macs=EVENT_MACS)
 
     assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
-    await rebuild([], database.service, Watched(), bounds=SMALL)
+    await rebuild([], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS)
     assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
 
 
@@ -124,16 +129,16 @@ async def test_two_rebuilds_at_once_are_refused(event_log: Log, database: Databa
     with psycopg.connect(database.service, autocommit=True) as other:
         other.execute("SELECT pg_advisory_lock(%s)", (REBUILD_LOCK,))
         with pytest.raises(RebuildInProgress, match="wait until it is done"):
-            await rebuild(["usage"], database.service, Watched())
+            await rebuild(["usage"], database.service, Watched(), macs=EVENT_MACS)
 
-    await rebuild(["usage"], database.service, Watched())
+    await rebuild(["usage"], database.service, Watched(), macs=EVENT_MACS)
 
 
 async def test_a_projection_that_does_not_exist_is_named_with_those_that_do(
     event_log: Log, database: DatabaseUrls
 ) -> None:
     with pytest.raises(UnknownProjection, match=r"'ledgers'.*balances, transactions"):
-        await rebuild(["ledgers"], database.service, Watched())
+        await rebuild(["ledgers"], database.service, Watched(), macs=EVENT_MACS)
 
 
 @pytest.mark.parametrize("events_max", [1, 7, 10_000])
@@ -142,7 +147,9 @@ async def test_rows_are_the_same_whatever_is_folded_at_once(
 ) -> None:
     event_log.append(RandomHistory(19).commits(120))
 
-    await rebuild([], database.service, Watched(), bounds=ReplayBounds(events_max=events_max))
+    await rebuild(
+        [], database.service, Watched(), bounds=ReplayBounds(events_max=events_max), macs=EVENT_MACS
+    )
 
     assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
 
@@ -168,8 +175,8 @@ async def test_tables_made_anew_are_like_those_that_they_replace(
     event_log.append(RandomHistory(20).commits(20))
     before = shape_of_tables(database.owner)
 
-    await rebuild([], database.service, Watched(), bounds=SMALL)
-    await rebuild(["journal"], database.service, Watched(), bounds=SMALL)
+    await rebuild([], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS)
+    await rebuild(["journal"], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS)
 
     assert shape_of_tables(database.owner) == before
 
@@ -182,10 +189,14 @@ async def test_a_rebuild_waits_for_a_query_that_takes_long_and_holds_up_no_other
     with psycopg.connect(database.service) as slow:
         slow.execute("SELECT count(*) FROM read.balances")
         with pytest.raises(ReadModelsBusy, match="end them and rebuild again"):
-            await rebuild([], database.service, Watched(), bounds=SMALL, exchange_tries=1)
+            await rebuild(
+                [], database.service, Watched(), bounds=SMALL, exchange_tries=1, macs=EVENT_MACS
+            )
         assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
 
-        going_on = asyncio.create_task(rebuild([], database.service, Watched(), bounds=SMALL))
+        going_on = asyncio.create_task(
+            rebuild([], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS)
+        )
         done, _ = await asyncio.wait([going_on], timeout=1.5)
         assert not done
         slow.rollback()

@@ -13,6 +13,7 @@ from domain.identifiers import NAMESPACE
 from infrastructure.postgres.recorder import LedgerRecorder, open_application
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import LEDGER_KEYS
 from tests.support.servers import DatabaseUrls
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -32,7 +33,9 @@ def recorder_of(application: LedgerApplication) -> LedgerRecorder:
 
 
 def open_ledger(urls: DatabaseUrls) -> LedgerApplication:
-    return open_application(urls.service, threads=4, connect_timeout_s=5, cached_streams_max=10)
+    return open_application(
+        urls.service, LEDGER_KEYS, threads=4, connect_timeout_s=5, cached_streams_max=10
+    )
 
 
 def test_what_was_written_is_read_back_as_the_same_events(

@@ -15,6 +15,7 @@ from projections.registry import PROJECTIONS
 from tests.infrastructure.postgres.replaying import SMALL, Watched, project
 from tests.projections.log import Log, comparable, stored_rows
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls
 
 SHARED_OUT = ReplayBounds(events_max=40, processes=2, process_events_min=1)
@@ -23,7 +24,7 @@ SHARED_OUT = ReplayBounds(events_max=40, processes=2, process_events_min=1)
 async def test_several_processes_make_the_same_rows(event_log: Log, database: DatabaseUrls) -> None:
     event_log.append(RandomHistory(22).commits(200))
 
-    position = await rebuild([], database.service, Watched(), bounds=SHARED_OUT)
+    position = await rebuild([], database.service, Watched(), bounds=SHARED_OUT, macs=EVENT_MACS)
 
     assert position == event_log.head
     assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
@@ -42,7 +43,7 @@ async def test_what_a_process_is_refused_by_the_database_is_told_as_such(
         )
 
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        await rebuild([], database.service, Watched(), bounds=SHARED_OUT)
+        await rebuild([], database.service, Watched(), bounds=SHARED_OUT, macs=EVENT_MACS)
 
 
 async def test_a_stretch_with_more_bytes_than_allowed_is_made_in_parts(
@@ -52,7 +53,7 @@ async def test_a_stretch_with_more_bytes_than_allowed_is_made_in_parts(
 
     for bytes_max in (1, 5000):
         bounds = ReplayBounds(bytes_max=bytes_max)
-        await rebuild([], database.service, Watched(), bounds=bounds)
+        await rebuild([], database.service, Watched(), bounds=bounds, macs=EVENT_MACS)
         assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
 
 
@@ -63,6 +64,7 @@ def plan_of(service_url: str, statements: Statements) -> FoldPlan:
         held={projection.name: 0 for projection in PROJECTIONS},
         bounds=ReadBounds(),
         connect_timeout_s=5,
+        macs=EVENT_MACS,
     )
 
 
@@ -82,7 +84,7 @@ async def test_an_ordinary_log_is_folded_and_a_strange_one_is_not_but_comes_out_
 
     await project(database.service, events_max=1)
     before = comparable(stored_rows(database.service))
-    await rebuild([], database.service, Watched(), bounds=SMALL)
+    await rebuild([], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS)
 
     assert comparable(stored_rows(database.service)) == before
 
@@ -124,6 +126,6 @@ async def test_a_gap_of_any_size_in_the_positions_is_no_work(
         )
     event_log.append(RandomHistory(26).commits(30))
 
-    await rebuild([], database.service, Watched(), bounds=SMALL)
+    await rebuild([], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS)
 
     assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())

@@ -16,6 +16,7 @@ from projections.registry import PROJECTIONS
 from tests.infrastructure.checkpoints.signing import Signing
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS, LEDGER_KEYS
 from tests.support.servers import DatabaseUrls, with_database
 
 LOG_TABLES = ("ledger_events", "links", "tree_nodes", "checkpoints", "identity")
@@ -28,6 +29,7 @@ class Books:
         self.urls = urls
         self.log = log
         self.signing = signing
+        self.nats_url = servers.nats_read_url
         self._superuser_url = servers.superuser_url
         self.progress: list[tuple[str, float]] = []
 
@@ -41,7 +43,7 @@ class Books:
 
     async def project(self) -> None:
         async with await AsyncConnection.connect(self.urls.service, autocommit=True) as connection:
-            writer = await ProjectionWriter.open(connection, PROJECTIONS)
+            writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
             bounds = ReadBounds(events_max=200)
             while events := await read_log(connection, after=writer.position, bounds=bounds):
                 await writer.write(events)
@@ -63,10 +65,11 @@ class Books:
     ) -> list[PartReport]:
         return await verify(
             self.urls.service,
-            self.signing.nats_url,
+            self.nats_url,
             self.signing.settings,
             [self.signing.key.public] if keys is None else keys,
-            lambda part, done: self.progress.append((part, done)),
+            LEDGER_KEYS,
+            on_progress=lambda part, done: self.progress.append((part, done)),
             bounds=bounds,
         )
 

@@ -74,6 +74,7 @@ async def books(
     with open_log(urls) as log:
         log.events = list(original.events)
         signing = Signing(urls, embedded_servers.nats_url, stream_prefix, folder)
+        await signing.publish(signing.in_file())
         yield Books(urls, embedded_servers, log, signing)
         await signing.stop_all()
     drop_database(embedded_servers, name)

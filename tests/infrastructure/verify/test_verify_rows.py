@@ -6,6 +6,7 @@ from infrastructure.postgres.rebuild import RebuildInProgress, rebuild
 from projections.registry import PROJECTIONS
 from tests.infrastructure.verify.books import Books
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
 
 TABLES = [table for projection in PROJECTIONS for table in projection.tables]
 
@@ -52,7 +53,7 @@ async def named(books: Books, text: str) -> None:
         assert text in differences[0].text, differences
         assert f" of {part} " in differences[0].text
         assert differences[0].row
-    await rebuild([], books.urls.service, lambda _: None)
+    await rebuild([], books.urls.service, lambda _: None, macs=EVENT_MACS)
 
 
 async def test_rows_that_were_changed_removed_or_added_are_named(books: Books) -> None:
@@ -99,7 +100,7 @@ async def test_verifying_goes_on_beside_writes_and_a_working_projector(books: Bo
 async def test_a_rebuild_under_way_is_not_disturbed(books: Books) -> None:
     async with asyncio.timeout(30):
         done = await asyncio.gather(
-            rebuild([], books.urls.service, lambda _: None),
+            rebuild([], books.urls.service, lambda _: None, macs=EVENT_MACS),
             books.verify(),
             return_exceptions=True,
         )

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 TIMEOUT_S = 120
 
 
@@ -26,7 +28,8 @@ class Finished:
 
 
 def chatledger(*arguments: str, folder: Path, stdin: str = "", **settings: str) -> Finished:
-    """Runs to its end in `folder`, which is also its data folder unless DATA_DIR is given."""
+    """Runs to its end in `folder`, which is also its data folder unless DATA_DIR is given, on
+    free ports unless others are."""
     inherited = {
         name: os.environ[name]
         for name in ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR")
@@ -36,6 +39,8 @@ def chatledger(*arguments: str, folder: Path, stdin: str = "", **settings: str) 
         "ENVIRONMENT": "test",
         "DATA_DIR": str(folder / "data"),
         "BCRYPT_ROUNDS": "4",
+        "PORT": str(free_port()),
+        "UI_PORT": str(free_port()),
         "PYTHONPATH": str(Path(__file__).parents[3]),
         **settings,
     }

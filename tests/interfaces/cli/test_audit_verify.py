@@ -11,6 +11,7 @@ from tests.infrastructure.checkpoints.signing import Signing
 from tests.infrastructure.verify.books import Books
 from tests.interfaces.cli.command import Finished, chatledger
 from tests.projections.log import open_log
+from tests.support.keys import key_file
 from tests.support.servers import DatabaseUrls
 
 
@@ -36,6 +37,7 @@ def audit(books: Books, nats_url: str, *arguments: str, **settings: str) -> Fini
             "NATS_URL": nats_url,
             "CHECKPOINT_DIR": str(books.signing.settings.folder),
             "CHECKPOINT_KEY": str(books.signing.key_file),
+            "LEDGER_KEYS": key_file(books.signing.key_file.with_name("ledger_keys.json")),
             **settings,
         },
     )
@@ -69,9 +71,11 @@ async def test_what_keeps_it_from_running_is_said_with_a_status_of_its_own(
 ) -> None:
     for settings, reason in (
         ({"CHECKPOINT_KEY": str(tmp_path / "none.pem")}, "give --public-key"),
+        ({"LEDGER_KEYS": str(tmp_path / "none.json")}, "none.json is missing"),
         ({"DATABASE_URL": "postgresql://127.0.0.1:1/x", "DATABASE_TIMEOUT_S": "1"}, "DATABASE_URL"),
     ):
         finished = audit(books, nats_url, "verify", **settings)
         assert finished.status == 2
         assert reason in finished.errors
     assert not (tmp_path / "none.pem").exists()
+    assert not (tmp_path / "none.json").exists()

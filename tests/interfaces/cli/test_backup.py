@@ -1,5 +1,6 @@
 """A backup and its restore, as the operator runs them, on embedded servers of two folders."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,8 +35,12 @@ def test_a_ledger_moves_into_another_folder(folder: Path) -> None:
     assert made.status == 0, made.errors
 
     written = chatledger("backup", path, folder=folder, DATA_DIR=old)
+    keyless = chatledger("restore", path, folder=folder, DATA_DIR=new)
+    shutil.copy(Path(old) / "ledger_keys.json", Path(new) / "ledger_keys.json")
     restored = chatledger("restore", path, folder=folder, DATA_DIR=new)
 
+    assert keyless.status == 1
+    assert "ledger_keys.json is missing" in keyless.errors.splitlines()[-1]
     assert written.status == 0, written.errors
     assert "6 events up to position 6, trial balance zero" in written.output
     assert restored.status == 0, restored.errors

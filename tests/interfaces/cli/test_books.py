@@ -16,6 +16,7 @@ from interfaces.cli.main import parser
 from tests.interfaces.cli.command import Finished, chatledger
 from tests.projections.log import open_log
 from tests.projections.random_history import RandomHistory
+from tests.support.keys import key_file
 from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name
 
 
@@ -24,6 +25,7 @@ class Operator:
         self._urls = urls
         self._nats_url = nats_url
         self.folder = folder
+        self._keys = key_file(folder / "keys.json")
         self.log: list[tuple[int, Event]] = []
 
     def run(self, *arguments: str, stdin: str = "") -> Finished:
@@ -34,15 +36,19 @@ class Operator:
             DATABASE_URL=self._urls.service,
             MIGRATION_DATABASE_URL=self._urls.owner,
             NATS_URL=self._nats_url,
+            LEDGER_KEYS=self._keys,
         )
 
     def audit(self, *arguments: str) -> str:
         """What it prints; in this process, as starting one takes a second."""
         printed = io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+            # Neither the settings nor the data of a service that somebody runs here.
+            patch.chdir(self.folder)
             patch.setenv("ENVIRONMENT", "test")
             patch.setenv("DATABASE_URL", self._urls.service)
             patch.setenv("NATS_URL", self._nats_url)
+            patch.setenv("LEDGER_KEYS", self._keys)
             assert books(parser().parse_args(["audit", *arguments])) == 0
         return printed.getvalue()
 

@@ -1,5 +1,7 @@
 """Whatever keeps the service from starting: one sentence that says what to do, and status 1."""
 
+import asyncio
+import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -9,17 +11,21 @@ from pathlib import Path
 import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.settings import load_settings
 from interfaces.cli.main import parser
+from interfaces.endpoints import Endpoints, migrate_schema, open_ledger
+from interfaces.identity_composition import ensure_admin, open_users
+from interfaces.ledger_keys import ledger_keys
 from tests.interfaces.cli.command import chatledger
-from tests.support.servers import ignore
+from tests.support.servers import DatabaseUrls, ignore
 
-SECRET = "long enough to sign something with it"
 PRODUCTION = {
     "ENVIRONMENT": "production",
     "DATABASE_URL": "postgresql://somebody:hidden@127.0.0.1:1/nothing",
     "NATS_URL": "nats://127.0.0.1:1",
-    "SECRET_KEY": SECRET,
-    "JWT_SECRET_KEY": SECRET,
+    "SECRET_KEY": secrets.token_urlsafe(48),
+    "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+    "BCRYPT_ROUNDS": "10",
 }
 
 
@@ -27,12 +33,6 @@ PRODUCTION = {
 def taken_port() -> Iterator[int]:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         yield server.getsockname()[1]
-
-
-@pytest.fixture
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
 
 
 @pytest.fixture
@@ -47,50 +47,128 @@ def test_the_port_of_the_api_is_in_use(folder: Path, taken_port: int) -> None:
     refusal = chatledger("start", "--mode", "api", "--port", str(taken_port), folder=folder)
 
     assert f"127.0.0.1:{taken_port} cannot be used" in refusal.refusal()
-    assert "set PORT to another" in refusal.refusal()
+    assert "set PORT to another port (--port)" in refusal.refusal()
     assert not (folder / "data").exists(), "nothing was started for nothing"
 
 
 @pytest.mark.parametrize("mode", ["all", "ui"])
-def test_the_port_of_the_page_is_in_use(
-    folder: Path, taken_port: int, free_port: int, mode: str
-) -> None:
-    refusal = chatledger(
-        *("start", "--mode", mode, "--port", str(free_port), "--ui-port", str(taken_port)),
-        folder=folder,
-    )
+def test_the_port_of_the_page_is_in_use(folder: Path, taken_port: int, mode: str) -> None:
+    refusal = chatledger("start", "--mode", mode, "--ui-port", str(taken_port), folder=folder)
 
-    assert "set UI_PORT to another" in refusal.refusal()
+    assert "set UI_PORT to another port (--ui-port)" in refusal.refusal()
+    assert not (folder / "data").exists()
+
+
+def test_both_ports_are_looked_at_before_anything_is_started(folder: Path, taken_port: int) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        ports = {"PORT": str(taken_port), "UI_PORT": str(other.getsockname()[1])}
+        refusal = chatledger("start", folder=folder, **ports).refusal()
+
+    assert "set PORT to another port" in refusal
+    assert "set UI_PORT to another port" in refusal
+
+
+def test_one_port_for_both_is_refused(folder: Path) -> None:
+    refusal = chatledger("start", folder=folder, PORT="8123", UI_PORT="8123").refusal()
+
+    assert refusal.startswith("PORT and UI_PORT are both 8123")
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1"])
 def test_an_address_that_is_not_of_this_machine_is_called_that(folder: Path, host: str) -> None:
-    refusal = chatledger("start", HOST=host, folder=folder).refusal()
+    refusal = chatledger(
+        "start", folder=folder, HOST=host, UNSAFE_DEVELOPMENT_ON_NETWORK="true"
+    ).refusal()
 
-    assert host in refusal
+    assert f"{host} is no address of this machine" in refusal
     assert "set HOST" in refusal
     assert "PORT" not in refusal
 
 
-def test_the_data_folder_is_in_use(folder: Path, free_port: int) -> None:
+@pytest.mark.parametrize("mode", ["all", "ui"])
+def test_settings_are_named_before_ports_and_folders_are_looked_at(
+    folder: Path, taken_port: int, mode: str
+) -> None:
+    taken = {"PORT": str(taken_port), "UI_PORT": str(taken_port)}
+    for impossible, named in (
+        (PRODUCTION | {"SECRET_KEY": "x" * 40}, "SECRET_KEY looks chosen"),
+        ({"HOST": "0.0.0.0"}, "HOST=0.0.0.0 lets other machines in"),
+        ({"API_URL": "127.0.0.1"}, "API_URL must be an address"),
+    ):
+        refusal = chatledger("start", "--mode", mode, folder=folder, **taken | impossible)
+
+        assert named in refusal.refusal()
+        assert "cannot be used" not in refusal.refusal()
+        assert not (folder / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings"),
+    [
+        (("--host", "0.0.0.0"), {}),
+        (("--mode", "ui"), {"HOST": "::"}),
+        (("--mode", "api"), {"ENVIRONMENT": "development", "HOST": ""}),
+    ],
+)
+def test_development_is_for_this_machine_alone(
+    folder: Path, flags: tuple[str, ...], settings: dict[str, str]
+) -> None:
+    refusal = chatledger("start", *flags, folder=folder, **settings).refusal()
+
+    assert "for this" in refusal
+    assert "UNSAFE_DEVELOPMENT_ON_NETWORK=true" in refusal
+    assert "ENVIRONMENT=production" in refusal
+    assert not (folder / "data").exists()
+
+
+async def _make_known_administrator(urls: DatabaseUrls, data_dir: Path) -> None:
+    settings = load_settings(_env_file=None, environment="test", data_dir=data_dir)
+    endpoints = Endpoints(owner_url=urls.owner, service_url=urls.service, nats_url="")
+    migrate_schema(settings, endpoints)
+    ledger = open_ledger(settings, endpoints, ledger_keys(settings, endpoints))
+    with open_users(settings, ledger) as users:
+        await ensure_admin(settings, urls.service, ledger, users)
+    await ledger.aclose()
+
+
+def test_an_administrator_with_the_known_password_is_named_with_the_command_that_helps(
+    folder: Path, database: DatabaseUrls, nats_url: str
+) -> None:
+    servers = {
+        "DATABASE_URL": database.service,
+        "MIGRATION_DATABASE_URL": database.owner,
+        "NATS_URL": nats_url,
+    }
+    exposed = {"HOST": "0.0.0.0", "UNSAFE_DEVELOPMENT_ON_NETWORK": "true", **servers}
+    asyncio.run(_make_known_administrator(database, folder / "data"))
+
+    start = ("start", "--mode", "api", "--skip-init")
+    refused = chatledger(*start, folder=folder, **exposed)
+
+    assert refused.status == 1
+    assert "Traceback" not in refused.errors
+    last = refused.errors.splitlines()[-1]
+    assert last.startswith("chatledger: the development password is still an administrator's")
+    assert "change it with `chatledger users set-password admin`" in last
+
+
+def test_the_data_folder_is_in_use(folder: Path) -> None:
     data_dir = folder / "data"
     with EmbeddedServers.start(EmbeddedSettings(data_dir=data_dir), ignore):
-        refusal = chatledger(
-            *("start", "--mode", "api", "--port", str(free_port), "--skip-init"), folder=folder
-        )
+        refusal = chatledger(*("start", "--mode", "api", "--skip-init"), folder=folder)
 
     assert str(data_dir) in refusal.refusal()
     assert "in use" in refusal.refusal()
 
 
 @pytest.mark.parametrize("place", ["/proc/chatledger", "a file"])
-def test_the_data_folder_cannot_be_written(folder: Path, free_port: int, place: str) -> None:
+def test_the_data_folder_cannot_be_written(folder: Path, place: str) -> None:
     if place == "a file":
         (folder / "file").write_text("")
         place = str(folder / "file")
 
     refusal = chatledger(
-        *("start", "--mode", "api", "--port", str(free_port), "--skip-init"),
+        *("start", "--mode", "api", "--skip-init"),
         DATA_DIR=place,
         folder=folder,
     )
@@ -128,10 +206,10 @@ def test_production_refuses_the_embedded_servers(folder: Path) -> None:
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password(
-    folder: Path, free_port: int
+    folder: Path,
 ) -> None:
     refusal = chatledger(
-        *("start", "--mode", "api", "--port", str(free_port), "--skip-init"),
+        *("start", "--mode", "api", "--skip-init"),
         folder=folder,
         **PRODUCTION,
     ).refusal()

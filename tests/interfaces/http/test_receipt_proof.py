@@ -279,7 +279,7 @@ async def refund(api: Api, user_id: UUID, message_id: UUID) -> None:
         if isinstance(event, CreditsDebited) and event.message_id == message_id
     )
     application = open_application(
-        api.urls.service, threads=1, connect_timeout_s=5, cached_streams_max=1
+        api.urls.service, api.ledger_keys, threads=1, connect_timeout_s=5, cached_streams_max=1
     )
     try:
         state = application.load(ACCOUNT, account_id(user_id))

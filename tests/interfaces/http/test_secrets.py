@@ -11,6 +11,7 @@ from nats.js.errors import NotFoundError
 from psycopg import sql
 
 from infrastructure.embedded.servers import EmbeddedServers
+from infrastructure.nats.connection import READER_INBOX
 from tests.support.api import JWT_SECRET, PASSWORD, Api, Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -59,7 +60,7 @@ def every_row(service_url: str) -> str:
 
 
 async def every_message(nats_url: str, stream: str) -> str:
-    client = await nats.connect(nats_url)
+    client = await nats.connect(nats_url, inbox_prefix=READER_INBOX)
     try:
         jetstream = client.jetstream()
         state = (await jetstream.stream_info(stream)).state
@@ -83,7 +84,9 @@ async def test_no_secret_is_stored_anywhere(
         # Read models may be fed from PostgreSQL before the relay has made its stream.
         while "account.credits_purchased" not in messages:
             with suppress(NotFoundError):
-                messages = await every_message(embedded_servers.nats_url, api.settings.nats_stream)
+                messages = await every_message(
+                    embedded_servers.nats_read_url, api.settings.nats_stream
+                )
             await asyncio.sleep(0.05)
 
     assert person.username in rows, "the scan sees what is stored"

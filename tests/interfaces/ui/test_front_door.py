@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message
 
 from interfaces.ui.app import build_app
-from interfaces.ui.sessions import COOKIE_NAME
+from interfaces.ui.sessions import SECURE_COOKIE_NAME
 from interfaces.ui.settings import UiSettings
 from tests.interfaces.ui.tiny_api import TinyApi
 
@@ -25,14 +25,14 @@ async def visitor() -> AsyncIterator[httpx.AsyncClient]:
 async def test_a_browser_is_given_a_name_once(visitor: httpx.AsyncClient) -> None:
     first = await visitor.get("/")
     cookie = first.headers["set-cookie"]
-    assert cookie.startswith(f"{COOKIE_NAME}=")
+    assert cookie.startswith(f"{SECURE_COOKIE_NAME}=")
     for word in ("HttpOnly", "SameSite=Strict", "Path=/", "Secure"):
         assert word in cookie
     assert "set-cookie" not in (await visitor.get("/")).headers
 
 
 async def test_a_forged_name_is_replaced(visitor: httpx.AsyncClient) -> None:
-    answer = await visitor.get("/", headers={"cookie": f"{COOKIE_NAME}=chosen.by-someone"})
+    answer = await visitor.get("/", headers={"cookie": f"{SECURE_COOKIE_NAME}=chosen.by-someone"})
     assert "set-cookie" in answer.headers
 
 
@@ -83,6 +83,7 @@ async def test_a_body_that_is_large_or_of_unknown_length_is_refused(
     async def endless() -> AsyncIterator[bytes]:
         yield b"x" * 10
 
+    await visitor.get("/")
     join = "/gradio_api/queue/join"
     assert (await visitor.post(join, content=b"x" * 1_000_001)).status_code == 413
     assert (await visitor.post(join, content=endless())).status_code == 413
@@ -91,10 +92,16 @@ async def test_a_body_that_is_large_or_of_unknown_length_is_refused(
 async def test_the_process_says_that_it_lives(visitor: httpx.AsyncClient) -> None:
     answer = await visitor.get("/livez")
     assert (answer.status_code, answer.text) == (200, "ok")
+    for path in ("/livez", "/", "/session", "/favicon.ico"):
+        assert (await visitor.get(path)).status_code in {200, 204}
+        assert (await visitor.head(path)).status_code in {200, 204}, path
 
 
 async def test_the_streams_of_open_tabs_end_when_the_server_closes() -> None:
     app = build_app(UiSettings(api_url="http://api.test"))
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://page.test") as client:
+        cookie = (await client.get("/")).headers["set-cookie"].partition(";")[0]
     sent: list[Message] = []
     began = asyncio.Event()
 
@@ -116,7 +123,7 @@ async def test_the_streams_of_open_tabs_end_when_the_server_closes() -> None:
         "raw_path": b"/gradio_api/heartbeat/abc",
         "query_string": b"",
         "root_path": "",
-        "headers": [(b"host", b"page.test")],
+        "headers": [(b"host", b"page.test"), (b"cookie", cookie.encode())],
         "client": ("127.0.0.1", 1),
         "server": ("page.test", 80),
     }

@@ -7,6 +7,7 @@ from interfaces.ui.sessions import (
     Tokens,
     browser_name,
 )
+from interfaces.ui.wire import Person
 
 
 class ManualClock:
@@ -63,6 +64,21 @@ def test_the_session_longest_unused_gives_way() -> None:
     assert found.find("ada") is ada
     assert found.find("eve") is eve
     assert bob.tokens is None
+
+
+def test_somebody_who_signs_in_again_and_again_crowds_out_nobody() -> None:
+    found = sessions(ManualClock(), count_max=30)
+    ada = signed_in()
+    ada.person = Person(username="ada")
+    found.keep("ada", ada)
+    for number in range(100):
+        again = signed_in()
+        again.person = Person(username="eve")
+        found.keep(f"eve-{number}", again)
+    assert found.find("ada") is ada
+    assert found.count == 21
+    assert found.signed_in("eve-99") is again
+    assert found.signed_in("eve-79") is None
 
 
 def test_signing_out_forgets_the_tokens() -> None:

@@ -55,7 +55,12 @@ def test_a_problem_is_told_with_what_to_do_next() -> None:
     fields = {"code": "validation_error", "errors": [{"field": "user.email", "detail": "is bad"}]}
     assert notice_of(ApiProblem.of(422, fields)).text == "Email: is bad."
     slow = notice_of(ApiProblem.of(429, {"code": "rate_limited", "detail": "too many"}, "12"))
-    assert slow.text == "Too many. You can try again in 12 s."
+    assert slow.text == "Too many. Try again in 12 seconds."
+    document = {"code": "rate_limited", "detail": "too many wrong passwords; try again in 150 s"}
+    slower = notice_of(ApiProblem.of(429, document, "150"))
+    assert slower.text == "Too many wrong passwords. Try again in 3 minutes."
+    busy = notice_of(ApiProblem.of(503, {"code": "sign_in_busy", "detail": "is busy"}, "1"))
+    assert (busy.kind, busy.text) == ("warning", "Is busy. Try again in 1 second.")
     assert notice_of(ApiUnreachable("Gone.")).actions == (("Try again", "retry"),)
     assert "sign in" in notice_of(SignedOut()).text
     assert notice_of(ApiProblem.of(500, "not a document")).text.endswith("status 500.")

@@ -46,6 +46,10 @@ class TinyApi:
         self.refresh_takes.set()
         self.message_came = asyncio.Event()
         self.keys: list[str] = []
+        self.username = "ada"
+        self.titles: list[str] = []
+        self.told_visitors: list[str] = []
+        self.turns_dropped = 0
         self.positions: list[str] = []
         self.stream_closed = False
         self.is_answering = False
@@ -86,8 +90,11 @@ class TinyApi:
         return JSONResponse({"username": (await request.json())["username"]}, 201)
 
     async def _login(self, request: Request) -> Response:
-        if (await request.json())["password"] == "wrong":
+        body = await request.json()
+        self.told_visitors.append(request.headers.get("chatledger-visitor", ""))
+        if body["password"] == "wrong":
             return problem(401, "wrong_password", "the username or the password is wrong")
+        self.username = body["username"]
         return self._pair()
 
     async def _refresh(self, request: Request) -> Response:
@@ -106,7 +113,7 @@ class TinyApi:
         return Response(status_code=204)
 
     async def _me(self, request: Request) -> Response:
-        return self._refused(request) or JSONResponse({"username": "ada", "role": "user"})
+        return self._refused(request) or JSONResponse({"username": self.username, "role": "user"})
 
     async def _models(self, request: Request) -> Response:
         return JSONResponse({"items": [MODEL]})
@@ -120,7 +127,11 @@ class TinyApi:
         )
 
     async def _conversations(self, request: Request) -> Response:
-        return self._refused(request) or JSONResponse({"items": [], "next_cursor": None})
+        items = [
+            {"conversation_id": CONVERSATION, "title": title, "updated_at": TIME}
+            for title in self.titles
+        ]
+        return self._refused(request) or JSONResponse({"items": items, "next_cursor": None})
 
     async def _history(self, request: Request) -> Response:
         return self._refused(request) or JSONResponse(
@@ -152,7 +163,7 @@ class TinyApi:
                 yield event("delta", {"text": piece})
             if self.hold_open:
                 await asyncio.Event().wait()
-            yield event("done", done(said), 43)
+            yield event("done", {**done(said), "turns_dropped": self.turns_dropped}, 43)
         except asyncio.CancelledError:
             self.stream_closed = True
             raise
