@@ -96,12 +96,13 @@ def _facts(tab: Tab, line: Line) -> Markup:
 
 def _dropped(line: Line) -> Markup:
     """What the model did not see of the conversation above."""
-    if line.turns_dropped < 1:
+    exchanges = line.turns_dropped // 2
+    if exchanges < 1:
         return EMPTY
-    was = "was" if line.turns_dropped == 1 else "were"
+    was = "was" if exchanges == 1 else "were"
     return Markup('<p class="cl-dropped cl-muted">{} {} {} left out.</p>').format(
         "Earlier messages no longer fit the model’s window:",
-        count_phrase(line.turns_dropped, "exchange"),
+        count_phrase(exchanges, "exchange"),
         was,
     )
 

@@ -25,7 +25,7 @@ class Line:
     status: str = "answered"
     is_stopped: bool = False
     turns_dropped: int = 0
-    """Earlier exchanges that the model did not see, because they no longer fit its window."""
+    """Earlier turns, two for each exchange, that no longer fit the model's window."""
 
     @classmethod
     def of(cls, item: HistoryItem) -> "Line":

@@ -107,7 +107,7 @@ def test_a_session_that_ended_leads_to_the_door_and_back_to_the_words_typed(
 
 def test_an_answer_says_what_no_longer_fitted(browser: Browser) -> None:
     api = TinyApi()
-    api.turns_dropped = 2
+    api.turns_dropped = 4
     with signed_in(browser, "dropped", api) as visitor:
         visitor.send("What did I say first?")
         answer = visitor.wait_for_answers(1)
