@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from application.chat_run import Answer, GenerationFailed
@@ -76,6 +77,37 @@ async def test_a_sweep_after_the_answer_finds_nothing_even_with_read_models_that
     assert await world.sweep_as_projected() == 0
 
     assert (await world.balance(user_id)).available_micro == 8 * MICRO_PER_CREDIT
+
+
+async def test_a_forged_row_ends_nobody_elses_message_and_keeps_no_message_open(
+    world: World,
+) -> None:
+    """Whoever can write read models lets one's own hold that has expired name another's message."""
+    one, other = await world.a_user(), await world.a_user()
+    left, running = Pause(), Pause()
+    world.scripted.script_next(script("Left ", left, "."))
+    abandoned = await world.send(one)
+    await left.reached()
+    world.clock.advance(seconds=61)
+    world.scripted.script_next(script("Still ", running, "here."))
+    run = await world.send(other, key="k")
+    await running.reached()
+    await world.project()
+    with psycopg.connect(world.urls.service) as connection:
+        connection.execute(
+            "UPDATE read.open_holds SET (conversation_id, message_id) = (SELECT conversation_id,"
+            " message_id FROM read.open_holds WHERE user_id = %s) WHERE user_id = %s",
+            (other, one),
+        )
+
+    assert await world.sweep_as_projected() == 1
+
+    failed = [event for event in world.events() if isinstance(event, ResponseFailed)]
+    assert [event.response_id for event in failed] == [abandoned.started.message_id]
+    running.go_on()
+    assert isinstance(await run.answer(), Answer)
+    left.go_on()
+    await abandoned.ended()
 
 
 async def test_a_failure_after_the_sweep_is_still_told_as_a_failure(world: World) -> None:
