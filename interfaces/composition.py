@@ -93,7 +93,7 @@ async def open_services(
             chat=chat,
             engine=sharing,
             read_models=read_models,
-            proofs=build_proofs(settings, read_models),
+            proofs=build_proofs(settings, read_models, keys),
             price_list=price_list(settings),
             tokens=build_tokens(settings),
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
