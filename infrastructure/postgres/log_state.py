@@ -12,6 +12,12 @@ SELECT originator_id, originator_version, topic, state FROM ledger.events_with_m
 ORDER BY notification_id LIMIT 1
 """
 
+_IS_OLD = "SELECT EXISTS (SELECT FROM ledger.ledger_events)"
+_OTHERS = """
+SELECT count(*), string_agg(DISTINCT application_name, ', ') FROM pg_stat_activity
+WHERE datname = current_database() AND usename = %s AND pid <> pg_backend_pid()
+"""
+
 
 class LogUnsealed(Exception):
     """The text says what to do."""
@@ -37,10 +43,38 @@ class LogState:
     def check(self) -> None:
         """Raises LogUnsealed."""
         if self.needs_sealing:
-            raise LogUnsealed(
-                f"the log up to position {self.before_macs} is from before events were"
-                " authenticated; run `chatledger audit seal` once, which checks it and seals it"
-            )
+            raise unsealed(f"the log up to position {self.before_macs}")
+
+
+def unsealed(what: str) -> LogUnsealed:
+    return LogUnsealed(
+        f"{what} is from before events were authenticated; stop every process of the earlier"
+        " version, and run `chatledger audit seal` once, which checks it and seals it"
+    )
+
+
+def is_from_before_macs(connection: psycopg.Connection[Any]) -> bool:
+    """Whether there are events under a schema without MACs. An earlier version of the service may
+    be writing there: whatever it adds once the schema knows MACs is sealed by nobody."""
+    known = connection.execute(
+        "SELECT to_regclass('ledger.ledger_events'), to_regclass('ledger.before_macs')"
+    ).fetchone()
+    if known is None or known[0] is None or known[1] is not None:
+        return False
+    return connection.execute(_IS_OLD).fetchone() == (True,)
+
+
+def check_nobody_writes(connection: psycopg.Connection[Any], service_role: str) -> None:
+    """Raises LogUnsealed."""
+    row = connection.execute(_OTHERS, (service_role,)).fetchone()
+    assert row is not None, "an aggregate has one row"
+    count, names = row
+    if count:
+        raise LogUnsealed(
+            f"{count} connections of {service_role} are open ({names}): what they add while the log"
+            " is sealed would be believed by nobody; stop every process of the service, and run"
+            " `chatledger audit seal` again"
+        )
 
 
 def read_log_state(connection: psycopg.Connection[Any]) -> LogState:
