@@ -94,7 +94,9 @@ async def test_holds_and_grants_whose_time_has_passed_come_longest_expired_first
     later = told.history.now + timedelta(days=30)
     holds = await read_models.expired_holds(later, 100)
     expires_at = {
-        (hold.hold_id, account.id): hold.expires_at for account in accounts for hold in account.holds
+        (hold.hold_id, account.id): hold.expires_at
+        for account in accounts
+        for hold in account.holds
     }
     found = [(hold.hold_id, hold.account_id) for hold in holds]
     assert set(found) == set(expires_at)
