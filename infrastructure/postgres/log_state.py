@@ -1,5 +1,6 @@
 """Whether what the log holds can be believed under the keys at hand, asked before anybody does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,14 +8,14 @@ import psycopg
 
 from application.event_macs import StateMacs
 
-_FIRST_EVENT = """
+FIRST_EVENT = """
 SELECT originator_id, originator_version, topic, state FROM ledger.events_with_macs
 ORDER BY notification_id LIMIT 1
 """
 
 _IS_OLD = "SELECT EXISTS (SELECT FROM ledger.ledger_events)"
 _OTHERS = """
-SELECT count(*), string_agg(DISTINCT application_name, ', ') FROM pg_stat_activity
+SELECT count(*), string_agg(DISTINCT nullif(application_name, ''), ', ') FROM pg_stat_activity
 WHERE datname = current_database() AND usename = %s AND pid <> pg_backend_pid()
 """
 
@@ -92,13 +93,19 @@ def check_first_event(connection: psycopg.Connection[Any], macs: StateMacs) -> N
 
     Raises OtherKeys.
     """
-    row = connection.execute(_FIRST_EVENT).fetchone()
-    if row is None:
-        return
-    stream_id, version, topic, state = row
+    row = connection.execute(FIRST_EVENT).fetchone()
+    if row is not None and (found := other_keys(row, macs)) is not None:
+        raise OtherKeys(found)
+
+
+def other_keys(first_event: Sequence[Any], macs: StateMacs) -> str | None:
+    """What is wrong with the keys; None where they are those of the log. first_event: a row of
+    FIRST_EVENT."""
+    stream_id, version, topic, state = first_event
     doubt = macs.doubt(stream_id.bytes, version, topic, bytes(state))
-    if doubt is not None:
-        raise OtherKeys(
-            f"the file of ledger keys is not that of this log: its first event {doubt}; bring back"
-            " the file that belongs to it, or set LEDGER_KEYS to where it lies"
-        )
+    if doubt is None:
+        return None
+    return (
+        f"the file of ledger keys is not that of this log: its first event {doubt}; bring back the"
+        " file that belongs to it, or set LEDGER_KEYS to where it lies"
+    )
