@@ -185,7 +185,6 @@ class ExpiredGrant:
 
     grant_id: UUID
     account_id: UUID
-    expires_at: datetime
     unspent_micro: int
 
 

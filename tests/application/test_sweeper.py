@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+import structlog
 
 from application.chat_run import Answer, GenerationFailed
 from application.ledger import Transaction
@@ -108,6 +109,31 @@ async def test_a_forged_row_ends_nobody_elses_message_and_keeps_no_message_open(
     assert isinstance(await run.answer(), Answer)
     left.go_on()
     await abandoned.ended()
+
+
+async def test_forged_rows_of_accounts_that_are_not_there_are_one_line_in_the_log(
+    world: World,
+) -> None:
+    await world.a_user()
+    await world.project()
+    with psycopg.connect(world.urls.service) as connection:
+        for table, columns in (
+            ("open_holds", "account_id, hold_id, user_id, conversation_id, message_id"),
+            ("expiring_grants", "account_id, grant_id"),
+        ):
+            count = columns.count(",") + 1
+            amount = "amount_micro" if table == "open_holds" else "unspent_micro"
+            connection.execute(
+                f"INSERT INTO read.{table} ({columns}, {amount}, expires_at)"
+                f" SELECT {', '.join(['gen_random_uuid()'] * count)}, 1, '-infinity'"
+                " FROM generate_series(1, 50)".encode()
+            )
+
+    with structlog.testing.capture_logs() as logs:
+        assert await world.sweep_as_projected() == 0
+
+    (line,) = logs
+    assert (line["event"], line["count"]) == ("not_swept", 100)
 
 
 async def test_a_failure_after_the_sweep_is_still_told_as_a_failure(world: World) -> None:
