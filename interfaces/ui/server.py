@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from interfaces.client_address import UNKNOWN, plain_address
 from interfaces.ui.answers import (
     RETRY_S,
     decorated,
@@ -249,11 +250,9 @@ class FrontDoor:
         """Who asks. Raises Refused for a browser without a name."""
         name = self._name(scope)
         if not self._sessions.is_ours(name):
-            raise Refused(
-                403,
-                _UNKNOWN,
-            )
-        return Visitor(browser=name, address=scope["client"][0] if scope.get("client") else "")
+            raise Refused(403, _UNKNOWN)
+        client = scope.get("client")
+        return Visitor(browser=name, address=plain_address(client[0] if client else UNKNOWN))
 
     def _name(self, scope: Scope) -> str:
         cookie = SECURE_COOKIE_NAME if self._is_secure(scope) else COOKIE_NAME
