@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from application.ports import OPERATOR, PasswordsBusy, PasswordTurn
+from infrastructure.identity import TimeOrderedIds
 from infrastructure.password_queue import PasswordLimits, PasswordQueue, background_threads
 
 
@@ -112,7 +112,7 @@ async def test_who_is_known_takes_turns_with_all_strangers_and_is_not_refused_fo
 
 def regular(address: str) -> PasswordTurn:
     """Somebody who has signed in from there before."""
-    return PasswordTurn(owner=address, known=True, account=uuid4())
+    return PasswordTurn(owner=address, known=True, account=TimeOrderedIds().new_id())
 
 
 async def test_one_address_with_many_accounts_shuts_out_neither_strangers_nor_who_is_known(
