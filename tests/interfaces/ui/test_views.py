@@ -7,7 +7,7 @@ from interfaces.ui.settings import UiSettings
 from interfaces.ui.views import Views
 
 
-def test_what_was_typed_at_the_door_before_the_page_was_ready_stays() -> None:
+async def test_what_was_typed_at_the_door_before_the_page_was_ready_stays() -> None:
     with gr.Blocks():
         ui = build_layout(UiSettings())
     changed = set(Views(ui).signed_out([]))
@@ -19,7 +19,7 @@ def test_what_was_typed_at_the_door_before_the_page_was_ready_stays() -> None:
     }
 
 
-def test_a_password_does_not_stay_in_its_field_once_it_has_let_somebody_in() -> None:
+async def test_a_password_does_not_stay_in_its_field_once_it_has_let_somebody_in() -> None:
     with gr.Blocks():
         ui = build_layout(UiSettings())
     updates = Views(ui).exchange("code")
