@@ -147,16 +147,16 @@ class FrontDoor:
             if change is not None or not self._sessions.is_ours(name):
                 fresh = self._sessions.new_name()
                 if change is not None:
-                    self._exchange(name, fresh, change)
+                    self._exchange(name, fresh, change, code)
                 send = with_cookie(send, self._cookie(scope, fresh))
         await Response(status_code=204)(scope, receive, send)
 
-    def _exchange(self, old: str, fresh: str, change: Change) -> None:
+    def _exchange(self, old: str, fresh: str, change: Change, code: str) -> None:
         self._tabs.drop(old)
         self._sessions.retire(old)
         if change.session is not None:
             self._sessions.keep(fresh, change.session)
-        self._exchanges.arrive(fresh, change)
+        self._exchanges.arrive(fresh, change, code)
 
     async def _join(self, scope: Scope, receive: Receive, send: Send) -> None:
         visitor = self._visitor(scope)
