@@ -15,6 +15,9 @@ from psycopg import sql
 from infrastructure.embedded.cluster import OWNER, restrict_database
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 
+# Never used: what streams may hold is set aside by number, not on the disk.
+_STREAMS_BYTES_MAX = 2**42
+
 
 class DatabaseUrls(NamedTuple):
     owner: str
@@ -26,8 +29,10 @@ def running_servers() -> Iterator[EmbeddedServers]:
     """A pair in a folder under the system's temporary folder, removed afterwards."""
     data_dir = Path(tempfile.mkdtemp(prefix="chatledger-tests-"))
     try:
-        # Every test has a stream of its own.
-        settings = EmbeddedSettings(data_dir=data_dir, nats_stream="*")
+        # Every test has a stream of its own, and each counts with the most that it may ever hold.
+        settings = EmbeddedSettings(
+            data_dir=data_dir, nats_stream="*", nats_store_bytes_max=_STREAMS_BYTES_MAX
+        )
         with EmbeddedServers.start(settings, ignore) as servers:
             yield servers
     finally:
