@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
+from infrastructure.chat_settings import ChatSettings
+from infrastructure.identity_settings import IdentitySettings
+from infrastructure.inference_settings import InferenceSettings
+from infrastructure.network_settings import NetworkSettings
+from infrastructure.page_settings import PageSettings
 from infrastructure.settings import Settings
+from infrastructure.storage_settings import StorageSettings
 
 DOCS = Path("docs/settings.md")
 EXAMPLE = Path(".env.example")
@@ -54,24 +61,52 @@ What clients may hold is bounded on both ports by the settings from `HEADER_TIME
 files than it gets by default; the service asks for them itself and warns where it gets fewer.
 
 ## All settings
-
-| setting | default | what it is |
-|---|---|---|
 """
+
+_PARTS = {
+    "What the service is and where it listens": Settings,
+    "Where things are stored": StorageSettings,
+    "Messages and what they cost": ChatSettings,
+    "Signing in": IdentitySettings,
+    "The network and its clients": NetworkSettings,
+    "The chat page": PageSettings,
+    "Models": InferenceSettings,
+}
+
+
+def parts() -> dict[str, dict[str, FieldInfo]]:
+    """The fields of each part, in the order in which they are written down."""
+    inherited = {
+        name for part in _PARTS.values() if part is not Settings for name in part.model_fields
+    }
+    return {
+        title: {
+            name: field
+            for name, field in part.model_fields.items()
+            if part is not Settings or name not in inherited
+        }
+        for title, part in _PARTS.items()
+    }
 
 
 def render_docs() -> str:
-    rows = [
-        f"| `{name.upper()}` | {_code(_default(field.default))} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    return _INTRODUCTION + "\n".join(rows) + "\n"
+    lines = [_INTRODUCTION]
+    for title, fields in parts().items():
+        lines += [f"### {title}", "", "| setting | default | what it is |", "|---|---|---|"]
+        lines += [
+            f"| `{name.upper()}` | {_code(_default(field.default))} | {field.description} |"
+            for name, field in fields.items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def render_example() -> str:
     lines = ["# Copy to .env and change what you need; docs/settings.md explains each.", ""]
-    for name, field in Settings.model_fields.items():
-        lines += [f"# {field.description}", f"# {name.upper()}={_default(field.default)}", ""]
+    for title, fields in parts().items():
+        lines += [f"# {title}", "# " + "=" * len(title), ""]
+        for name, field in fields.items():
+            lines += [f"# {field.description}", f"# {name.upper()}={_default(field.default)}", ""]
     return "\n".join(lines)
 
 

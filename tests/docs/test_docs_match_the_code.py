@@ -8,7 +8,8 @@ import pytest
 
 import interfaces.http.app  # noqa: F401 - so that every refusal of the API is known
 from domain.errors import Refusal
-from interfaces.cli.settings_docs import DOCS, EXAMPLE, render_docs, render_example
+from infrastructure.settings import Settings
+from interfaces.cli.settings_docs import DOCS, EXAMPLE, parts, render_docs, render_example
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,6 +22,11 @@ def test_the_settings_page_is_the_settings() -> None:
 def test_the_example_env_file_is_the_settings() -> None:
     written = (ROOT / EXAMPLE).read_text(encoding="utf-8")
     assert written == render_example(), "run `make docs`"
+
+
+def test_every_setting_stands_in_one_part() -> None:
+    named = [name for fields in parts().values() for name in fields]
+    assert sorted(named) == sorted(Settings.model_fields)
 
 
 def test_every_dependency_has_its_row() -> None:
