@@ -2,14 +2,16 @@
 
 import re
 import tomllib
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
-import interfaces.http.app  # noqa: F401 - so that every refusal of the API is known
 from domain.errors import Refusal
 from infrastructure.settings import Settings
 from interfaces.cli.settings_docs import DOCS, EXAMPLE, parts, render_docs, render_example
+from interfaces.http.app import create_app
+from interfaces.http.services import HttpServices
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +54,32 @@ def test_every_route_is_documented() -> None:
             path = getattr(route, "path", "")
             for method in methods:
                 assert f"`{method} {path}`" in page, f"docs/api.md says nothing of {method} {path}"
+
+
+def never_opened() -> AbstractAsyncContextManager[HttpServices]:
+    raise AssertionError("the schema needs no services")
+
+
+def test_every_field_and_parameter_is_documented() -> None:
+    schema = create_app(never_opened, request_body_bytes_max=1, new_id=object).openapi()
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "audit.md")]
+    prose = re.sub(r"^```.*?^```", "", "".join(pages), flags=re.DOTALL | re.MULTILINE)
+    named = {word for code in re.findall(r"`([^`]+)`", prose) for word in re.findall(r"\w+", code)}
+    foreign = {"ValidationError", "HTTPValidationError", "Body_token_auth_token_post"}
+    fields = {
+        field
+        for kind, model in schema["components"]["schemas"].items()
+        if kind not in foreign
+        for field in model.get("properties", {})
+    }
+    parameters = {
+        parameter["name"]
+        for operations in schema["paths"].values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] != "header"
+    }
+    assert sorted((fields | parameters) - named) == []
 
 
 def _refusals(kind: type[Refusal]) -> list[type[Refusal]]:
