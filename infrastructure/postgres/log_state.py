@@ -39,7 +39,8 @@ class LogState:
         if self.needs_sealing:
             raise LogUnsealed(
                 f"the log up to position {self.before_macs} is from before events were"
-                " authenticated; run `chatledger audit seal` once, which checks it and seals it"
+                " authenticated; stop every service of the earlier version and run `chatledger"
+                " audit seal` once, which checks it and seals it"
             )
 
 
