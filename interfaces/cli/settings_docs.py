@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
 from infrastructure.chat_settings import ChatSettings
 from infrastructure.identity_settings import IdentitySettings
@@ -33,8 +34,9 @@ give themselves credits. On any other address, or behind a proxy, they refuse to
 
 ## Running in production
 
-`ENVIRONMENT=production` needs PostgreSQL and NATS of yours and two secrets, and refuses to start,
-naming all that is wrong at once, with
+`ENVIRONMENT=production` needs PostgreSQL and NATS of yours and two secrets
+([servers.md](servers.md#from-nothing-to-production) has all of it, step by step), and refuses to
+start, naming all that is wrong at once, with
 
 - the embedded servers;
 - `SECRET_KEY` or `JWT_SECRET_KEY` missing, shorter than 32 characters, equal, or chosen by hand:
@@ -53,7 +55,8 @@ the page has to be reached over HTTPS: put a proxy that speaks TLS in front of `
 leave `HOST` at 127.0.0.1 where the proxy runs on the same machine, and name the proxy in
 `TRUSTED_PROXIES`. From a proxy that is named there, `X-Forwarded-For` and `X-Forwarded-Proto` are
 believed; from everybody else they are ignored, loopback included. The proxy must set both headers
-itself, and pass answers on as they come (`proxy_buffering off` in nginx).
+itself, leave `Host` as it is, and pass answers on as they come
+([an example](servers.md#the-proxy)).
 
 What clients may hold is bounded on both ports by the settings from `HEADER_TIMEOUT_S` to
 `CONNECTIONS_PER_ADDRESS_MAX`
@@ -63,7 +66,7 @@ files than it gets by default; the service asks for them itself and warns where 
 ## All settings
 """
 
-_PARTS = {
+_PARTS: dict[str, type[BaseSettings]] = {
     "What the service is and where it listens": Settings,
     "Where things are stored": StorageSettings,
     "Messages and what they cost": ChatSettings,
