@@ -69,6 +69,12 @@ def migrate(
         conn.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         try:
             return _apply_missing(conn, service_role, up_to)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise MigrationError(
+                f"the role {conn.info.user} may not bring the schema up to date"
+                f" ({error.diag.message_primary}); set MIGRATION_DATABASE_URL to the role that owns"
+                " the database. docs/servers.md has the commands that make it"
+            ) from None
         finally:
             conn.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
 

@@ -168,6 +168,14 @@ def test_each_right_that_somebody_adds_is_named_and_its_remedy_takes_it_away(
     run(migrated_defaults.service, A_CHECKPOINT)
 
 
+def test_of_a_superuser_that_alone_is_told(
+    migrated_defaults: DatabaseUrls, embedded_servers: EmbeddedServers
+) -> None:
+    superuser = superuser_in(embedded_servers, migrated_defaults)
+    (right,) = rights_beyond_need(superuser, connect_timeout_s=5)
+    assert right.what == "is a superuser"
+
+
 def test_rights_that_come_by_another_role_count(
     migrated_defaults: DatabaseUrls, embedded_servers: EmbeddedServers
 ) -> None:
