@@ -70,10 +70,10 @@ def migrate(
         try:
             return _apply_missing(conn, service_role, up_to)
         except psycopg.errors.InsufficientPrivilege as error:
-            role = conn.info.user
             raise MigrationError(
-                f"the role {role} may not bring the schema up to date ({_first_line(error)}); set"
-                " MIGRATION_DATABASE_URL to the same database as the role that owns it"
+                f"the role {conn.info.user} may not bring the schema up to date"
+                f" ({_first_line(error)}); set MIGRATION_DATABASE_URL to the same database as the"
+                " role that owns it. docs/servers.md has the commands that make it"
             ) from None
         finally:
             conn.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
@@ -115,4 +115,22 @@ def _apply_missing(conn: psycopg.Connection, service_role: str, up_to: int | Non
                 (migration.version, migration.name, migration.hash),
             )
         log.info("migration_applied", name=migration.name)
+    if up_to is None:
+        _grant_to_newcomer(conn, service_role)
     return len(migrations[:up_to])
+
+
+def _grant_to_newcomer(conn: psycopg.Connection, service_role: str) -> None:
+    """Migrations grant to the role that the service had when they were applied."""
+    known = conn.execute(
+        "SELECT has_table_privilege(oid, 'ledger.events_with_macs', 'SELECT') FROM pg_roles"
+        " WHERE rolname = %s",
+        (service_role,),
+    ).fetchone()
+    if known != (False,):
+        return
+    text = (files("infrastructure.postgres") / "service_role.sql").read_text(encoding="utf-8")
+    role = sql.Identifier(service_role).as_string(conn)
+    with conn.transaction():
+        conn.execute(text.replace("{service_role}", role).encode())
+    log.info("service_role_granted", role=service_role)

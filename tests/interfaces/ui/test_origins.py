@@ -8,7 +8,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from infrastructure.settings import SettingsError, load_settings
-from interfaces.cli.serve_page import page_hosts, ui_settings
+from interfaces.cli.serve_page import docs_url, page_hosts, ui_settings
 from interfaces.ui.app import build_app
 from interfaces.ui.gate import Refused, check_host, check_origin
 from interfaces.ui.settings import UiSettings
@@ -82,6 +82,14 @@ def test_a_name_that_somebody_made_lead_here_is_refused() -> None:
     assert page_hosts(named) == ("chat.example.com", "192.0.2.7")
     with pytest.raises(SettingsError, match="no name of a host"):
         load_settings(page_hosts="https://chat.example.com")
+
+
+def test_visitors_are_sent_to_no_documentation_that_this_machine_alone_can_reach() -> None:
+    assert docs_url(load_settings()) == "http://127.0.0.1:8000/docs"
+    behind_a_proxy = load_settings(environment="production")
+    assert docs_url(behind_a_proxy) == ""
+    with_its_address = load_settings(environment="production", api_url="https://api.example.com/")
+    assert docs_url(with_its_address) == "https://api.example.com/docs"
 
 
 async def test_the_server_holds_the_names_and_still_says_that_it_lives() -> None:
