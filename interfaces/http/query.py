@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _NAMED_MAX = 5
 _SHOWN_CHARACTERS_MAX = 40
@@ -35,6 +36,17 @@ def check_query(request: Request, known: frozenset[str]) -> None:
                 for name, said in list(wrong.items())[:_NAMED_MAX]
             ]
         )
+
+
+class WithoutQuery:
+    """For what is served by a library and reads no parameters."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        check_query(Request(scope), frozenset())
+        await self._app(scope, receive, send)
 
 
 def _what_is_wrong(name: str, count: int, is_empty: bool, known: frozenset[str]) -> str | None:

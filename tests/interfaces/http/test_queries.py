@@ -38,6 +38,16 @@ async def test_an_unknown_parameter_is_refused_by_every_route(
 
 
 @pytest.mark.parametrize(
+    "path", ["/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"]
+)
+async def test_the_documentation_has_no_parameters(api: Api, path: str) -> None:
+    response = await api.client.get(path, params={"nobody_knows": "1"})
+
+    check_problem(response, 422, code="validation_error")
+    assert (await api.client.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("path", "name", "nearest"),
     [
         ("/chat/history", "lmit", "limit"),
