@@ -22,6 +22,9 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 _RETRY_AFTER_S = 2
+# Of what is wrong with one request: its unknown fields can be thousands, with names of any length.
+_ERRORS_TOLD_MAX = 20
+_FIELD_CHARACTERS_MAX = 100
 
 _TITLES = {
     400: "Malformed request",
@@ -182,14 +185,19 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [
         {
-            "field": ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0]),
+            "field": _field(item["loc"]),
             "detail": item["msg"].removeprefix("Value error, "),
         }
-        for item in error.errors()
+        for item in error.errors()[:_ERRORS_TOLD_MAX]
     ]
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in found[:5])
     document = problem(request_id_of(request), 422, "validation_error", detail, errors=found)
     return _respond(422, document, {})
+
+
+def _field(place: tuple[str | int, ...]) -> str:
+    name = ".".join(str(part) for part in place[1:]) or str(place[0])
+    return name if len(name) <= _FIELD_CHARACTERS_MAX else f"{name[:_FIELD_CHARACTERS_MAX]}…"
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

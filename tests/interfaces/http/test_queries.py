@@ -37,9 +37,7 @@ async def test_an_unknown_parameter_is_refused_by_every_route(
     assert response.json()["errors"][0]["field"] == "nobody_knows"
 
 
-@pytest.mark.parametrize(
-    "path", ["/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"]
-)
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"])
 async def test_the_documentation_has_no_parameters(api: Api, path: str) -> None:
     response = await api.client.get(path, params={"nobody_knows": "1"})
 
