@@ -15,7 +15,7 @@ from interfaces.http.chat.routes import router as chat_router
 from interfaces.http.head import HeadAsGet
 from interfaces.http.health.routes import router as health_router
 from interfaces.http.performance.routes import router as performance_router
-from interfaces.http.problems import install_problem_handlers
+from interfaces.http.problems import PROBLEM_RESPONSES, install_problem_handlers
 from interfaces.http.query import WithoutQuery
 from interfaces.http.request_log import RequestLog
 from interfaces.http.services import HttpServices
@@ -54,6 +54,7 @@ def create_app(
         license_info={"name": "MIT"},
         lifespan=lifespan,
         redoc_url=None,
+        responses=PROBLEM_RESPONSES,
         # A redirect would name the host that this process believes to be.
         redirect_slashes=False,
     )

@@ -2,6 +2,7 @@
 status."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -41,6 +42,42 @@ _TITLES = {
     500: "Internal error",
     503: "Not available",
     504: "Took too long",
+}
+
+# For the schema: what every route answers when it does not do what it was asked.
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem document (RFC 9457)",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "title": "Problem",
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "code": {"type": "string", "description": "Stable, for programs"},
+                        "request_id": {"type": "string"},
+                        "retry_after_s": {"type": "integer"},
+                        "errors": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "field": {"type": "string"},
+                                    "detail": {"type": "string"},
+                                },
+                                "required": ["field", "detail"],
+                            },
+                        },
+                    },
+                    "required": ["type", "title", "status", "detail", "code", "request_id"],
+                }
+            }
+        },
+    }
 }
 
 

@@ -31,7 +31,11 @@ async def livez() -> Response:
     return answer(AliveResponse(status="ok"))
 
 
-@router.get("/readyz", response_model=HealthResponse)
+@router.get(
+    "/readyz",
+    response_model=HealthResponse,
+    responses={503: {"model": HealthResponse, "description": "What is missing"}},
+)
 async def readyz(found: ServicesDep) -> Response:
     """200 when messages can be taken and paid for, else 503."""
     return await _health(found, needs_all=True)
