@@ -22,7 +22,7 @@ from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, w
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
-_RETRY_AFTER_S = 2
+RETRY_AFTER_S = 2
 # Of what is wrong with one request: its unknown fields can be thousands, with names of any length.
 _ERRORS_TOLD_MAX = 20
 _FIELD_CHARACTERS_MAX = 100
@@ -84,7 +84,7 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
 class ServiceBusy(Exception):
     """code and text for the client, and when to come back."""
 
-    def __init__(self, code: str, text: str, *, retry_after_s: int = _RETRY_AFTER_S) -> None:
+    def __init__(self, code: str, text: str, *, retry_after_s: int = RETRY_AFTER_S) -> None:
         self.code = code
         self.retry_after_s = retry_after_s
         super().__init__(text)
@@ -142,7 +142,7 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
                 " operator, who has it in the log under the request_id"
             )
     if status >= 500:
-        headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     if "Retry-After" in headers:
         # The error of a stream comes without headers.
         extensions["retry_after_s"] = int(headers["Retry-After"])
