@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from infrastructure.embedded.cluster import OWNER, restrict_database
-from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+from infrastructure.embedded.servers import MIB, EmbeddedServers, EmbeddedSettings
 
 
 class DatabaseUrls(NamedTuple):
@@ -26,8 +26,11 @@ def running_servers() -> Iterator[EmbeddedServers]:
     """A pair in a folder under the system's temporary folder, removed afterwards."""
     data_dir = Path(tempfile.mkdtemp(prefix="chatledger-tests-"))
     try:
-        # Every test has a stream of its own.
-        settings = EmbeddedSettings(data_dir=data_dir, nats_stream="*")
+        # Every API of a test has a stream of its own, which nobody may remove, and each reserves
+        # what it may grow to; nothing near it is ever written.
+        settings = EmbeddedSettings(
+            data_dir=data_dir, nats_stream="*", nats_store_bytes_max=1024 * 1024 * MIB
+        )
         with EmbeddedServers.start(settings, ignore) as servers:
             yield servers
     finally:
