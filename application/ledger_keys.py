@@ -5,7 +5,6 @@ key's id, so that keys can be rotated: old ones go on proving what was made unde
 """
 
 import hmac
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,8 +12,6 @@ from hashlib import sha256
 MAC_BYTES = 32
 _BLOCK_BYTES = 64
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
-# A stranger's key ids must not make a process read its key file all the time.
-_RENEWAL_S_MIN = 1.0
 
 Secrets = Mapping[str, bytes]
 
@@ -26,7 +23,8 @@ class UnknownKey(Exception):
 class MacKeys:
     """Keys for one purpose. current_id: of the one that new MACs are made under.
 
-    renew: reads the secrets again, for a key that another process has added meanwhile.
+    renew: the secrets as they are now, for a key that another process has added meanwhile. Asked
+    for every id that is not known, and strangers can send many.
     """
 
     def __init__(
@@ -35,7 +33,6 @@ class MacKeys:
         self.current_id = current_id
         self._secrets = dict(secrets)
         self._renew = renew
-        self._renewed_at = 0.0
         self._pads: dict[str, tuple[bytes, bytes]] = {}
 
     def mac(self, message: bytes) -> bytes:
@@ -64,13 +61,7 @@ class MacKeys:
         return pads
 
     def _find(self, key_id: str) -> bytes:
-        now = time.monotonic()
-        if (
-            key_id not in self._secrets
-            and self._renew is not None
-            and now >= self._renewed_at + _RENEWAL_S_MIN
-        ):
-            self._renewed_at = now
+        if key_id not in self._secrets and self._renew is not None:
             self._secrets = {**self._secrets, **self._renew()}
         if key_id not in self._secrets:
             raise UnknownKey(key_id)

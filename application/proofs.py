@@ -36,5 +36,6 @@ class Proof:
 
 class Proofs(Protocol):
     async def of_receipt(self, receipt: ReceiptView) -> Proof:
-        """Of every event that the receipt was made from. Raises ReadModelsUnavailable."""
+        """Of every event that the receipt was made from. Raises EventNotAuthentic where one of
+        them was not written by this ledger, and ReadModelsUnavailable."""
         ...

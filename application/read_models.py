@@ -172,15 +172,10 @@ class UserView:
 
 @dataclass(frozen=True, kw_only=True)
 class ExpiredHold:
-    """An open hold whose time has passed."""
+    """An open hold whose time has passed; the account says what it is for."""
 
     hold_id: UUID
     account_id: UUID
-    user_id: UUID
-    conversation_id: UUID
-    message_id: UUID
-    amount_micro: int
-    expires_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +185,6 @@ class ExpiredGrant:
 
     grant_id: UUID
     account_id: UUID
-    expires_at: datetime
     unspent_micro: int
 
 

@@ -4,14 +4,16 @@
 """
 
 import binascii
+import fcntl
 import json
 import os
 import re
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from stat import S_IMODE
 from tempfile import NamedTemporaryFile
 
 import structlog
@@ -30,17 +32,29 @@ class LedgerKeyError(Exception):
     """The key file cannot be used; the text says what to do."""
 
 
-@dataclass(frozen=True)
 class _Reread:
-    path: Path
+    """Reads the file when it has changed since."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._secrets: Mapping[str, bytes] = {}
+        self._said: str | None = None
 
     def __call__(self) -> Mapping[str, bytes]:
-        """Nothing where the file cannot be read: what is known already stays."""
+        """As they were where the file cannot be read."""
         try:
-            return load_ledger_keys(self.path).secrets
+            found = self._path.stat()
+            # Also another owner or mode counts, with which it can be read at last.
+            seen = found.st_ino, found.st_ctime_ns
+            if seen != self._seen:
+                self._seen = seen
+                self._secrets = load_ledger_keys(self._path).secrets
         except (LedgerKeyError, OSError) as error:
-            log.warning("ledger_keys_not_read", error=str(error))
-            return {}
+            if str(error) != self._said:
+                self._said = str(error)
+                log.warning("ledger_keys_not_read", error=self._said)
+        return self._secrets
 
 
 def load_ledger_keys(path: Path) -> LedgerKeys:
@@ -88,14 +102,37 @@ def make_ledger_keys(path: Path) -> LedgerKeys:
 
 
 def rotate_ledger_keys(path: Path) -> str:
-    """A new key, which becomes the current one, beside those that are there; returns its id.
+    """A new key, which becomes the current one, beside those that are there; returns its id. The
+    file keeps its owner and mode, and a link stays one.
 
     Raises LedgerKeyError, OSError.
     """
-    known = load_ledger_keys(path)
-    key_id, key = _new_key()
-    _written_beside(path, key_id, {**known.secrets, key_id: key}).replace(path)
+    path = path.resolve()
+    load_ledger_keys(path)  # before its folder is looked for
+    with _one_at_a_time(path.parent):
+        known = load_ledger_keys(path)
+        key_id, key = _new_key()
+        is_like = path.stat()
+        whole = _written_beside(path, key_id, {**known.secrets, key_id: key})
+        try:
+            os.chown(whole, is_like.st_uid, is_like.st_gid)
+            whole.chmod(S_IMODE(is_like.st_mode))
+            whole.replace(path)
+        except OSError:
+            whole.unlink()
+            raise
     return key_id
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Of two who rotate at once, neither loses the other's key."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _new_key() -> tuple[str, bytes]:

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from application.accounts import Accounts
+from application.event_macs import event_macs
 from application.inference import InferenceEngine
 from application.ledger import Ledger
 from application.ledger_keys import LedgerKeys
@@ -93,7 +94,7 @@ async def open_services(
             chat=chat,
             engine=sharing,
             read_models=read_models,
-            proofs=build_proofs(settings, read_models),
+            proofs=build_proofs(settings, read_models, keys),
             price_list=price_list(settings),
             tokens=build_tokens(settings),
             request_limit=RateLimit(settings.rate_limit_per_minute, what="requests"),
@@ -115,7 +116,7 @@ async def open_services(
                 read_models=read_models,
                 projections=projections,
                 checkpoints=checkpoints,
-                log_end=_build_log_end(endpoints, ledger, read_models),
+                log_end=_build_log_end(endpoints, ledger, read_models, keys),
                 failing=endpoints.failing,
                 engine=engine,
                 default_model=settings.default_model,
@@ -145,10 +146,12 @@ def _build_read_models(
     return PostgresReadModels(endpoints.service_url, limits, board)
 
 
-def _build_log_end(endpoints: Endpoints, ledger: Ledger, read_models: PostgresReadModels) -> LogEnd:
+def _build_log_end(
+    endpoints: Endpoints, ledger: Ledger, read_models: PostgresReadModels, keys: LedgerKeys
+) -> LogEnd:
     recorder = ledger.application.recorder
     assert isinstance(recorder, GroupCommitRecorder)
-    return LogEnd(endpoints.service_url, read_models, recorder)
+    return LogEnd(endpoints.service_url, read_models, recorder, event_macs(keys))
 
 
 def _run_in_background(stack: AsyncExitStack, work: Coroutine[Any, Any, None]) -> None:

@@ -2,6 +2,8 @@
 
 import os
 
+from application.event_macs import event_macs
+from application.ledger_keys import LedgerKeys
 from infrastructure.checkpoints.proofs import PostgresProofs
 from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.checkpoints.settings import CheckpointSettings
@@ -13,11 +15,14 @@ from infrastructure.postgres.replay import ReplayBounds
 from infrastructure.settings import Settings
 
 
-def build_proofs(settings: Settings, read_models: PostgresReadModels) -> PostgresProofs:
+def build_proofs(
+    settings: Settings, read_models: PostgresReadModels, keys: LedgerKeys
+) -> PostgresProofs:
     """Raises KeyUnusable, OSError."""
     return PostgresProofs(
         read_models.rows,
         SigningKey.from_file(settings.checkpoint_key_file).public,
+        event_macs(keys),
         SystemClock(),
         expected_s=settings.checkpoint_interval_s,
     )

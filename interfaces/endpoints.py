@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg
 import structlog
 
 from application.ledger import Ledger, LedgerLimits
@@ -13,6 +14,7 @@ from infrastructure.embedded.joining import join_servers
 from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, EmbeddedSettings
 from infrastructure.identity import SystemClock
 from infrastructure.postgres.log_end import end_trouble
+from infrastructure.postgres.log_state import is_from_before_macs, unsealed
 from infrastructure.postgres.migrate import migrate
 from infrastructure.postgres.recorder import open_application
 from infrastructure.postgres.role_rights import describe_rights, rights_beyond_need
@@ -99,13 +101,20 @@ def open_ledger(settings: Settings, endpoints: Endpoints, keys: LedgerKeys) -> L
     return Ledger(application, SystemClock(), limits)
 
 
-def migrate_schema(settings: Settings, endpoints: Endpoints, *, for_audit: bool = False) -> int:
+def migrate_schema(
+    settings: Settings, endpoints: Endpoints, *, for_audit: bool = False, for_sealing: bool = False
+) -> int:
     """Its version. In production a service's role with rights beyond its need is refused, but not
-    for_audit: then, and elsewhere, it is warned about.
+    for_audit: then, and elsewhere, it is warned about. A log from before there were MACs is left
+    as it is, but for_sealing.
 
-    Raises MigrationError, SettingsError, psycopg.Error.
+    Raises LogUnsealed, MigrationError, SettingsError, psycopg.Error.
     """
     timeout_s = settings.database_timeout_s
+    if not for_sealing:
+        with psycopg.connect(endpoints.owner_url, connect_timeout=timeout_s) as connection:
+            if is_from_before_macs(connection):
+                raise unsealed("the log")
     version = migrate(endpoints.owner_url, endpoints.service_url, connect_timeout_s=timeout_s)
     found = rights_beyond_need(endpoints.service_url, connect_timeout_s=timeout_s)
     if found and settings.is_production and not for_audit:

@@ -1,5 +1,6 @@
 """What is well and what is not, in sentences for the operator."""
 
+import asyncio
 from collections.abc import Callable
 
 from application.inference import InferenceEngine, ModelState
@@ -33,8 +34,16 @@ class Health:
         self._failing = failing
         self._engine = engine
         self._default_model = default_model
+        self._asking: asyncio.Task[list[Component]] | None = None
 
     async def components(self) -> list[Component]:
+        """Anybody may ask, as often as they like; those who ask at once share one answer, so that
+        none of them takes the database's connections from those who pay."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> list[Component]:
         status = self._projections.status()
         relay = _component("relay", status.relay)
         checkpoints = _component("checkpoints", _status(self._checkpoints.signer))

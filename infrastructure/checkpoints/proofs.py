@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import structlog
 
+from application.event_macs import StateMacs, not_authentic
 from application.ports import Clock
 from application.proofs import Proof, Proofs, ProvenEvent
 from application.read_models import ReceiptView
@@ -21,11 +22,15 @@ _RECORDS_MAX = 20
 
 
 class PostgresProofs(Proofs):
-    """expected_s: how long after an event a checkpoint covers it."""
+    """macs: of the events, because the chain and the checkpoints hold whatever is in the log.
+    expected_s: how long after an event a checkpoint covers it."""
 
-    def __init__(self, rows: Rows, key: PublicKey, clock: Clock, *, expected_s: float) -> None:
+    def __init__(
+        self, rows: Rows, key: PublicKey, macs: StateMacs, clock: Clock, *, expected_s: float
+    ) -> None:
         self._rows = rows
         self._key = key
+        self._macs = macs
         self._clock = clock
         self._expected = timedelta(seconds=expected_s)
 
@@ -64,22 +69,27 @@ class PostgresProofs(Proofs):
         )
 
     async def _events(self, positions: Sequence[int], size: int) -> tuple[ProvenEvent, ...]:
-        """size: of the tree; 0 for no paths."""
+        """size: of the tree; 0 for no paths. Raises EventNotAuthentic, MissingLeaves."""
         rows = await self._rows(
             "SELECT e.notification_id, e.originator_id, e.originator_version, e.recorded_at,"
-            "  e.topic, e.state, l.position, l.events, l.entries"
-            " FROM ledger.ledger_events AS e CROSS JOIN LATERAL ("
+            "  e.topic, e.state, m.state, l.position, l.events, l.entries"
+            " FROM ledger.ledger_events AS e"
+            " JOIN ledger.events_with_macs AS m USING (notification_id) CROSS JOIN LATERAL ("
             "  SELECT * FROM ledger.links WHERE position >= e.notification_id"
             "  ORDER BY position LIMIT 1) AS l"
             " WHERE e.notification_id = ANY(%s) ORDER BY e.notification_id",
             (list(positions),),
         )
         events: list[ProvenEvent] = []
-        for position, stream_id, version, recorded_at, topic, state, last, count, entries in rows:
+        for position, stream_id, version, recorded_at, topic, state, with_mac, *in_link in rows:
+            doubt = self._macs.doubt(stream_id.bytes, version, topic, with_mac)
+            if doubt is not None:
+                raise not_authentic(stream_id, version, topic, doubt, position)
+            last, count, entries = in_link
             link = Link(last, count, entries, b"")
-            if position not in (in_link := link.positions()):
+            if position not in (positions_in_link := link.positions()):
                 raise MissingLeaves(f"the event at position {position} is in no link")
-            place = in_link.index(position)
+            place = positions_in_link.index(position)
             index = link.first_index + place
             events.append(
                 ProvenEvent(

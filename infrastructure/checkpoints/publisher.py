@@ -98,7 +98,8 @@ class CheckpointPublisher:
             return None
         raise LogDisagrees(
             f"the last {passed_max} messages of the stream {stream} are not ours: somebody else can"
-            " publish there; give NATS_URL's user a new password, and set NATS_STREAM to a new name"
+            " publish there; give the users of NATS_URL and NATS_READ_URL new passwords, and set"
+            " NATS_STREAM to a new name"
         )
 
     async def _publish(

@@ -30,6 +30,6 @@ class Forgeries:
                 "forged_message_refused",
                 reason=reason,
                 count=self.count,
-                advice="somebody else can publish to the stream of events; give NATS_URL's user a"
-                " new password. Balances are read from PostgreSQL",
+                advice="somebody else can publish to the stream of events; give the users of"
+                " NATS_URL and NATS_READ_URL new passwords. Balances are read from PostgreSQL",
             )

@@ -19,7 +19,7 @@ from infrastructure.nats.subscription import Subscription
 from infrastructure.postgres.log_reader import (
     LoggedEvent,
     ReadBounds,
-    is_in_log,
+    are_in_log,
     read_identity,
     read_log,
 )
@@ -91,7 +91,7 @@ class Projector:
         silent_polls = 0
         while True:
             events = self._inbox.take(after=writer.position, events_max=settings.batch_events_max)
-            if events and not await is_in_log(database, events[-1]):
+            if events and not await are_in_log(database, events):
                 # A message of this log before it was restored to an earlier state, sent again.
                 self._subscription.refuse("its events are not in the log")
                 self._inbox.miss()

@@ -10,9 +10,11 @@ import time
 import psycopg
 from psycopg import AsyncConnection
 
+from application.event_macs import StateMacs
 from application.read_models import ReadModelsUnavailable
 from infrastructure.condition import describe
 from infrastructure.postgres.group_commit import GroupCommitRecorder
+from infrastructure.postgres.log_state import FIRST_EVENT, other_keys
 from infrastructure.postgres.read_models import PostgresReadModels
 
 # Both are written in one transaction, so they are equal at any moment.
@@ -39,17 +41,20 @@ def end_trouble(service_url: str, *, connect_timeout_s: int) -> str | None:
 
 
 class LogEnd:
-    """recorder: that stores the commits of this process."""
+    """recorder: that stores the commits of this process. macs: under its keys."""
 
     def __init__(
         self,
         service_url: str,
         read_models: PostgresReadModels,
         recorder: GroupCommitRecorder,
+        macs: StateMacs,
     ) -> None:
         self._service_url = service_url
         self._read_models = read_models
         self._recorder = recorder
+        self._macs = macs
+        self._keys_are_right = False
         self._asking = asyncio.Lock()
         self._asked_at = float("-inf")
         self._trouble: str | None = None
@@ -71,6 +76,8 @@ class LogEnd:
         ends = await self._read_models.rows(_ENDS, ())
         if (found := _compared(*ends[0])) is not None:
             return found
+        if not self._keys_are_right and (found := await self._other_keys()) is not None:
+            return found
         commits = self._recorder.trouble
         if (rejected := commits.rejected) is not None:
             # Nobody may be sending commands any more: then no commit would ever show that it is
@@ -79,6 +86,16 @@ class LogEnd:
             if commits.rejected is rejected:
                 commits.rejected = None
         return commits.reason
+
+    async def _other_keys(self) -> str | None:
+        """On another machine somebody may have begun the same empty ledger with keys of its own:
+        neither believes what the other stores."""
+        first = await self._read_models.rows(FIRST_EVENT, ())
+        if not first:
+            return None
+        found = other_keys(first[0], self._macs)
+        self._keys_are_right = found is None
+        return found
 
     async def _probe(self) -> None:
         async with await AsyncConnection.connect(

@@ -3,6 +3,7 @@ stay bytes until somebody wants the event."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -146,12 +147,27 @@ async def read_identity(connection: AsyncConnection[Any]) -> UUID:
     return found
 
 
-async def is_in_log(connection: AsyncConnection[Any], event: LoggedEvent) -> bool:
-    """Whether the log has this event at its position. Ids are drawn, so then it has all of those
-    before it that somebody has read from the same log."""
+_FOUND = """
+SELECT count(*) FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::text[], %b::bytea[])
+    AS given (position, originator_id, originator_version, topic, digest)
+JOIN ledger.events_with_macs AS e ON e.notification_id = given.position
+WHERE e.originator_id = given.originator_id AND e.originator_version = given.originator_version
+  AND e.topic = given.topic AND sha256(e.state) = given.digest
+"""
+
+
+async def are_in_log(connection: AsyncConnection[Any], events: Sequence[LoggedEvent]) -> bool:
+    """Whether the log has each of these events at its position. A log that was restored to an
+    earlier state can have others there, of the same streams and versions."""
     cursor = await connection.execute(
-        "SELECT FROM ledger.ledger_events WHERE notification_id = %s"
-        " AND originator_id = %s AND originator_version = %s AND topic = %s",
-        (event.position, event.originator_id, event.originator_version, event.topic),
+        _FOUND,
+        (
+            [event.position for event in events],
+            [event.originator_id for event in events],
+            [event.originator_version for event in events],
+            [event.topic for event in events],
+            [sha256(event.state).digest() for event in events],
+        ),
     )
-    return cursor.rowcount == 1
+    row = await cursor.fetchone()
+    return row == (len(events),)

@@ -1,5 +1,6 @@
 """Whether what the log holds can be believed under the keys at hand, asked before anybody does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,9 +8,15 @@ import psycopg
 
 from application.event_macs import StateMacs
 
-_FIRST_EVENT = """
+FIRST_EVENT = """
 SELECT originator_id, originator_version, topic, state FROM ledger.events_with_macs
 ORDER BY notification_id LIMIT 1
+"""
+
+_IS_OLD = "SELECT EXISTS (SELECT FROM ledger.ledger_events)"
+_OTHERS = """
+SELECT count(*), string_agg(DISTINCT nullif(application_name, ''), ', ') FROM pg_stat_activity
+WHERE datname = current_database() AND usename = %s AND pid <> pg_backend_pid()
 """
 
 
@@ -37,10 +44,38 @@ class LogState:
     def check(self) -> None:
         """Raises LogUnsealed."""
         if self.needs_sealing:
-            raise LogUnsealed(
-                f"the log up to position {self.before_macs} is from before events were"
-                " authenticated; run `chatledger audit seal` once, which checks it and seals it"
-            )
+            raise unsealed(f"the log up to position {self.before_macs}")
+
+
+def unsealed(what: str) -> LogUnsealed:
+    return LogUnsealed(
+        f"{what} is from before events were authenticated; stop every process of the earlier"
+        " version, and run `chatledger audit seal` once, which checks it and seals it"
+    )
+
+
+def is_from_before_macs(connection: psycopg.Connection[Any]) -> bool:
+    """Whether there are events under a schema without MACs. An earlier version of the service may
+    be writing there: whatever it adds once the schema knows MACs is sealed by nobody."""
+    known = connection.execute(
+        "SELECT to_regclass('ledger.ledger_events'), to_regclass('ledger.before_macs')"
+    ).fetchone()
+    if known is None or known[0] is None or known[1] is not None:
+        return False
+    return connection.execute(_IS_OLD).fetchone() == (True,)
+
+
+def check_nobody_writes(connection: psycopg.Connection[Any], service_role: str) -> None:
+    """Raises LogUnsealed."""
+    row = connection.execute(_OTHERS, (service_role,)).fetchone()
+    assert row is not None, "an aggregate has one row"
+    count, names = row
+    if count:
+        raise LogUnsealed(
+            f"{count} connections of {service_role} are open ({names}): what they add while the log"
+            " is sealed would be believed by nobody; stop every process of the service, and run"
+            " `chatledger audit seal` again"
+        )
 
 
 def read_log_state(connection: psycopg.Connection[Any]) -> LogState:
@@ -58,13 +93,19 @@ def check_first_event(connection: psycopg.Connection[Any], macs: StateMacs) -> N
 
     Raises OtherKeys.
     """
-    row = connection.execute(_FIRST_EVENT).fetchone()
-    if row is None:
-        return
-    stream_id, version, topic, state = row
+    row = connection.execute(FIRST_EVENT).fetchone()
+    if row is not None and (found := other_keys(row, macs)) is not None:
+        raise OtherKeys(found)
+
+
+def other_keys(first_event: Sequence[Any], macs: StateMacs) -> str | None:
+    """What is wrong with the keys; None where they are those of the log. first_event: a row of
+    FIRST_EVENT."""
+    stream_id, version, topic, state = first_event
     doubt = macs.doubt(stream_id.bytes, version, topic, bytes(state))
-    if doubt is not None:
-        raise OtherKeys(
-            f"the file of ledger keys is not that of this log: its first event {doubt}; bring back"
-            " the file that belongs to it, or set LEDGER_KEYS to where it lies"
-        )
+    if doubt is None:
+        return None
+    return (
+        f"the file of ledger keys is not that of this log: its first event {doubt}; bring back the"
+        " file that belongs to it, or set LEDGER_KEYS to where it lies"
+    )

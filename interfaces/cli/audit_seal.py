@@ -6,12 +6,18 @@ import sys
 from pathlib import Path
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from rich.console import Console
 from rich.progress import Progress
 
 from application.event_macs import event_macs
 from infrastructure.ledger_key_file import LedgerKeyError, make_ledger_keys
-from infrastructure.postgres.log_state import LogState, read_log_state
+from infrastructure.postgres.log_state import (
+    LogState,
+    check_nobody_writes,
+    is_from_before_macs,
+    read_log_state,
+)
 from infrastructure.postgres.seals import seal
 from infrastructure.settings import Settings
 from interfaces.cli.audit_verify import EXIT_DIFFERS, as_text, checkpoint_keys, verify_with
@@ -24,15 +30,20 @@ def seal_log(options: argparse.Namespace) -> int:
     on, so its chain and its checkpoints are verified first.
 
     0 when every event has its MAC, 1 when something differs and nothing was sealed.
-    Raises LedgerKeyError.
+    Raises LedgerKeyError, LogUnsealed while somebody could write.
     """
     settings = settings_from(options)
     with open_endpoints(settings, lambda _: None, may_join=True) as endpoints:
-        migrate_schema(settings, endpoints, for_audit=True)
+        with _owner(settings, endpoints) as connection:
+            if is_from_before_macs(connection):
+                check_nobody_writes(connection, _service_role(endpoints))
+        migrate_schema(settings, endpoints, for_audit=True, for_sealing=True)
         state = _state(settings, endpoints)
         if not state.needs_sealing:
             print("every event carries its MAC, or was sealed before; there is nothing to do")
             return 0
+        with _owner(settings, endpoints) as connection:
+            check_nobody_writes(connection, _service_role(endpoints))
         _check_unused(settings.ledger_key_file)
         # A log from before there were checkpoints has no key either.
         keyless = not (state.has_checkpoints or options.public_key)
@@ -51,6 +62,14 @@ def _state(settings: Settings, endpoints: Endpoints) -> LogState:
         endpoints.service_url, connect_timeout=settings.database_timeout_s
     ) as connection:
         return read_log_state(connection)
+
+
+def _owner(settings: Settings, endpoints: Endpoints) -> psycopg.Connection:
+    return psycopg.connect(endpoints.owner_url, connect_timeout=settings.database_timeout_s)
+
+
+def _service_role(endpoints: Endpoints) -> str:
+    return str(conninfo_to_dict(endpoints.service_url).get("user", ""))
 
 
 def _check_unused(path: Path) -> None:

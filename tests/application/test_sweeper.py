@@ -3,7 +3,9 @@
 import asyncio
 from datetime import timedelta
 
+import psycopg
 import pytest
+import structlog
 
 from application.chat_run import Answer, GenerationFailed
 from application.ledger import Transaction
@@ -76,6 +78,62 @@ async def test_a_sweep_after_the_answer_finds_nothing_even_with_read_models_that
     assert await world.sweep_as_projected() == 0
 
     assert (await world.balance(user_id)).available_micro == 8 * MICRO_PER_CREDIT
+
+
+async def test_a_forged_row_ends_nobody_elses_message_and_keeps_no_message_open(
+    world: World,
+) -> None:
+    """Whoever can write read models lets one's own hold that has expired name another's message."""
+    one, other = await world.a_user(), await world.a_user()
+    left, running = Pause(), Pause()
+    world.scripted.script_next(script("Left ", left, "."))
+    abandoned = await world.send(one)
+    await left.reached()
+    world.clock.advance(seconds=61)
+    world.scripted.script_next(script("Still ", running, "here."))
+    run = await world.send(other, key="k")
+    await running.reached()
+    await world.project()
+    with psycopg.connect(world.urls.service) as connection:
+        connection.execute(
+            "UPDATE read.open_holds SET (conversation_id, message_id) = (SELECT conversation_id,"
+            " message_id FROM read.open_holds WHERE user_id = %s) WHERE user_id = %s",
+            (other, one),
+        )
+
+    assert await world.sweep_as_projected() == 1
+
+    failed = [event for event in world.events() if isinstance(event, ResponseFailed)]
+    assert [event.response_id for event in failed] == [abandoned.started.message_id]
+    running.go_on()
+    assert isinstance(await run.answer(), Answer)
+    left.go_on()
+    await abandoned.ended()
+
+
+async def test_forged_rows_of_accounts_that_are_not_there_are_one_line_in_the_log(
+    world: World,
+) -> None:
+    await world.a_user()
+    await world.project()
+    with psycopg.connect(world.urls.service) as connection:
+        for table, columns in (
+            ("open_holds", "account_id, hold_id, user_id, conversation_id, message_id"),
+            ("expiring_grants", "account_id, grant_id"),
+        ):
+            count = columns.count(",") + 1
+            amount = "amount_micro" if table == "open_holds" else "unspent_micro"
+            connection.execute(
+                f"INSERT INTO read.{table} ({columns}, {amount}, expires_at)"
+                f" SELECT {', '.join(['gen_random_uuid()'] * count)}, 1, '-infinity'"
+                " FROM generate_series(1, 50)".encode()
+            )
+
+    with structlog.testing.capture_logs() as logs:
+        assert await world.sweep_as_projected() == 0
+
+    (line,) = logs
+    assert (line["event"], line["count"]) == ("not_swept", 100)
 
 
 async def test_a_failure_after_the_sweep_is_still_told_as_a_failure(world: World) -> None:

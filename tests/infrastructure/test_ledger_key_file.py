@@ -1,12 +1,13 @@
 """The file of the ledger's keys: made once, never replaced by itself, rotated by adding."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from application.event_macs import StateMacs, event_macs
-from application.ledger_keys import LedgerKeys, MacKeys, UnknownKey
+from application.ledger_keys import LedgerKeys, MacKeys
 from infrastructure.ledger_key_file import (
     LedgerKeyError,
     load_ledger_keys,
@@ -92,18 +93,47 @@ def test_a_worker_of_another_process_finds_the_new_key_too(tmp_path: Path) -> No
     assert travelled.doubt(STREAM, 1, "t", new) is None
 
 
-def test_a_stranger_s_key_ids_do_not_make_it_read_the_file_all_the_time() -> None:
-    reads: list[int] = []
-
-    def reread() -> dict[str, bytes]:
-        reads.append(1)
-        return {}
-
-    keys = LedgerKeys("a", {"a": bytes(32)}, reread).for_purpose("events")
+def test_a_stranger_s_key_ids_neither_have_the_file_read_again_nor_hide_a_new_key(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "keys.json"
+    keys = make_ledger_keys(path)
+    running = event_macs(keys)
+    assert keys.reread is not None
+    read = keys.reread()
     for number in range(50):
-        with pytest.raises(UnknownKey):
-            keys.proves(f"stolen{number}", bytes(32), b"")
-    assert len(reads) == 1
+        others = LedgerKeys(f"stolen{number}", {f"stolen{number}": bytes(32)})
+        forged = event_macs(others).add(STREAM, 1, "t", STATE)
+        assert "has not" in str(running.doubt(STREAM, 1, "t", forged))
+    assert keys.reread() is read, "nothing was read again"
+
+    rotate_ledger_keys(path)
+    new = event_macs(load_ledger_keys(path)).add(STREAM, 1, "t", STATE)
+    assert running.doubt(STREAM, 1, "t", new) is None
+
+
+def test_a_rotation_keeps_the_file_s_place_owner_and_mode(tmp_path: Path) -> None:
+    mounted = tmp_path / "secrets" / "keys.json"
+    make_ledger_keys(mounted)
+    mounted.chmod(0o640)
+    path = tmp_path / "keys.json"
+    path.symlink_to(mounted)
+
+    new_id = rotate_ledger_keys(path)
+
+    assert path.is_symlink()
+    assert load_ledger_keys(mounted).current_id == new_id
+    assert mounted.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in mounted.parent.iterdir()] == ["keys.json"]
+
+
+def test_of_two_rotations_at_once_neither_loses_the_other_s_key(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    make_ledger_keys(path)
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(lambda _: rotate_ledger_keys(path), range(16)))
+    assert len(made) == 16
+    assert made <= set(load_ledger_keys(path).secrets)
 
 
 def test_macs_are_those_of_rfc_4231() -> None:

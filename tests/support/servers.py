@@ -13,7 +13,10 @@ import psycopg
 from psycopg import sql
 
 from infrastructure.embedded.cluster import OWNER, restrict_database
-from infrastructure.embedded.servers import MIB, EmbeddedServers, EmbeddedSettings
+from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
+
+# Never used: what streams may hold is set aside by number, not on the disk.
+_STREAMS_BYTES_MAX = 2**42
 
 
 class DatabaseUrls(NamedTuple):
@@ -26,10 +29,9 @@ def running_servers() -> Iterator[EmbeddedServers]:
     """A pair in a folder under the system's temporary folder, removed afterwards."""
     data_dir = Path(tempfile.mkdtemp(prefix="chatledger-tests-"))
     try:
-        # Every API of a test has a stream of its own, which nobody may remove, and each reserves
-        # what it may grow to; nothing near it is ever written.
+        # Every test has a stream of its own, and each counts with the most that it may ever hold.
         settings = EmbeddedSettings(
-            data_dir=data_dir, nats_stream="*", nats_store_bytes_max=1024 * 1024 * MIB
+            data_dir=data_dir, nats_stream="*", nats_store_bytes_max=_STREAMS_BYTES_MAX
         )
         with EmbeddedServers.start(settings, ignore) as servers:
             yield servers

@@ -10,6 +10,7 @@ import msgspec
 import psycopg
 import pytest
 import structlog
+from psycopg import AsyncConnection
 
 from application.ledger_keys import LedgerKeys
 from infrastructure.condition import State
@@ -17,7 +18,7 @@ from infrastructure.nats.forgeries import Forgeries
 from infrastructure.nats.messages import ForgedMessage, MessageCodec
 from infrastructure.nats.relay import RELAY_LOCK
 from infrastructure.nats.service import ProjectionService
-from infrastructure.postgres.log_reader import LoggedEvent
+from infrastructure.postgres.log_reader import LoggedEvent, ReadBounds, are_in_log, read_log
 from tests.infrastructure.nats.running import Running, eventually
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory
@@ -133,6 +134,20 @@ async def test_a_message_of_the_log_before_it_was_restored_is_refused(
     event_log.append(RandomHistory(84).commits(10))
     await publish(running, lost)
     await running.assert_caught_up(projecting)
+
+
+async def test_events_are_known_from_others_that_a_restored_log_has_in_their_places(
+    database: DatabaseUrls, event_log: Log
+) -> None:
+    event_log.append(RandomHistory(89).commits(20))
+    bounds = ReadBounds()
+    async with await AsyncConnection.connect(database.service, autocommit=True) as connection:
+        events = list(await read_log(connection, after=0, bounds=bounds))
+        assert await are_in_log(connection, events)
+        for place in (0, len(events) // 2, len(events) - 1):
+            lost = msgspec.structs.replace(events[place], state=b'{"amount_micro":777}')
+            others = [*events[:place], lost, *events[place + 1 :]]
+            assert not await are_in_log(connection, others)
 
 
 async def test_a_flood_of_forged_messages_holds_up_nothing(

@@ -12,6 +12,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamConfig
 
 from infrastructure.checkpoints.publisher import checkpoint_stream
+from infrastructure.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.checkpoints.settings import CheckpointSettings
 from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.nats.connection import READER_INBOX, RELAY_INBOX, ensure, ensure_stream
@@ -163,3 +164,30 @@ async def test_who_relays_receives_nothing_but_answers(streams: Streams) -> None
         for subscription in heard:
             with pytest.raises((NatsError, asyncio.TimeoutError)):
                 await subscription.next_msg(REFUSED_S)
+
+
+async def test_the_server_s_answers_carry_nothing_out_for_who_reads(streams: Streams) -> None:
+    """An answer goes to whatever subject the request names, with the server's own rights: among
+    the messages, too, but never as a request."""
+    name, checkpoints = streams.events.stream, streams.checkpoints
+    targets = [
+        f"$JS.API.STREAM.{request}.{stream}"
+        for request in ("PURGE", "DELETE", "MSG.DELETE", "UPDATE")
+        for stream in (name, checkpoints.stream)
+    ]
+    async with streams.reader() as client:
+        for target in (*targets, checkpoints.subject("a-log")):
+            for request in (f"STREAM.INFO.{name}", f"STREAM.MSG.GET.{name}"):
+                await client.publish(f"$JS.API.{request}", b'{"seq": 1}', reply=target)
+        # The last answers are there, so those before them were sent.
+        async with asyncio.timeout(10):
+            while True:
+                if (await streams.counts())[1] == 3:
+                    break
+                await asyncio.sleep(0.05)
+        jetstream = client.jetstream()
+        assert (await jetstream.get_msg(name, 1)).data == b"an event"
+        assert (await jetstream.get_msg(checkpoints.stream, 1)).data == b"a checkpoint"
+        added = (await jetstream.get_msg(checkpoints.stream, 2)).data
+    with pytest.raises(BadRecord):
+        SignedCheckpoint.from_line(added or b"")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
+import psycopg
 import pytest
 import pytest_asyncio
 
@@ -135,6 +136,36 @@ async def test_a_forged_grant_is_a_fault_of_that_account_alone(
         "/billing/balance", headers=person.headers | {"Ledger-Position": other.position}
     )
     assert balance.json()["available"] == 100
+
+
+async def test_no_receipt_is_proven_by_events_that_the_ledger_did_not_write(
+    api: Api, person: Person
+) -> None:
+    """The chain and the checkpoints hold whatever is in the log."""
+    new_id = TimeOrderedIds().new_id
+    own, message_id = (await person.say())["message_id"], new_id()
+    assert (await person.get(f"/billing/receipts/{own}")).status_code == 200
+    grant = GrantCredits(
+        grant_id=new_id(),
+        amount_micro=MILLION_MICRO,
+        expires_at=None,
+        reason="a receipt that was bought",
+        granted_by=None,
+    )
+    (event,) = decide_account(grant, account_of(api, person), NOW)
+    position = Forger(api.urls).insert(made(event))
+    with psycopg.connect(api.urls.service) as connection:
+        connection.execute(
+            "INSERT INTO read.receipts SELECT (r).* FROM (SELECT jsonb_populate_record("
+            "  t, jsonb_build_object('message_id', %s::uuid, 'hold_position', %s::bigint,"
+            "  'settlement_position', %s::bigint)) AS r"
+            " FROM read.receipts AS t WHERE message_id = %s) AS forged",
+            (message_id, position, position, own),
+        )
+
+    refused = await person.get(f"/billing/receipts/{message_id}")
+    check_problem(refused, 500, code="ledger_damaged")
+    assert (await person.get(f"/billing/receipts/{own}")).status_code == 200
 
 
 async def test_a_forged_role_is_a_fault_of_that_user_alone(

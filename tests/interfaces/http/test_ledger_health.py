@@ -89,6 +89,25 @@ async def test_a_right_that_was_lost_is_told_and_its_return_is_noticed_without_a
     assert (await person.post("/billing/add", {"amount": 5})).status_code == 201
 
 
+async def test_a_crowd_that_asks_takes_no_connections_from_others(own_api: Api) -> None:
+    def connections() -> int:
+        with psycopg.connect(own_api.urls.service) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'chatledger queries'"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    await ledger_becomes(own_api, 200)
+    before = connections()
+
+    answers = await asyncio.gather(*(own_api.client.get("/readyz") for _ in range(100)))
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert connections() <= max(before, 2)
+
+
 async def test_what_a_probe_stores_is_gone(own_api: Api) -> None:
     with psycopg.connect(own_api.urls.service) as connection:
         row = connection.execute(
