@@ -56,7 +56,8 @@ leave `HOST` at 127.0.0.1 where the proxy runs on the same machine, and name the
 `TRUSTED_PROXIES`. From a proxy that is named there, `X-Forwarded-For` and `X-Forwarded-Proto` are
 believed; from everybody else they are ignored, loopback included. The proxy must set both headers
 itself, leave `Host` as it is, and pass answers on as they come
-([an example](servers.md#the-proxy)).
+([an example](servers.md#the-proxy)). Name a network only where nobody but your proxies is in it:
+everybody there can say to be anybody else.
 
 What clients may hold is bounded on both ports by the settings from `HEADER_TIMEOUT_S` to
 `CONNECTIONS_PER_ADDRESS_MAX`

@@ -29,6 +29,7 @@ _LABELS = {
     "hold_position": "Hold in the ledger",
     "settlement_position": "Settlement in the ledger",
     "manifest_hash": "Model weights",
+    "computed_on": "Computed on",
 }
 _FINISH_WORDS = {
     "stop": "the model, at the end of its answer",
