@@ -33,7 +33,7 @@ _decoder = msgspec.json.Decoder()
 # Stands before a stored state so that it decodes in one step; then the stream's own is put there.
 _HEADER = b'{"originator_id":"00000000000000000000000000000000","originator_version":1,'
 # No text within a state can look like this: its quotes would be escaped.
-VERSION_MARK = b'"class_version":'
+_VERSION_MARK = b'"class_version":'
 
 
 class JsonTranscoder(Transcoder):
@@ -55,11 +55,10 @@ class EventCodec:
         assert len(self._types) == len(event_types), "names are unique"
         # As `get_topic` has them, which takes a lock for each.
         self._names = {each: (each.TOPIC, _class_version(each)) for each in event_types}
-        # Of those that never changed, and are therefore read without looking at their version.
+        # A state of the present version is decoded in one step.
         self._decoders = {
-            each.TOPIC: msgspec.json.Decoder(each).decode
+            each.TOPIC: (msgspec.json.Decoder(each).decode, *mark_of_version(_class_version(each)))
             for each in event_types
-            if _class_version(each) == 1
         }
         for each in event_types:
             register_topic(each.TOPIC, each)
@@ -77,8 +76,8 @@ class EventCodec:
         Raises MapperDeserialisationError, naming stream and version.
         """
         try:
-            decode = self._decoders.get(topic)
-            if decode is not None and VERSION_MARK not in state and state[:1] == b"{":
+            decode, mark, stands_in_it = self._decoders[topic]
+            if (mark in state) is stands_in_it and state[:1] == b"{":
                 event = decode(_HEADER + state[1:])
             else:
                 event = self._upcast(topic, state)
@@ -114,6 +113,14 @@ class EventCodec:
     def _upcast(self, topic: str, state: bytes) -> Any:
         fields = self.upcast(topic, state) | {"originator_id": _NO_STREAM, "originator_version": 1}
         return msgspec.convert(fields, self._types[topic])
+
+
+def mark_of_version(class_version: int) -> tuple[bytes, bool]:
+    """A mark, and whether it stands in a state: where it is so, the state is of this version. The
+    first version is not written down; a later one is the last field before the MAC."""
+    if class_version == 1:
+        return _VERSION_MARK, False
+    return b"%s%d," % (_VERSION_MARK, class_version), True
 
 
 def _class_version(event_type: type[Any]) -> int:

@@ -20,12 +20,13 @@ class IdSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordTurn:
-    """For whom a password is worked on. owner: owners take turns; all work of one address, or of
-    one person at an address that is known to be theirs. known: it is, or an operator asks, and no
-    budget of strangers counts it."""
+    """For whom a password is worked on. owner: owners take turns; an address. known: the account's
+    owner has been there before, or an operator asks, and no budget of strangers counts it.
+    account: who is known."""
 
     owner: str
     known: bool
+    account: UUID | None = None
 
 
 OPERATOR = PasswordTurn(owner="operator", known=True)

@@ -14,7 +14,7 @@ from uuid import UUID
 HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 # Users with a level above zero; past this the one who was quiet longest is forgotten.
-_USERS_MAX = 100_000
+USERS_MAX = 100_000
 # By so much sums of drained time may be off.
 _ROUNDING_S = 1e-6
 
@@ -96,7 +96,7 @@ class Quota:
     def _forget(self, now_s: float) -> None:
         while self._drained_at:
             quietest = next(iter(self._drained_at))
-            if max(self._drained_at[quietest]) > now_s and self.users <= _USERS_MAX:
+            if max(self._drained_at[quietest]) > now_s and self.users <= USERS_MAX:
                 return
             del self._drained_at[quietest]
 

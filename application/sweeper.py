@@ -93,7 +93,7 @@ class Sweeper:
                     released += await self._expire(hold.hold_id, hold.account_id)
                 except LedgerUnavailable:
                     raise
-                except Exception as error:  # noqa: BLE001 - one hold must not keep the others waiting
+                except Exception as error:  # noqa: BLE001 - no hold keeps the others waiting
                     failures.add(f"hold {hold.hold_id} of account {hold.account_id}: {error!r}")
             self._hold_seen = page[-1] if len(page) == size else None
             if self._hold_seen is None:

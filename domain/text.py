@@ -26,10 +26,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # A byte order mark is left by editors and shells, and nobody can see it.
 _NOT_IN_PASSWORD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
 _CONTROL_BUT_LINES = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-# Format characters (zero-width ones, byte order marks) and separators print nothing; nor do
-# variation selectors by themselves, and some characters that Unicode counts as letters or symbols.
+# Format characters (zero-width ones, byte order marks) and separators print nothing; nor do the
+# others that Unicode lets be ignored (Default_Ignorable_Code_Point), and the empty Braille pattern.
 _INVISIBLE_CATEGORIES = ("Cf", "Cc", "Zs", "Zl", "Zp")
-_INVISIBLE = re.compile(r"[\u115f\u1160\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_INVISIBLE = re.compile(
+    r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0"
+    r"\ufff0-\ufff8\U000e0000-\U000e0fff]"
+)
 
 
 def check_text(text: str, *, field: str, characters_max: int, lines: bool = False) -> str:

@@ -62,7 +62,10 @@ class IdentitySettings(BaseSettings):
         0, description="Passwords that are hashed at once; 0: one for each two cores"
     )
     password_queue_max: Count = Field(64, description="Passwords that may wait for that")
-    password_queue_address_max: Count = Field(8, description="Of these, passwords from one address")
+    password_queue_address_max: Count = Field(
+        8,
+        description="Of these, of one stranger's address, or of one account at an address it knows",
+    )
     password_wait_s_max: Seconds = Field(10, description="How long a password may wait for that")
     password_hashes_per_minute: Count = Field(
         300, description="Passwords hashed in a minute for addresses that are not known"

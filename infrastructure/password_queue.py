@@ -29,10 +29,10 @@ _NICENESS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordLimits:
-    """threads: at work at once; 0: half of the cores. waiting_max, owner_waiting_max: who comes
-    when so many wait, of all strangers or all known owners, or of the same owner, is refused.
-    wait_s_max: who has not had a turn by then is refused. strangers_per_minute: hashes for owners
-    that are not known."""
+    """threads: at work at once; 0: half of the cores. waiting_max: so many strangers wait, and as
+    many who are known; then the owner with most of them makes room. owner_waiting_max: of one
+    stranger, or of one account at an owner that it knows, no more. wait_s_max: who has not had a
+    turn by then is refused. strangers_per_minute: hashes for owners that are not known."""
 
     threads: int = 0
     waiting_max: int = 64
@@ -47,8 +47,14 @@ class PasswordLimits:
 
 @dataclass(eq=False)
 class _Waiting:
-    owner: str
-    turn_came: "asyncio.Future[None]"
+    """turn_came: False for who has to make room."""
+
+    turn: PasswordTurn
+    turn_came: "asyncio.Future[bool]"
+
+    @property
+    def owner(self) -> str:
+        return self.turn.owner
 
 
 class PasswordQueue:
@@ -57,9 +63,10 @@ class PasswordQueue:
     def __init__(self, limits: PasswordLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        # Who is known comes first: a flood of strangers then costs them one turn at most.
+        # They take turns: a flood of one kind costs the other one turn at most.
         self._known: FairQueue[_Waiting] = FairQueue()
         self._strange: FairQueue[_Waiting] = FairQueue()
+        self._known_was_last = False
         self._running: Counter[str] = Counter()
         self._strangers: deque[float] = deque()
 
@@ -107,42 +114,66 @@ class PasswordQueue:
 
     async def _admitted(self, turn: PasswordTurn) -> None:
         if self._running.total() < self._limits.at_once:
-            self._running[turn.owner] += 1
+            self._begin(turn)
             return
         queue = self._known if turn.known else self._strange
-        of_owner = sum(waiting.owner == turn.owner for waiting in queue)
-        if len(queue) >= self._limits.waiting_max or of_owner >= self._limits.owner_waiting_max:
+        own = sum(waiting.turn == turn for waiting in queue)
+        if own >= self._limits.owner_waiting_max or not self._has_room(queue, turn):
             raise PasswordsBusy(self._retry_after_s)
-        waiting = _Waiting(turn.owner, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(turn, asyncio.get_running_loop().create_future())
         queue.put(waiting)
         try:
             async with asyncio.timeout(self._limits.wait_s_max):
-                await waiting.turn_came
+                is_admitted = await waiting.turn_came
         except TimeoutError:
             self._leave(queue, waiting)
             raise PasswordsBusy(self._retry_after_s) from None
         except BaseException:
             self._leave(queue, waiting)
             raise
+        if not is_admitted:
+            raise PasswordsBusy(self._retry_after_s)
+
+    def _has_room(self, queue: FairQueue[_Waiting], turn: PasswordTurn) -> bool:
+        """Also when the owner with most of those who wait has made it."""
+        if len(queue) < self._limits.waiting_max:
+            return True
+        crowd, count = queue.crowd(lambda _: 0)
+        if count <= queue.of(turn.owner) + 1:
+            return False
+        leaving = queue.newest(crowd)
+        if not leaving.turn_came.done():
+            leaving.turn_came.set_result(False)
+        return True
 
     @property
     def _retry_after_s(self) -> int:
         return math.ceil(self._limits.wait_s_max)
 
     def _leave(self, queue: FairQueue[_Waiting], waiting: _Waiting) -> None:
-        # Not in the queue any more: its turn came at the moment in which it gave up.
-        if not queue.remove(waiting):
+        queue.remove(waiting)
+        came = waiting.turn_came
+        # Its turn came at the moment in which it gave up.
+        if came.done() and not came.cancelled() and came.result():
             self._release(waiting.owner)
+
+    def _begin(self, turn: PasswordTurn) -> None:
+        self._running[turn.owner] += 1
+        self._known_was_last = turn.known
 
     def _release(self, owner: str) -> None:
         self._running[owner] -= 1
         if not self._running[owner]:
             del self._running[owner]
-        queue = self._known or self._strange
-        if queue and self._running.total() < self._limits.at_once:
-            following = queue.take(lambda name: self._running[name])
-            self._running[following.owner] += 1
-            following.turn_came.set_result(None)
+        while self.waiting and self._running.total() < self._limits.at_once:
+            first, second = self._known, self._strange
+            if self._known_was_last:
+                first, second = second, first
+            following = (first or second).take(lambda name: self._running[name])
+            # Whoever has just given up may not have left yet.
+            if not following.turn_came.done():
+                self._begin(following.turn)
+                following.turn_came.set_result(True)
 
 
 def background_threads(count: int, name: str) -> ThreadPoolExecutor:

@@ -18,6 +18,8 @@ GUESSES_MIN = 1e8
 # 72 of them, 0.02 s for 16. So the beginning and the end of a long password are counted alone,
 # and it is as good as the better one.
 COUNTED_CHARACTERS_MAX = 16
+# What everybody knows about everybody here.
+_SERVICE = "chatledger"
 # Shorter words of a name stand in passwords by chance.
 KNOWN_CHARACTERS_MIN = 4
 
@@ -77,7 +79,8 @@ class ZxcvbnStrength:
 
 def is_easily_guessed(password: str, about: tuple[str, ...]) -> bool:
     """about: names and addresses. What is left of a password without them has to be good."""
-    known = sorted({word for text in about for word in _words(text)}, key=len, reverse=True)
+    words = {word for text in (*about, _SERVICE) for word in _words(text)}
+    known = sorted(words, key=len, reverse=True)
     plain = _plain(password)
     rest = plain
     for word in known:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
-# A secret of 128 bits as 32 hexadecimal digits is estimated at 93 to 123.
+# Of 300 secrets of each kind that programs draw, with 128 bits or more, none came to less than 93.
 SECRET_BITS_MIN = 90
 _SEEN_BEFORE = 5
 # What people write into a secret and what no drawn one holds by chance.
@@ -19,26 +19,31 @@ _CHOSEN = re.compile(
     r"|letmein|admin|qwert|asdfg|1qaz2wsx",
     re.IGNORECASE,
 )
-# Shannon, Prediction and Entropy of Printed English, 1951: between 0.6 and 1.3; words that were
-# drawn from a long list reach 3.
-_BITS_PER_LETTER_OF_A_WORD = 2.5
-_WORD = re.compile(r"[A-Z]?[a-z]{4,}|[A-Z][a-z]{3}|[A-Z]{4,}")
-# Some of what was drawn looks like a word, but never most of it.
-_SHARE_OF_WORDS = 0.55
+# zxcvbn knows words, names, dates and keyboards, and takes exponentially long for a long text.
+_PIECE_CHARACTERS = 16
+# No secret needs more of it to be good enough.
+_GUESSED_CHARACTERS_MAX = 256
 
 
 def secret_bits(secret: str) -> float:
     """Never more than the least of: its characters drawn by how often they occur; the steps from
-    one to the next drawn likewise; its words as words of a language. 0: what people choose."""
+    one to the next drawn likewise; the guesses that its pieces take. 0: what people choose."""
     if _CHOSEN.search(secret):
         return 0.0
     new = _without_repetition(secret)
-    letters = sum(len(word) for word in _WORD.findall(new))
     steps = [ord(after) - ord(before) for before, after in pairwise(new)]
-    bits = min(_bits(new), _bits(steps))
-    if letters >= _SHARE_OF_WORDS * len(new):
-        bits = min(bits, letters * _BITS_PER_LETTER_OF_A_WORD + _bits(_WORD.sub("", new)))
-    return bits
+    return min(_bits(new), _bits(steps), _bits_of_guesses(new[:_GUESSED_CHARACTERS_MAX]))
+
+
+def _bits_of_guesses(text: str) -> float:
+    from zxcvbn import zxcvbn  # Its lists take a while to load, and few commands need them.
+
+    pieces = [
+        word[start : start + _PIECE_CHARACTERS]
+        for word in text.split()  # The blanks of a sentence are no guess.
+        for start in range(0, len(word), _PIECE_CHARACTERS)
+    ]
+    return sum(math.log2(float(zxcvbn(piece)["guesses"])) for piece in pieces)
 
 
 def _bits(symbols: Sequence[object]) -> float:

@@ -21,6 +21,7 @@ from infrastructure.onnx.engine import OnnxEngine
 from infrastructure.postgres.group_commit import GroupCommitRecorder
 from infrastructure.postgres.log_end import LogEnd
 from infrastructure.postgres.position_board import PositionBoard
+from infrastructure.postgres.read_model_progress import ReadModelProgress
 from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
 from infrastructure.settings import (
     Settings,
@@ -117,6 +118,7 @@ async def open_services(
                 projections=projections,
                 checkpoints=checkpoints,
                 log_end=_build_log_end(endpoints, ledger, read_models, keys),
+                progress=ReadModelProgress(read_models),
                 failing=endpoints.failing,
                 engine=engine,
                 default_model=settings.default_model,

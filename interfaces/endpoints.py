@@ -120,8 +120,8 @@ def migrate_schema(
     if found and settings.is_production and not for_audit:
         raise SettingsError(
             "DATABASE_URL: the service's role may do more than the service needs, so whoever gets"
-            f" its password could, too: {describe_rights(found)}. docs/settings.md says how to"
-            " make a role of its own"
+            f" its password could, too: {describe_rights(found)}. docs/servers.md has the"
+            " commands that make a role of its own"
         )
     if found:
         log.warning("database_role_may_do_more_than_needed", rights=describe_rights(found))

@@ -9,6 +9,7 @@ from infrastructure.checkpoints.service import CheckpointService
 from infrastructure.condition import Condition, State
 from infrastructure.nats.service import PartStatus, ProjectionService, ProjectionStatus
 from infrastructure.postgres.log_end import LogEnd
+from infrastructure.postgres.read_model_progress import ReadModelProgress
 from interfaces.http.services import Component
 
 _CAN_ANSWER = {ModelState.READY, ModelState.LOADING, ModelState.PREPARED}
@@ -23,6 +24,7 @@ class Health:
         projections: ProjectionService,
         checkpoints: CheckpointService,
         log_end: LogEnd,
+        progress: ReadModelProgress,
         failing: Callable[[], tuple[str, ...]],
         engine: InferenceEngine,
         default_model: str,
@@ -31,6 +33,7 @@ class Health:
         self._projections = projections
         self._checkpoints = checkpoints
         self._log_end = log_end
+        self._progress = progress
         self._failing = failing
         self._engine = engine
         self._default_model = default_model
@@ -52,6 +55,7 @@ class Health:
             await self._database(),
             await self._ledger(),
             _component("projector", status.projector),
+            await self._read_model_progress(),
             # Without NATS the read models are fed from PostgreSQL, so messages can be taken.
             Component(name=relay.name, healthy=True, detail=relay.detail),
             # What was forged was not believed, so the same goes for it.
@@ -72,6 +76,11 @@ class Health:
         trouble = await self._log_end.trouble()
         detail = "commits are stored" if trouble is None else f"commits are not stored: {trouble}"
         return Component(name="ledger", healthy=trouble is None, detail=detail)
+
+    async def _read_model_progress(self) -> Component:
+        trouble = await self._progress.trouble()
+        detail = "follow the log" if trouble is None else trouble
+        return Component(name="read models", healthy=trouble is None, detail=detail)
 
     def _lost(self, name: str) -> Component:
         return Component(

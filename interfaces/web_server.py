@@ -11,8 +11,6 @@ from interfaces.turned_away import TOO_MANY_REQUESTS_OPEN
 
 # For databases, logs, models and whatever else is open beside the connections of clients.
 _OTHER_OPEN_FILES = 256
-# A proxy may pass on what is none, at any length.
-_ADDRESS_CHARACTERS_MAX = 64
 
 log = structlog.get_logger()
 
@@ -79,7 +77,7 @@ class RequestsOfOneClient:
         if scope["type"] != "http" or scope.get("client") is None:
             await self._app(scope, receive, send)
             return
-        site = site_of(scope["client"][0][:_ADDRESS_CHARACTERS_MAX])
+        site = site_of(scope["client"][0])
         count = self._open.get(site, 0)
         if count >= self._requests_max:
             refused = TOO_MANY_REQUESTS_OPEN

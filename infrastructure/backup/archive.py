@@ -48,7 +48,7 @@ class MigrationEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """position: of the log's last event. accounts: debit and credit of every class of account, in
-    micro-credits."""
+    micro-credits. needs_sealing: the log is from before events carried MACs, and had none yet."""
 
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
@@ -60,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     position: int
     accounts: dict[str, tuple[int, int]]
+    needs_sealing: bool = False
 
 
 class ArchiveWriter:

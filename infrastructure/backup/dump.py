@@ -23,9 +23,11 @@ from infrastructure.backup.archive import (
 )
 from infrastructure.exports.tables import money_topics
 from infrastructure.postgres.log_scan import LogScan
+from infrastructure.postgres.log_state import read_log_state
 
 SCHEMA = "ledger"
 EVENTS_TABLE = "ledger_events"
+SEALS_TABLE = "seals"
 # Made again from the events when they are missing.
 LEFT_OUT = frozenset({"ledger_snapshots"})
 
@@ -86,6 +88,7 @@ def _write(
         events=events,
         position=position,
         accounts=accounts_of(connection, position, macs),
+        needs_sealing=SEALS_TABLE not in tables or read_log_state(connection).needs_sealing,
     )
     archive.finish(manifest)
     on_progress(1.0)

@@ -64,6 +64,9 @@ class CommitSession:
             # Plans must not depend on statistics that lag behind a growing table.
             setup="SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan;"
             f" SET lock_timeout = {lock_timeout_ms};"
+            # A role may alter its own defaults, and a commit that is not on disk is none.
+            " SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') = 'off';"
             f" SET idle_in_transaction_session_timeout = {2 * lock_timeout_ms}",
             connect_timeout_s=options.connect_timeout_s,
             answer_timeout_s=options.answer_timeout_s,

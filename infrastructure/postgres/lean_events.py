@@ -18,7 +18,7 @@ from uuid import UUID
 import msgspec
 
 from application.event_macs import StateMacs, not_authentic
-from application.mapping import CODEC, VERSION_MARK, EventCodec
+from application.mapping import CODEC, EventCodec, mark_of_version
 from domain.events import Event
 
 Id = Annotated[str, msgspec.Meta(min_length=36, max_length=36)]
@@ -41,14 +41,14 @@ class LeanReader:
     def __init__(self, event_type: type[Event], codec: EventCodec = CODEC) -> None:
         self._codec = codec
         self._topic = event_type.TOPIC
-        self._never_changed = event_type.class_version == 1
+        self._mark, self._stands_in_it = mark_of_version(event_type.class_version)
         self._struct = lean(event_type)
         self._decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._struct).decode
         self.ids = _ids_of(event_type)
 
     def decode(self, stream_id: str, state: bytes) -> Any:
         event: Any
-        if self._never_changed and VERSION_MARK not in state:
+        if (self._mark in state) is self._stands_in_it:
             event = self._decode(state)
         else:
             event = msgspec.convert(self._codec.upcast(self._topic, state), self._struct)

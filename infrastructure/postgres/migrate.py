@@ -56,9 +56,9 @@ def migrate(
     """Apply what is missing, and return the schema's version. up_to: an older version, for what
     was stored under it.
 
-    Raises MigrationError for a server that is too old, a schema that is newer than this version
-    of the service, or a migration file that changed after it was applied; psycopg.Error when the
-    database cannot be reached or refuses.
+    Raises MigrationError for a server that is too old, a role that does not own the schema, a
+    schema that is newer than this version of the service, or a migration file that changed after
+    it was applied; psycopg.Error when the database cannot be reached or refuses.
     """
     service_role = str(conninfo_to_dict(service_url).get("user", ""))
     with psycopg.connect(owner_url, autocommit=True, connect_timeout=connect_timeout_s) as conn:
@@ -69,8 +69,18 @@ def migrate(
         conn.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_LOCK,))
         try:
             return _apply_missing(conn, service_role, up_to)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise MigrationError(
+                f"the role {conn.info.user} may not bring the schema up to date"
+                f" ({_first_line(error)}); set MIGRATION_DATABASE_URL to the same database as the"
+                " role that owns it. docs/servers.md has the commands that make it"
+            ) from None
         finally:
             conn.execute("SELECT pg_advisory_unlock(%s)", (_ADVISORY_LOCK,))
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _apply_missing(conn: psycopg.Connection, service_role: str, up_to: int | None) -> int:
@@ -105,4 +115,22 @@ def _apply_missing(conn: psycopg.Connection, service_role: str, up_to: int | Non
                 (migration.version, migration.name, migration.hash),
             )
         log.info("migration_applied", name=migration.name)
+    if up_to is None:
+        _grant_to_newcomer(conn, service_role)
     return len(migrations[:up_to])
+
+
+def _grant_to_newcomer(conn: psycopg.Connection, service_role: str) -> None:
+    """Migrations grant to the role that the service had when they were applied."""
+    known = conn.execute(
+        "SELECT has_table_privilege(oid, 'ledger.events_with_macs', 'SELECT') FROM pg_roles"
+        " WHERE rolname = %s",
+        (service_role,),
+    ).fetchone()
+    if known != (False,):
+        return
+    text = (files("infrastructure.postgres") / "service_role.sql").read_text(encoding="utf-8")
+    role = sql.Identifier(service_role).as_string(conn)
+    with conn.transaction():
+        conn.execute(text.replace("{service_role}", role).encode())
+    log.info("service_role_granted", role=service_role)

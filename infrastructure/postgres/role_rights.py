@@ -33,8 +33,9 @@ def rights_beyond_need(service_url: str, *, connect_timeout_s: int) -> list[Righ
     ) as connection:
         found = _asked(connection, _ATTRIBUTES)
         # Whoever may do everything is not asked for every single thing, nor is an owner.
-        if any(right.what.startswith("is a superuser") for right in found):
-            return found
+        superuser = [right for right in found if right.what.startswith("is a superuser")]
+        if superuser:
+            return superuser
         owned = _asked(connection, _OWNS)
         found += owned + _asked(connection, _DATABASE)
         return found if owned else found + _asked(connection, _OBJECTS)

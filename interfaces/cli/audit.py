@@ -12,7 +12,8 @@ def add_audit(
     group = commands.add_parser("audit", help="prove what the ledger says")
     actions = group.add_subparsers(dest="action", required=True, metavar="ACTION")
     verify = actions.add_parser(
-        "verify", help="check the chain, the checkpoints, every stream and every read model"
+        "verify",
+        help="check the MACs, the chain, the checkpoints, every stream, snapshot and read model",
     )
     verify.add_argument("--json", action="store_true", help="the report as JSON")
     sealing = actions.add_parser(

@@ -8,6 +8,7 @@ from pathlib import Path
 from application.event_macs import event_macs
 from application.ledger_keys import LedgerKeys
 from infrastructure.backup.archive import Manifest, open_archive
+from infrastructure.backup.dump import SEALS_TABLE
 from infrastructure.checkpoints.signing_key import SigningKey
 from infrastructure.identity import SystemClock
 from infrastructure.ledger_key_file import load_ledger_keys, make_ledger_keys
@@ -101,11 +102,11 @@ def _verified(settings: Settings, endpoints: Endpoints, ledger_keys: LedgerKeys)
 
 def _keys_for(file: Path, settings: Settings) -> LedgerKeys | None:
     """Before anything is loaded: without its keys nothing in the log could be believed. None for a
-    backup from before there were any. Raises BackupRefused, LedgerKeyError."""
+    backup of a log from before there were any. Raises BackupRefused, LedgerKeyError."""
     with open_archive(file) as archive:
         manifest = archive.manifest
-    tables = {table.name for table in manifest.tables}
-    if "seals" not in tables:
+    # A backup that an earlier version made does not say so itself.
+    if manifest.needs_sealing or SEALS_TABLE not in {table.name for table in manifest.tables}:
         return None
     path = settings.ledger_key_file
     return load_ledger_keys(path) if manifest.events else make_ledger_keys(path)

@@ -27,8 +27,8 @@ from infrastructure.exports.tables import TABLES, Selection, money_topics
 from infrastructure.identity import SystemClock
 from infrastructure.ledger_key_file import load_ledger_keys
 from infrastructure.postgres.log_scan import LogScan, open_scan
-from interfaces.cli.book_tables import amount, moment, statement_text, trial_balance_text
-from interfaces.cli.moments import before_option, period_option, position_max
+from interfaces.cli.book_tables import amount, statement_text, trial_balance_text
+from interfaces.cli.moments import at_text, before_option, period_option, position_max
 from interfaces.cli.options import settings_from
 from interfaces.endpoints import open_endpoints
 
@@ -116,10 +116,10 @@ def _balance(options: argparse.Namespace, scan: LogScan) -> int:
             }
         )
         return 0
-    until = "now" if before is None else f"before {moment(before)} UTC"
+    as_of = "now" if options.at is None else at_text(options.at)
     if options.at_position is not None:
-        until = f"after position {position}"
-    print(f"Balance of {username}, user {user_id}, {until}; in credits")
+        as_of = f"after position {position}"
+    print(f"Balance of {username}, user {user_id}, {as_of}; in credits")
     rows = (
         ("Available", totals.available_micro),
         ("Held", totals.held_micro),

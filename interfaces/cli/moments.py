@@ -81,6 +81,11 @@ def before_option(options: argparse.Namespace, now: datetime) -> datetime | None
     return at.after
 
 
+def at_text(at: Moment) -> str:
+    """What --at counts, which includes what happened at that instant."""
+    return f"{_text(at)}, all of it in UTC" if at.is_day else f"at {_text(at)}"
+
+
 def position_max(options: argparse.Namespace, head: int) -> int:
     """The last position that counts. Raises OptionsRefused."""
     position: int | None = options.at_position
@@ -123,4 +128,4 @@ def _check_passed(option: str, moment: Moment, now: datetime) -> None:
 
 
 def _text(moment: Moment) -> str:
-    return f"{moment.begin:%Y-%m-%d}" if moment.is_day else moment.begin.isoformat()
+    return (moment.begin.date() if moment.is_day else moment.begin).isoformat()

@@ -4,8 +4,10 @@ import subprocess
 import sys
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from infrastructure.page_settings import host_names
+from infrastructure.reachability import is_local
 from infrastructure.secret_files import secret_from
 from infrastructure.settings import Settings
 from interfaces.connections import ConnectionLimits
@@ -21,6 +23,15 @@ def api_url(settings: Settings) -> str:
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104
     bracketed = f"[{host}]" if ":" in host else host
     return f"http://{bracketed}:{settings.port}"
+
+
+def docs_url(settings: Settings) -> str:
+    """Where the visitors' browsers find the API's documentation; empty where the API is known by
+    an address of this machine alone, and they are elsewhere."""
+    url = api_url(settings)
+    if is_local(urlsplit(url).hostname or "") and not settings.is_for_this_machine:
+        return ""
+    return url.rstrip("/") + "/docs"
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:
@@ -56,6 +67,7 @@ def ui_settings(settings: Settings) -> UiSettings:
     secret = secret_from(settings.secret_key.get_secret_value(), settings.data_dir / "secret_key")
     return UiSettings(
         api_url=api_url(settings),
+        docs_url=docs_url(settings),
         host=settings.host,
         port=settings.ui_port,
         hosts=page_hosts(settings),

@@ -6,8 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings
 
+from infrastructure.chat_settings import ChatSettings
+from infrastructure.identity_settings import IdentitySettings
+from infrastructure.inference_settings import InferenceSettings
+from infrastructure.network_settings import NetworkSettings
+from infrastructure.page_settings import PageSettings
 from infrastructure.settings import Settings
+from infrastructure.storage_settings import StorageSettings
 
 DOCS = Path("docs/settings.md")
 EXAMPLE = Path(".env.example")
@@ -26,8 +34,9 @@ give themselves credits. On any other address, or behind a proxy, they refuse to
 
 ## Running in production
 
-`ENVIRONMENT=production` needs PostgreSQL and NATS of yours and two secrets, and refuses to start,
-naming all that is wrong at once, with
+`ENVIRONMENT=production` needs PostgreSQL and NATS of yours and two secrets
+([servers.md](servers.md#from-nothing-to-production) has all of it, step by step), and refuses to
+start, naming all that is wrong at once, with
 
 - the embedded servers;
 - `SECRET_KEY` or `JWT_SECRET_KEY` missing, shorter than 32 characters, equal, or chosen by hand:
@@ -46,7 +55,8 @@ the page has to be reached over HTTPS: put a proxy that speaks TLS in front of `
 leave `HOST` at 127.0.0.1 where the proxy runs on the same machine, and name the proxy in
 `TRUSTED_PROXIES`. From a proxy that is named there, `X-Forwarded-For` and `X-Forwarded-Proto` are
 believed; from everybody else they are ignored, loopback included. The proxy must set both headers
-itself, and pass answers on as they come (`proxy_buffering off` in nginx).
+itself, leave `Host` as it is, and pass answers on as they come
+([an example](servers.md#the-proxy)).
 
 What clients may hold is bounded on both ports by the settings from `HEADER_TIMEOUT_S` to
 `CONNECTIONS_PER_ADDRESS_MAX`
@@ -54,24 +64,52 @@ What clients may hold is bounded on both ports by the settings from `HEADER_TIME
 files than it gets by default; the service asks for them itself and warns where it gets fewer.
 
 ## All settings
-
-| setting | default | what it is |
-|---|---|---|
 """
+
+_PARTS: dict[str, type[BaseSettings]] = {
+    "What the service is and where it listens": Settings,
+    "Where things are stored": StorageSettings,
+    "Messages and what they cost": ChatSettings,
+    "Signing in": IdentitySettings,
+    "The network and its clients": NetworkSettings,
+    "The chat page": PageSettings,
+    "Models": InferenceSettings,
+}
+
+
+def parts() -> dict[str, dict[str, FieldInfo]]:
+    """The fields of each part, in the order in which they are written down."""
+    inherited = {
+        name for part in _PARTS.values() if part is not Settings for name in part.model_fields
+    }
+    return {
+        title: {
+            name: field
+            for name, field in part.model_fields.items()
+            if part is not Settings or name not in inherited
+        }
+        for title, part in _PARTS.items()
+    }
 
 
 def render_docs() -> str:
-    rows = [
-        f"| `{name.upper()}` | {_code(_default(field.default))} | {field.description} |"
-        for name, field in Settings.model_fields.items()
-    ]
-    return _INTRODUCTION + "\n".join(rows) + "\n"
+    lines = [_INTRODUCTION]
+    for title, fields in parts().items():
+        lines += [f"### {title}", "", "| setting | default | what it is |", "|---|---|---|"]
+        lines += [
+            f"| `{name.upper()}` | {_code(_default(field.default))} | {field.description} |"
+            for name, field in fields.items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def render_example() -> str:
     lines = ["# Copy to .env and change what you need; docs/settings.md explains each.", ""]
-    for name, field in Settings.model_fields.items():
-        lines += [f"# {field.description}", f"# {name.upper()}={_default(field.default)}", ""]
+    for title, fields in parts().items():
+        lines += [f"# {title}", "# " + "=" * len(title), ""]
+        for name, field in fields.items():
+            lines += [f"# {field.description}", f"# {name.upper()}={_default(field.default)}", ""]
     return "\n".join(lines)
 
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from starlette.routing import Mount, Route
 
 from interfaces.http.auth.routes import router as auth_router
 from interfaces.http.billing.routes import router as billing_router
@@ -14,7 +15,8 @@ from interfaces.http.chat.routes import router as chat_router
 from interfaces.http.head import HeadAsGet
 from interfaces.http.health.routes import router as health_router
 from interfaces.http.performance.routes import router as performance_router
-from interfaces.http.problems import install_problem_handlers
+from interfaces.http.problems import PROBLEM_RESPONSES, install_problem_handlers
+from interfaces.http.query import WithoutQuery
 from interfaces.http.request_log import RequestLog
 from interfaces.http.services import HttpServices
 
@@ -52,9 +54,14 @@ def create_app(
         license_info={"name": "MIT"},
         lifespan=lifespan,
         redoc_url=None,
+        responses=PROBLEM_RESPONSES,
         # A redirect would name the host that this process believes to be.
         redirect_slashes=False,
     )
+    for route in app.routes:
+        # What a sign-in elsewhere would come back to takes its answer from the query.
+        if isinstance(route, Route | Mount) and route.path != app.swagger_ui_oauth2_redirect_url:
+            route.app = WithoutQuery(route.app)
     routers = (auth_router, chat_router, billing_router, performance_router, health_router)
     for router in routers:
         app.include_router(router)

@@ -2,18 +2,13 @@
 
 import time
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import structlog
 
+from interfaces.client_address import UNKNOWN, site_of
 from interfaces.visitor_address import signed_address
 
 log = structlog.get_logger()
-
-# A household or a server has at least this much of IPv6 (RFC 6177), so that single addresses cost
-# nothing.
-_IPV6_PREFIX = 64
-_UNKNOWN = "unknown"
 
 
 class CallerAddresses:
@@ -32,9 +27,9 @@ class CallerAddresses:
         if header is not None:
             visitor = signed_address(header, self._key, self._now_s())
             if visitor is not None:
-                return counted(visitor)
+                return site_of(visitor)
             self._tell_once()
-        return counted(connection or _UNKNOWN)
+        return site_of(connection or UNKNOWN)
 
     def _tell_once(self) -> None:
         if not self._told:
@@ -44,16 +39,3 @@ class CallerAddresses:
                 advice="page and API need the same SECRET_KEY and clocks that agree; a request"
                 " with such a header counts for the address of its connection",
             )
-
-
-def counted(address: str) -> str:
-    """What counts as one address: of IPv6 the network, of IPv4 in IPv6 the IPv4 address."""
-    try:
-        parsed: IPv4Address | IPv6Address = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:64]
-    if isinstance(parsed, IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return str(IPv6Network((int(parsed), _IPV6_PREFIX), strict=False))
-        parsed = parsed.ipv4_mapped
-    return str(parsed)

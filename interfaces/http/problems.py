@@ -2,6 +2,7 @@
 status."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -21,7 +22,10 @@ from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, w
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
-_RETRY_AFTER_S = 2
+RETRY_AFTER_S = 2
+# Of what is wrong with one request: its unknown fields can be thousands, with names of any length.
+_ERRORS_TOLD_MAX = 20
+_FIELD_CHARACTERS_MAX = 100
 
 _TITLES = {
     400: "Malformed request",
@@ -40,11 +44,47 @@ _TITLES = {
     504: "Took too long",
 }
 
+# For the schema: what every route answers when it does not do what it was asked.
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem document (RFC 9457)",
+        "content": {
+            MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "title": "Problem",
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "code": {"type": "string", "description": "Stable, for programs"},
+                        "request_id": {"type": "string"},
+                        "retry_after_s": {"type": "integer"},
+                        "errors": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "properties": {
+                                    "field": {"type": "string"},
+                                    "detail": {"type": "string"},
+                                },
+                                "required": ["field", "detail"],
+                            },
+                        },
+                    },
+                    "required": ["type", "title", "status", "detail", "code", "request_id"],
+                }
+            }
+        },
+    }
+}
+
 
 class ServiceBusy(Exception):
     """code and text for the client, and when to come back."""
 
-    def __init__(self, code: str, text: str, *, retry_after_s: int = _RETRY_AFTER_S) -> None:
+    def __init__(self, code: str, text: str, *, retry_after_s: int = RETRY_AFTER_S) -> None:
         self.code = code
         self.retry_after_s = retry_after_s
         super().__init__(text)
@@ -102,7 +142,7 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
                 " operator, who has it in the log under the request_id"
             )
     if status >= 500:
-        headers.setdefault("Retry-After", str(_RETRY_AFTER_S))
+        headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     if "Retry-After" in headers:
         # The error of a stream comes without headers.
         extensions["retry_after_s"] = int(headers["Retry-After"])
@@ -182,14 +222,19 @@ async def _on_validation(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [
         {
-            "field": ".".join(str(part) for part in item["loc"][1:]) or str(item["loc"][0]),
+            "field": _field(item["loc"]),
             "detail": item["msg"].removeprefix("Value error, "),
         }
-        for item in error.errors()
+        for item in error.errors()[:_ERRORS_TOLD_MAX]
     ]
     detail = "; ".join(f"{item['field']}: {item['detail']}" for item in found[:5])
     document = problem(request_id_of(request), 422, "validation_error", detail, errors=found)
     return _respond(422, document, {})
+
+
+def _field(place: tuple[str | int, ...]) -> str:
+    name = ".".join(str(part) for part in place[1:]) or str(place[0])
+    return name if len(name) <= _FIELD_CHARACTERS_MAX else f"{name[:_FIELD_CHARACTERS_MAX]}…"
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

@@ -3,10 +3,12 @@ was meant, and then answers something else."""
 
 from collections import Counter
 from difflib import get_close_matches
+from itertools import islice
 
 from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 _NAMED_MAX = 5
 _SHOWN_CHARACTERS_MAX = 40
@@ -23,18 +25,26 @@ def check_query(request: Request, known: frozenset[str]) -> None:
     sent = request.query_params.multi_items()
     counts = Counter(name for name, _ in sent)
     empty = {name for name, value in sent if not value}
-    wrong = {
-        name: said
+    wrong = (
+        {"type": "query", "loc": ("query", _shown(name)), "msg": said}
         for name in counts
         if (said := _what_is_wrong(name, counts[name], name in empty, known)) is not None
-    }
-    if wrong:
-        raise RequestValidationError(
-            [
-                {"type": "query", "loc": ("query", _shown(name)), "msg": said}
-                for name, said in list(wrong.items())[:_NAMED_MAX]
-            ]
-        )
+    )
+    # No more are looked at, because comparing names takes long and anybody may send thousands.
+    named = list(islice(wrong, _NAMED_MAX))
+    if named:
+        raise RequestValidationError(named)
+
+
+class WithoutQuery:
+    """For what is served by a library and reads no parameters."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        check_query(Request(scope), frozenset())
+        await self._app(scope, receive, send)
 
 
 def _what_is_wrong(name: str, count: int, is_empty: bool, known: frozenset[str]) -> str | None:

@@ -98,7 +98,7 @@ class SignInGuard:
     def turn(self, account: UUID, address: str) -> PasswordTurn:
         """People at an address that is known to be theirs do not wait behind its strangers."""
         known = (address, account) in self._known
-        return PasswordTurn(owner=f"{address} {account}" if known else address, known=known)
+        return PasswordTurn(owner=address, known=known, account=account if known else None)
 
     def know(self, account: UUID, address: str) -> None:
         """Somebody has signed in or registered from there."""

@@ -15,7 +15,12 @@ _STARTERS = (
     "Write two lines about autumn.",
 )
 
-
+# By the reason why the rest of an answer is missing.
+_ENDED_EARLY = {
+    "cancelled": "stopped",
+    "timeout": "cut off, as it took too long",
+    "error": "broken off by a failure of the service",
+}
 _NO_TEXT = Markup('<p class="cl-muted">The model gave no text; nothing was charged.</p>')
 
 
@@ -81,8 +86,8 @@ def _outcome(line: Line) -> Markup:
 
 def _facts(tab: Tab, line: Line) -> Markup:
     words = answer_facts(cost=line.cost, tokens=line.completion_tokens, latency_ms=line.latency_ms)
-    if line.is_stopped:
-        words = f"stopped · {words}" if words else "stopped"
+    if ended := _ENDED_EARLY.get(line.finish_reason):
+        words = f"{ended} · {words}" if words else ended
     receipt = tab.receipts.get(line.message_id)
     pieces = [Markup("<span>{}</span>").format(words)]
     if line.cost is not None:
@@ -162,5 +167,6 @@ def settled_line(turn: Turn) -> Line:
         cost=done.cost,
         completion_tokens=done.usage.completion_tokens,
         latency_ms=done.latency_ms,
+        finish_reason=done.finish_reason,
         turns_dropped=done.turns_dropped,
     )

@@ -28,9 +28,12 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
+    """browser: that may redeem it. code: with which its tab says that it opens again."""
+
     change: Change
     until_s: float
     browser: str = ""
+    code: str = ""
 
 
 class Exchanges:
@@ -50,7 +53,7 @@ class Exchanges:
     def offer(self, browser: str, change: Change) -> str:
         """A code that redeems ``change``, once, soon, and from this browser alone."""
         code = secrets.token_urlsafe(_CODE_BYTES)
-        self._keep(self._offered, code, change, browser)
+        self._keep(self._offered, code, change, browser=browser)
         return code
 
     def redeem(self, browser: str, code: str) -> Change | None:
@@ -62,21 +65,31 @@ class Exchanges:
         del self._offered[code]
         return kept.change
 
-    def arrive(self, new_name: str, change: Change) -> None:
+    def arrive(self, new_name: str, change: Change, code: str) -> None:
         """Keep what the page is to tell the browser of that name when it opens."""
-        self._keep(self._arriving, new_name, change)
+        self._keep(self._arriving, new_name, change, code=code)
 
-    def arrived(self, browser: str) -> Change:
-        """What to tell a browser first; it is told once."""
+    def arrived(self, browser: str, code: str) -> Change:
+        """What to tell the tab that redeemed the code, once. The browser's other tabs, which open
+        again at the same moment, are told nothing."""
         self._drop_old(self._arriving)
-        kept = self._arriving.pop(browser, None)
-        return kept.change if kept is not None else Change()
+        kept = self._arriving.get(browser)
+        if kept is None or kept.code != code:
+            return Change()
+        del self._arriving[browser]
+        return kept.change
 
     def _keep(
-        self, where: OrderedDict[str, _Kept], key: str, change: Change, browser: str = ""
+        self,
+        where: OrderedDict[str, _Kept],
+        key: str,
+        change: Change,
+        *,
+        browser: str = "",
+        code: str = "",
     ) -> None:
         until_s = self._monotonic() + self._ttl_s
-        where[key] = _Kept(change=change, until_s=until_s, browser=browser)
+        where[key] = _Kept(change=change, until_s=until_s, browser=browser, code=code)
         self._drop_old(where)
         while len(where) > self._count_max:
             where.popitem(last=False)

@@ -177,7 +177,7 @@ class ConversationHandlers:
         """Ask the API again for what is on show; what was typed stays."""
         tab = visit.tab
         if visit.session.tokens is None:
-            return await self._door.open(request)
+            return await self._door.open("", request)
         if tab.is_busy:
             return self._views.notice(None)
         entered = await self._door.enter(visit)

@@ -19,10 +19,11 @@ class DoorHandlers:
         self._page = page
         self._views = views
 
-    async def open(self, request: gr.Request) -> Updates:
-        """The page was loaded: a signed-in browser goes straight in."""
+    async def open(self, code: str, request: gr.Request) -> Updates:
+        """The page was loaded: a signed-in browser goes straight in. code: with which this tab has
+        just fetched the browser's name, or empty."""
         visit = self._page.visit(request)
-        told = self._page.exchanges.arrived(visit.browser)
+        told = self._page.exchanges.arrived(visit.browser, code)
         visit.tab.draft = told.draft or visit.tab.draft
         try:
             if visit.session.tokens is None:

@@ -110,9 +110,11 @@ def build_layout(settings: UiSettings) -> Ui:
 
 
 def _footer(settings: UiSettings) -> Markup:
-    return Markup(
-        '<footer><span>Gemma is provided under and subject to the <a href="{}" target="_blank"'
+    terms = Markup(
+        '<span>Gemma is provided under and subject to the <a href="{}" target="_blank"'
         ' rel="noopener noreferrer">Gemma Terms of Use</a>.</span>'
+    ).format(GEMMA_TERMS_URL)
+    documentation = Markup(
         '<span><a href="{}" target="_blank" rel="noopener noreferrer">API documentation</a></span>'
-        "</footer>"
-    ).format(GEMMA_TERMS_URL, settings.api_docs_url)
+    ).format(settings.docs_url)
+    return Markup("<footer>{}{}</footer>").format(terms, documentation if settings.docs_url else "")

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from interfaces.client_address import UNKNOWN, plain_address
 from interfaces.ui.answers import (
     RETRY_S,
     decorated,
@@ -146,16 +147,16 @@ class FrontDoor:
             if change is not None or not self._sessions.is_ours(name):
                 fresh = self._sessions.new_name()
                 if change is not None:
-                    self._exchange(name, fresh, change)
+                    self._exchange(name, fresh, change, code)
                 send = with_cookie(send, self._cookie(scope, fresh))
         await Response(status_code=204)(scope, receive, send)
 
-    def _exchange(self, old: str, fresh: str, change: Change) -> None:
+    def _exchange(self, old: str, fresh: str, change: Change, code: str) -> None:
         self._tabs.drop(old)
         self._sessions.retire(old)
         if change.session is not None:
             self._sessions.keep(fresh, change.session)
-        self._exchanges.arrive(fresh, change)
+        self._exchanges.arrive(fresh, change, code)
 
     async def _join(self, scope: Scope, receive: Receive, send: Send) -> None:
         visitor = self._visitor(scope)
@@ -249,11 +250,9 @@ class FrontDoor:
         """Who asks. Raises Refused for a browser without a name."""
         name = self._name(scope)
         if not self._sessions.is_ours(name):
-            raise Refused(
-                403,
-                _UNKNOWN,
-            )
-        return Visitor(browser=name, address=scope["client"][0] if scope.get("client") else "")
+            raise Refused(403, _UNKNOWN)
+        client = scope.get("client")
+        return Visitor(browser=name, address=plain_address(client[0] if client else UNKNOWN))
 
     def _name(self, scope: Scope) -> str:
         cookie = SECURE_COOKIE_NAME if self._is_secure(scope) else COOKIE_NAME

@@ -8,7 +8,7 @@ class UiSettings:
     """Settings of the chat page; every bound of the page has its name here.
 
     ``api_url`` is where this process reaches the API, ``docs_url`` is the address of the API's
-    documentation as a browser sees it (empty: ``api_url`` with ``/docs``). ``secure_cookie`` must
+    documentation as a browser sees it (empty: the page names none). ``secure_cookie`` must
     be on where the page is served over HTTPS. Fields that end in ``_s`` are seconds.
     """
 
@@ -74,8 +74,3 @@ class UiSettings:
     conversations_page: int = 30
     history_page: int = 20
     transactions_page: int = 20
-
-    @property
-    def api_docs_url(self) -> str:
-        """The address of the API's documentation as a link on the page."""
-        return self.docs_url or self.api_url.rstrip("/") + "/docs"

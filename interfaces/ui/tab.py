@@ -8,8 +8,6 @@ from typing import Any
 from interfaces.ui.turn import Sending, Turn
 from interfaces.ui.wire import Conversation, HistoryItem, Model
 
-CANCELLED = "cancelled"
-
 
 @dataclass(kw_only=True)
 class Line:
@@ -23,7 +21,7 @@ class Line:
     completion_tokens: int | None = None
     latency_ms: int | None = None
     status: str = "answered"
-    is_stopped: bool = False
+    finish_reason: str = "stop"
     turns_dropped: int = 0
     """Earlier turns, two for each exchange, that no longer fit the model's window."""
 
@@ -39,7 +37,7 @@ class Line:
             completion_tokens=item.completion_tokens,
             latency_ms=item.latency_ms,
             status=item.status,
-            is_stopped=item.finish_reason == CANCELLED,
+            finish_reason=item.finish_reason or "stop",
             turns_dropped=item.turns_dropped or 0,
         )
 

@@ -37,7 +37,11 @@ class Views:
         self.ui = ui
 
     def signed_out(self, models: list[Model], notice: Notice | None = None) -> Updates:
-        """The door: sign in or create an account. Nothing of the person stays on the page."""
+        """The door: sign in or create an account. Nothing of the person stays on the page.
+
+        Its own fields are left alone: `exchange` has emptied them, and whoever types fast, or has a
+        browser that fills them in, is there before the page has asked for the models.
+        """
         ui = self.ui
         return {
             ui.door: gr.update(visible=True),
@@ -64,8 +68,6 @@ class Views:
             ui.transactions: LOADING,
             ui.packages: LOADING,
             ui.custom_amount: "",
-            ui.login_password: "",
-            ui.new_password: "",
         }
 
     def exchange(self, code: str) -> Updates:

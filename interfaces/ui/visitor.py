@@ -1,14 +1,13 @@
 """Who sent a request: the browser by its name, and the address it came from."""
 
 from dataclasses import dataclass
-from functools import cached_property
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from starlette.types import Scope
 
+from interfaces.client_address import site_of
+
 _KEY = "chatledger.visitor"
-_IPV6_HOST_BITS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,18 +17,10 @@ class Visitor:
     browser: str
     address: str
 
-    @cached_property
+    @property
     def network(self) -> str:
-        """What counts as one address where visitors are counted: an IPv6 user has a whole /64."""
-        try:
-            address = ip_address(self.address.partition("%")[0])
-        except ValueError:
-            return self.address
-        if not isinstance(address, IPv6Address):
-            return self.address
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return f"{IPv6Address(int(address) >> _IPV6_HOST_BITS << _IPV6_HOST_BITS)}/64"
+        """What counts as one address where visitors are counted."""
+        return site_of(self.address)
 
 
 def announce(scope: Scope, visitor: Visitor) -> None:

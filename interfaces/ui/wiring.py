@@ -18,6 +18,12 @@ from interfaces.ui.views import Updates, Views
 Handler = Callable[..., Awaitable[Updates]]
 
 _TOGGLE_LIST = "() => { document.querySelector('#cl-chat').classList.toggle('cl-show-list'); }"
+# Kept by assets/page.js, which is not there yet when this is asked.
+_ARRIVED = """() => {
+  const code = sessionStorage.getItem('chatledger-code') ?? '';
+  sessionStorage.removeItem('chatledger-code');
+  return code;
+}"""
 # In assets/page.js.
 _EXCHANGE = "(code) => window.chatledgerExchange(code)"
 
@@ -59,14 +65,18 @@ _OPTIONS = {
 
 
 def _bind(
-    listeners: list[Any], handler: Callable[..., Any], ui: Ui, inputs: list[Any] | None = None
+    listeners: list[Any],
+    handler: Callable[..., Any],
+    ui: Ui,
+    inputs: list[Any] | None = None,
+    js: str | None = None,
 ) -> Any:
     """One handler for several events; a second event waits for no one and never doubles."""
-    return gr.on(listeners, handler, inputs=inputs or [], outputs=ui.all(), **_OPTIONS)
+    return gr.on(listeners, handler, inputs=inputs or [], outputs=ui.all(), js=js, **_OPTIONS)
 
 
 def _wire_door(blocks: Any, ui: Ui, door: DoorHandlers, chat: ChatHandlers) -> None:
-    _bind([blocks.load], door.open, ui)
+    _bind([blocks.load], door.open, ui, [ui.exchange], js=_ARRIVED)
     blocks.unload(chat.leave)
     in_and_out = (
         _bind(

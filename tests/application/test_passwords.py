@@ -62,6 +62,9 @@ async def test_a_new_password_ends_the_sessions_from_before_it_and_no_others(
         "ecalevol.ada",
         "countess@analytical.example",
         "countess@analytical",
+        "chatledger1",
+        "Chatledger2026!",
+        "my chatledger",
     ],
 )
 async def test_a_password_that_is_easily_guessed_is_refused_and_told_how_to_be_better(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from application.quotas import HOUR_S, Limit, Quota, QuotaExhausted, QuotaLimits, Quotas
+from application.quotas import HOUR_S, USERS_MAX, Limit, Quota, QuotaExhausted, QuotaLimits, Quotas
 
 ANA, BEN = (uuid5(UUID(int=0), name) for name in ("ana", "ben"))
 
@@ -89,6 +89,16 @@ def test_a_user_whose_level_has_drained_is_forgotten() -> None:
     assert quota.users == 1
     quota.add(BEN, -1)
     assert quota.users == 0
+
+
+def test_users_are_remembered_within_a_bound_and_the_quietest_is_forgotten() -> None:
+    quota = _quota(Seconds(), (2, 100.0))
+    assert _takes(quota, ANA) == _takes(quota, BEN) == 2
+    for number in range(USERS_MAX - 1):
+        quota.take(UUID(int=number))
+    assert quota.users == USERS_MAX
+    assert _takes(quota, BEN) == 0
+    assert _takes(quota, ANA) == 2
 
 
 @given(st.lists(st.tuples(st.floats(0, 50), st.integers(1, 30), st.booleans()), max_size=40))

@@ -107,6 +107,8 @@ def test_all_tabs_of_a_browser_go_in_and_out_together(browser: Browser, url: str
         second.locator("#cl-sign-out").click()
         expect(visitor.page.locator("#cl-door")).to_be_visible()
         expect(second.locator("#cl-door")).to_be_visible()
+        expect(second.locator("#cl-notice .cl-notice")).to_contain_text("You are signed out")
+        expect(visitor.notice).to_have_count(0)
         visitor.assert_quiet()
 
 

@@ -2,13 +2,16 @@
 
 import re
 import tomllib
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
-import interfaces.http.app  # noqa: F401 - so that every refusal of the API is known
 from domain.errors import Refusal
-from interfaces.cli.settings_docs import DOCS, EXAMPLE, render_docs, render_example
+from infrastructure.settings import Settings
+from interfaces.cli.settings_docs import DOCS, EXAMPLE, parts, render_docs, render_example
+from interfaces.http.app import create_app
+from interfaces.http.services import HttpServices
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,6 +24,11 @@ def test_the_settings_page_is_the_settings() -> None:
 def test_the_example_env_file_is_the_settings() -> None:
     written = (ROOT / EXAMPLE).read_text(encoding="utf-8")
     assert written == render_example(), "run `make docs`"
+
+
+def test_every_setting_stands_in_one_part() -> None:
+    named = [name for fields in parts().values() for name in fields]
+    assert sorted(named) == sorted(Settings.model_fields)
 
 
 def test_every_dependency_has_its_row() -> None:
@@ -46,6 +54,32 @@ def test_every_route_is_documented() -> None:
             path = getattr(route, "path", "")
             for method in methods:
                 assert f"`{method} {path}`" in page, f"docs/api.md says nothing of {method} {path}"
+
+
+def never_opened() -> AbstractAsyncContextManager[HttpServices]:
+    raise AssertionError("the schema needs no services")
+
+
+def test_every_field_and_parameter_is_documented() -> None:
+    schema = create_app(never_opened, request_body_bytes_max=1, new_id=object).openapi()
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("api.md", "audit.md")]
+    prose = re.sub(r"^```.*?^```", "", "".join(pages), flags=re.DOTALL | re.MULTILINE)
+    named = {word for code in re.findall(r"`([^`]+)`", prose) for word in re.findall(r"\w+", code)}
+    foreign = {"ValidationError", "HTTPValidationError", "Body_token_auth_token_post"}
+    fields = {
+        field
+        for kind, model in schema["components"]["schemas"].items()
+        if kind not in foreign
+        for field in model.get("properties", {})
+    }
+    parameters = {
+        parameter["name"]
+        for operations in schema["paths"].values()
+        for operation in operations.values()
+        for parameter in operation.get("parameters", [])
+        if parameter["in"] != "header"
+    }
+    assert sorted((fields | parameters) - named) == []
 
 
 def _refusals(kind: type[Refusal]) -> list[type[Refusal]]:

@@ -41,7 +41,17 @@ def test_a_message_may_hold_any_text_of_any_language(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "\n\t\r\n", "\u00a0\u3000", "\u2028\u2029", "\u200b\u200d", "\ufeff \u2060"]
+    "text",
+    [
+        "",
+        " ",
+        "\n\t\r\n",
+        "\u00a0\u3000",
+        "\u2028\u2029",
+        "\u200b\u200d",
+        "\ufeff \u2060",
+        "\u034f\ufff0\U000e0020",
+    ],
 )
 def test_a_text_with_nothing_to_see_is_empty(text: str) -> None:
     with pytest.raises(InvalidText, match="message is empty; write something") as refusal:

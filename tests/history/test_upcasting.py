@@ -14,6 +14,7 @@ from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 
 from application.mapping import EventCodec, EventMapper
 from domain.events import Event
+from infrastructure.postgres.lean_events import LeanReader
 from tests.domain.stored_names import upcasts_missing
 from tests.support.keys import LEDGER_KEYS, with_mac
 
@@ -99,6 +100,32 @@ def test_what_is_written_names_its_version_and_is_read_without_a_change() -> Non
 def test_a_text_that_looks_like_a_version_is_a_text() -> None:
     tricky = gift(5, '"class_version":9')
     assert MAPPER.to_domain_event(MAPPER.to_stored_event(tricky)) == tricky
+
+
+@pytest.mark.parametrize("class_version", [2, 30, 31])
+def test_the_present_version_is_not_taken_for_another_one(class_version: int) -> None:
+    """Nor in a text, where its quotes are escaped."""
+    state = COMMON + b',"amount_micro":1,"reason":"","note":"\\"class_version\\":3,"'
+    read = stored(b'{%s,"class_version":%d}' % (state, class_version))
+    if class_version == 2:
+        assert MAPPER.to_domain_event(read) == gift(1, "")
+    else:
+        with pytest.raises(MapperDeserialisationError, match=f"of version {class_version} "):
+            MAPPER.to_domain_event(read)
+
+
+class OneStepCodec(EventCodec):
+    def upcast(self, topic: str, state: bytes) -> dict[str, Any]:
+        raise AssertionError(f"{topic} is looked into twice: {state!r}")
+
+
+def test_the_present_form_is_read_in_one_step() -> None:
+    codec = OneStepCodec([GiftSent])
+    written = MAPPER.to_stored_event(gift(5, "a bet"))
+
+    assert EventMapper(LEDGER_KEYS, codec).to_domain_event(written) == gift(5, "a bet")
+    lean = LeanReader(GiftSent, codec).decode(str(STREAM), written.state)
+    assert (lean.amount_micro, lean.reason) == (5, "a bet")
 
 
 def test_the_example_says_how_each_older_form_is_read() -> None:

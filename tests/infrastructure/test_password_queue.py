@@ -3,12 +3,14 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from application.ports import OPERATOR, PasswordsBusy, PasswordTurn
+from infrastructure.identity import TimeOrderedIds
 from infrastructure.password_queue import PasswordLimits, PasswordQueue, background_threads
 
 
@@ -97,7 +99,7 @@ async def test_one_address_cannot_fill_the_queue_and_others_do_not_wait_behind_i
     assert desk.done.index("honest") <= 2, "at most one of the flood's came before"
 
 
-async def test_who_is_known_comes_before_strangers_and_is_not_refused_for_their_number(
+async def test_who_is_known_takes_turns_with_all_strangers_and_is_not_refused_for_their_number(
     desk: Desk,
 ) -> None:
     strangers = [await desk.ask(name) for name in "abcde"]
@@ -106,6 +108,76 @@ async def test_who_is_known_comes_before_strangers_and_is_not_refused_for_their_
 
     await asyncio.gather(*strangers, known)
     assert desk.done == ["a", "known", *"bcde"]
+
+
+def regular(address: str) -> PasswordTurn:
+    """Somebody who has signed in from there before."""
+    return PasswordTurn(owner=address, known=True, account=TimeOrderedIds().new_id())
+
+
+async def test_one_address_with_many_accounts_shuts_out_neither_strangers_nor_who_is_known(
+    desk: Desk,
+) -> None:
+    flood = [await desk.ask(f"flood{number}", regular("flood")) for number in range(60)]
+    stranger_elsewhere = await desk.ask("stranger")
+    known_elsewhere = await desk.ask("known", regular("elsewhere"))
+    desk.go_on(100)
+
+    assert await stranger_elsewhere == "stranger"
+    assert await known_elsewhere == "known"
+    outcomes = await asyncio.gather(*flood, return_exceptions=True)
+    assert sum(isinstance(outcome, PasswordsBusy) for outcome in outcomes) == 56
+    assert desk.done[1] == "stranger"
+    assert desk.done.index("known") <= 3
+
+
+async def test_one_person_leaves_places_to_the_others_at_their_address(desk: Desk) -> None:
+    turn = regular("office")
+    mine = [await desk.ask(f"mine{number}", turn) for number in range(9)]
+    theirs = await desk.ask("theirs", regular("office"))
+    desk.go_on(20)
+
+    assert await theirs == "theirs"
+    outcomes = await asyncio.gather(*mine, return_exceptions=True)
+    assert sum(isinstance(outcome, PasswordsBusy) for outcome in outcomes) == 6
+
+
+class Hand(Executor):
+    """Its work is done when a test says so."""
+
+    def __init__(self) -> None:
+        self.works: list[Future[Any]] = []
+
+    def submit(self, *_: Any, **__: Any) -> "Future[Any]":
+        self.works.append(Future())
+        return self.works[-1]
+
+
+async def test_who_gives_up_at_the_moment_of_their_turn_leaves_it_to_the_next(desk: Desk) -> None:
+    hand = Hand()
+    broken: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
+
+    async def ask(name: str) -> "asyncio.Task[None]":
+        task = asyncio.create_task(desk.queue.run(stranger(name), hand, print))
+        await asyncio.sleep(0)
+        return task
+
+    first, second, third = [await ask(name) for name in "abc"]
+    hand.works[0].set_result(None)
+    await asyncio.sleep(0)
+    second.cancel()
+    await first
+    with suppress(asyncio.CancelledError):
+        await second
+    hand.works[1].set_result(None)
+
+    await third
+    assert desk.queue.waiting == 0
+    fourth = await ask("d")
+    hand.works[2].set_result(None)
+    await fourth
+    assert broken == []
 
 
 async def test_who_waits_too_long_is_told_to_come_back_and_leaves_no_trace() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
+from infrastructure.postgres.migrate import MigrationError
 from infrastructure.settings import Settings, SettingsError, load_settings
 from interfaces.endpoints import Endpoints, migrate_schema
 from tests.support.servers import DatabaseUrls
@@ -64,6 +65,16 @@ def test_one_role_for_all_is_refused_in_production_with_what_to_do(
 
     assert "DATABASE_URL: the service's role may do more" in str(refused.value)
     assert "MIGRATION_DATABASE_URL" in str(refused.value)
+
+
+def test_the_services_own_role_cannot_migrate_and_is_told_what_is_missing(
+    database: DatabaseUrls, tmp_path: Path
+) -> None:
+    migrated_as("production", database, tmp_path)
+    alone = DatabaseUrls(owner=database.service, service=database.service)
+
+    with pytest.raises(MigrationError, match="set MIGRATION_DATABASE_URL to the same database"):
+        migrated_as("production", alone, tmp_path)
 
 
 def test_such_a_ledger_can_still_be_verified(database: DatabaseUrls, tmp_path: Path) -> None:

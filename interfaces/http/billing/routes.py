@@ -116,7 +116,12 @@ async def add_credits(
     return answer(response, status=201, position=outcome.position, replayed=outcome.replayed)
 
 
-@router.get("/transactions", response_model=WirePage[TransactionWire], dependencies=[FreshReads])
+@router.get(
+    "/transactions",
+    response_model=WirePage[TransactionWire],
+    responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
+    dependencies=[FreshReads],
+)
 async def transactions(
     *,
     found: ServicesDep,

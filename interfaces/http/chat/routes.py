@@ -45,7 +45,11 @@ LimitQuery = Annotated[int, Query(ge=1, le=200)]
 CursorQuery = Annotated[str | None, Query(max_length=64)]
 
 
-@router.post("/message", response_model=MessageResponse)
+@router.post(
+    "/message",
+    response_model=MessageResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
 async def send_message(
     body: MessageRequest,
     found: ServicesDep,

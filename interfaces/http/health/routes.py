@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Response
 
 from interfaces.http.context import ServicesDep
+from interfaces.http.problems import RETRY_AFTER_S
 from interfaces.http.wire import ExactRoute, WireModel, answer
 
 router = APIRouter(tags=["health"], route_class=ExactRoute)
@@ -31,7 +32,11 @@ async def livez() -> Response:
     return answer(AliveResponse(status="ok"))
 
 
-@router.get("/readyz", response_model=HealthResponse)
+@router.get(
+    "/readyz",
+    response_model=HealthResponse,
+    responses={503: {"model": HealthResponse, "description": "What is missing"}},
+)
 async def readyz(found: ServicesDep) -> Response:
     """200 when messages can be taken and paid for, else 503."""
     return await _health(found, needs_all=True)
@@ -50,4 +55,8 @@ async def _health(found: ServicesDep, *, needs_all: bool) -> Response:
     ]
     healthy = all(part.healthy for part in components)
     response = HealthResponse(status="ok" if healthy else "degraded", components=components)
-    return answer(response, status=200 if healthy or not needs_all else 503)
+    if healthy or not needs_all:
+        return answer(response)
+    missing = answer(response, status=503)
+    missing.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return missing

@@ -78,6 +78,8 @@
     if (!code) return;
     const headers = { 'Content-Type': 'application/json' };
     await fetch('session', { method: 'POST', headers, body: JSON.stringify({ code }) });
+    // This tab alone is told what has happened.
+    sessionStorage.setItem('chatledger-code', code);
     others.postMessage('opened again');
     openAgain();
   };

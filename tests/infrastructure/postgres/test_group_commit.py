@@ -213,3 +213,21 @@ async def test_one_notification_tells_of_a_whole_batch(
         heard = [notify async for notify in connection.notifies(timeout=1)]
 
     assert 1 <= len(heard) <= 2
+
+
+async def test_a_commit_is_on_disk_whatever_the_roles_own_defaults_say(
+    store: Store, migrated: DatabaseUrls
+) -> None:
+    """A role may alter its own defaults, and with it the sessions of the service."""
+    with psycopg.connect(migrated.service, autocommit=True) as connection:
+        connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
+        try:
+            session = await store.recorder._open_session()
+            (told,) = await session._wire.ask(
+                lambda pgconn: pgconn.send_query_params(b"SHOW synchronous_commit", None)
+            )
+            session.close()
+        finally:
+            connection.execute("ALTER ROLE CURRENT_USER RESET synchronous_commit")
+
+    assert told.get_value(0, 0) == b"on"

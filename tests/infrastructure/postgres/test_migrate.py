@@ -70,6 +70,13 @@ def test_a_migration_that_fails_leaves_nothing_behind(database: DatabaseUrls) ->
     assert migrate(database.owner, database.service) == NEWEST
 
 
+def test_a_role_that_may_not_migrate_is_told_which_setting_names_one_that_may(
+    database: DatabaseUrls,
+) -> None:
+    with pytest.raises(MigrationError, match="set MIGRATION_DATABASE_URL to the same database"):
+        migrate(database.service, database.service)
+
+
 def test_every_migration_file_is_part_of_the_package() -> None:
     folder = Path(module.__file__).parent / "migrations"
     assert [migration.name for migration in bundled_migrations()] == sorted(

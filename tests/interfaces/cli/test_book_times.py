@@ -132,6 +132,25 @@ def test_today_is_not_over_yet(operator: Operator) -> None:
     assert "Closing balance" in operator.audit("statement", "ada", "--from", today)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--at", "2026-03-01"), ", 2026-03-01, all of it in UTC; in credits"),
+        (("--at", "0001-01-01"), ", 0001-01-01, all of it in UTC; in credits"),
+        # That instant counts, so it is not "before" it.
+        (("--at", "2026-03-01T13:30:00+01:00"), ", at 2026-03-01T12:30:00+00:00; in credits"),
+        (("--at-position", "3"), ", after position 3; in credits"),
+        ((), ", now; in credits"),
+    ],
+)
+def test_a_balance_says_of_which_moment_it_is(
+    operator: Operator, arguments: tuple[str, ...], said: str
+) -> None:
+    heading = operator.audit("balance", "ada", *arguments).splitlines()[0]
+
+    assert heading.endswith(said), heading
+
+
 def test_a_day_is_the_same_as_both_of_its_ends(operator: Operator) -> None:
     def told(*period: str) -> object:
         user = str(next(e.user_id for _, e in operator.log if isinstance(e, AccountEvent)))

@@ -7,11 +7,12 @@ import psycopg
 import pytest
 from eventsourcing.persistence import StoredEvent
 
+from infrastructure.backup.archive import open_archive
 from infrastructure.embedded.servers import EmbeddedServers
 from tests.history.old_logs import load_log, read_log
 from tests.interfaces.cli.command import Finished, chatledger
 from tests.support.forging import Forger
-from tests.support.servers import DatabaseUrls
+from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name
 
 
 class Operator:
@@ -21,6 +22,10 @@ class Operator:
         self._stream = stream
         self._folder = folder
         self.keys = folder / "kept" / "keys.json"
+
+    def at(self, urls: DatabaseUrls) -> "Operator":
+        """The same installation with another database."""
+        return Operator(urls, self._nats_url, self._stream, self._folder)
 
     def run(self, *arguments: str, stdin: str = "") -> Finished:
         return chatledger(
@@ -94,6 +99,34 @@ def test_an_old_log_stays_as_it_is_while_an_earlier_version_may_write_to_it(
         assert known == (None,)
 
     assert operator.run("audit", "seal").status == 0
+
+
+def test_a_backup_of_an_old_log_can_be_restored_and_sealed_there(
+    operator: Operator, database: DatabaseUrls, embedded_servers: EmbeddedServers, tmp_path: Path
+) -> None:
+    """Which is what a careful operator makes when the start asks for sealing."""
+    load_log(database, read_log("v1"))
+    path = str(tmp_path / "before.backup")
+    assert operator.run("audit", "trial-balance").status == 1
+    assert operator.run("backup", path).status == 0
+    name = fresh_name("restored")
+    other = operator.at(fresh_database(embedded_servers, name))
+    try:
+        restored = other.run("restore", path)
+        sealed = other.run("audit", "seal")
+        rebuilt = other.run("projections", "rebuild", "all")
+        sealed_too = str(tmp_path / "after.backup")
+        backed_up = other.run("backup", sealed_too)
+    finally:
+        drop_database(embedded_servers, name)
+
+    assert restored.status == 0, restored.errors
+    assert "run `chatledger audit seal`" in restored.output
+    assert "are sealed" in sealed.output, sealed.errors
+    assert rebuilt.status == 0, rebuilt.errors
+    assert backed_up.status == 0, backed_up.errors
+    with open_archive(Path(sealed_too)) as archive:
+        assert not archive.manifest.needs_sealing
 
 
 def test_a_log_that_is_not_whole_is_not_sealed(operator: Operator, database: DatabaseUrls) -> None:

@@ -168,3 +168,13 @@ async def test_a_body_of_ten_megabytes_is_not_read(
     response = await careful.ask("POST", path, content=content, headers=headers)
 
     check_problem(response, 413, code="body_too_large")
+
+
+async def test_thousands_of_unknown_fields_are_not_repeated_to_the_client(careful: Person) -> None:
+    body = {"message": "Hi", "x" * 50_000: 1} | {f"field{number}": 1 for number in range(10_000)}
+
+    response = await careful.post("/chat/message", body)
+
+    check_problem(response, 422, code="validation_error")
+    assert len(response.content) < 5_000
+    assert response.json()["errors"][0]["field"].startswith("xxx")

@@ -3,29 +3,11 @@
 import pytest
 from structlog.testing import capture_logs
 
-from interfaces.http.caller import CallerAddresses, counted
+from interfaces.http.caller import CallerAddresses
 from interfaces.visitor_address import sign_address, visitor_key
 
 NOW_S = 1_800_000_000.0
 KEY = visitor_key("a secret")
-
-
-@pytest.mark.parametrize(
-    ("address", "counts_as"),
-    [
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("::FFFF:c000:0207", "192.0.2.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::1", "::/64"),
-        ("unknown", "unknown"),
-        ("x" * 1000, "x" * 64),
-    ],
-)
-def test_an_address_counts_by_what_its_owner_has_of_it(address: str, counts_as: str) -> None:
-    assert counted(address) == counts_as
 
 
 def of(header: str | None, *, now_s: float = NOW_S) -> str:

@@ -44,6 +44,20 @@ async def test_the_schema_names_every_route_and_what_it_needs(api: Api) -> None:
             assert operation.get("description") or operation.get("summary"), (method, path)
 
 
+async def test_the_schema_names_every_form_of_an_answer(api: Api) -> None:
+    schema = (await api.client.get("/openapi.json")).json()
+
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            answers = operation["responses"]
+            assert list(answers["default"]["content"]) == ["application/problem+json"], path
+            assert "422" not in answers, (method, path)
+    streamed = schema["paths"]["/chat/message"]["post"]["responses"]["200"]["content"]
+    exported = schema["paths"]["/billing/transactions"]["get"]["responses"]["200"]["content"]
+    assert set(streamed) == {"application/json", "text/event-stream"}
+    assert set(exported) == {"application/json", "text/csv"}
+
+
 async def test_credits_are_numbers_in_the_schema(api: Api) -> None:
     schema = (await api.client.get("/openapi.json")).json()
 

@@ -74,6 +74,7 @@ async def test_every_route_that_needs_the_database_says_that_it_is_away(wired: W
         assert response.json()["code"] in ("ledger_unavailable", "read_model_behind")
         assert int(response.headers["Retry-After"]) > 0
     assert (alive.status_code, ready.status_code, health.status_code) == (200, 503, 200)
+    assert int(ready.headers["Retry-After"]) > 0
     assert health.json()["status"] == "degraded"
     await recovered(wired.api)
     assert await person.available() == 100

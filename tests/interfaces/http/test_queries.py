@@ -37,6 +37,14 @@ async def test_an_unknown_parameter_is_refused_by_every_route(
     assert response.json()["errors"][0]["field"] == "nobody_knows"
 
 
+@pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/static-offline-docs/swagger-ui.css"])
+async def test_the_documentation_has_no_parameters(api: Api, path: str) -> None:
+    response = await api.client.get(path, params={"nobody_knows": "1"})
+
+    check_problem(response, 422, code="validation_error")
+    assert (await api.client.get(path)).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "name", "nearest"),
     [

@@ -211,4 +211,4 @@ def test_a_network_of_ipv6_counts_as_one_address() -> None:
     }
     assert networks == {"2001:db8:1:2::/64"}
     assert Visitor(browser="", address="::ffff:192.0.2.1").network == "192.0.2.1"
-    assert Visitor(browser="", address="unix").network == "unix"
+    assert Visitor(browser="", address="unix").network == "unknown"

@@ -8,7 +8,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from infrastructure.settings import SettingsError, load_settings
-from interfaces.cli.serve_page import page_hosts, ui_settings
+from interfaces.cli.serve_page import docs_url, page_hosts, ui_settings
 from interfaces.ui.app import build_app
 from interfaces.ui.gate import Refused, check_host, check_origin
 from interfaces.ui.settings import UiSettings
@@ -84,6 +84,14 @@ def test_a_name_that_somebody_made_lead_here_is_refused() -> None:
         load_settings(page_hosts="https://chat.example.com")
 
 
+def test_visitors_are_sent_to_no_documentation_that_this_machine_alone_can_reach() -> None:
+    assert docs_url(load_settings()) == "http://127.0.0.1:8000/docs"
+    behind_a_proxy = load_settings(environment="production")
+    assert docs_url(behind_a_proxy) == ""
+    with_its_address = load_settings(environment="production", api_url="https://api.example.com/")
+    assert docs_url(with_its_address) == "https://api.example.com/docs"
+
+
 async def test_the_server_holds_the_names_and_still_says_that_it_lives() -> None:
     app = build_app(UiSettings(api_url="http://api.test", hosts=("page.test",)))
     transport = httpx.ASGITransport(app=app)
@@ -103,6 +111,15 @@ async def test_the_api_is_told_the_address_of_the_visitor_in_a_way_that_it_can_c
                 await user.does("cl-sign-in", data=["ada", "wrong"])
             told = signed_address(tiny.told_visitors[-1], key, time.time())
             assert told == address
+
+
+@pytest.mark.parametrize("address", ["caf\xe9", "unix:", "a b c", "x" * 1000, "\x7f"])
+async def test_what_a_proxy_passes_on_and_is_no_address_disturbs_nobody(address: str) -> None:
+    tiny, key = TinyApi(), visitor_key("a secret of page and API")
+    async with running_page(tiny, visitor_key=key) as app, client_of(app, address) as client:
+        user = await PageUser(client).open()
+        await user.does("cl-sign-in", data=["ada", "wrong"])
+    assert signed_address(tiny.told_visitors[-1], key, time.time()) == "unknown"
 
 
 async def test_without_a_common_secret_the_api_is_told_nothing() -> None:

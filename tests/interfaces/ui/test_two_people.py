@@ -36,6 +36,18 @@ async def test_signing_in_and_out_changes_the_name_of_the_browser_and_the_old_on
                 assert (await thief.get("/")).headers["set-cookie"]
 
 
+async def test_the_tab_in_which_somebody_signs_out_is_told_so_and_no_other() -> None:
+    async with running_page(TinyApi()) as app, client_of(app) as client:
+        user = await PageUser(client).open()
+        await user.sign_in("ada")
+        await user.does("", "load")
+        await user.sign_out()
+        second = PageUser(client)
+        second._config = user._config
+        assert "You are signed out" not in await second.does("", "load")
+        assert "You are signed out" in await user.does("", "load")
+
+
 async def test_a_name_that_was_planted_is_worth_nothing_after_its_owner_signed_in() -> None:
     async with running_page(TinyApi()) as app, client_of(app) as theirs, client_of(app) as thief:
         attacker = await PageUser(thief).open()

@@ -136,10 +136,16 @@ async def test_a_proxy_is_not_bounded_and_each_of_its_clients_is() -> None:
         ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
         ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("::FFFF:c000:0207", "192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2::", "2001:db8:1:2::", "2001:db8:1:2::/64"),
         ("2001:db8:1:2::ffff", "2001:db8:1:2::ffff", "2001:db8:1:2::/64"),
         ("fe80::1%eth0", "fe80::1", "fe80::/64"),
         ("::1", "::1", "::1"),
         ("unknown", "unknown", "unknown"),
+        ("192.0.2.1.example.com", "unknown", "unknown"),
+        ("\xe9", "unknown", "unknown"),
+        ("", "unknown", "unknown"),
+        ("fe80::1%" + "x" * 1000, "unknown", "unknown"),
     ],
 )
 def test_one_network_of_ipv6_counts_as_one_address(address: str, plain: str, site: str) -> None:
