@@ -172,20 +172,24 @@ class UserView:
 
 @dataclass(frozen=True, kw_only=True)
 class ExpiredHold:
-    """An open hold whose time has passed; the account says what it is for."""
+    """An open hold whose time has passed; the account says what it is for. expires_at: as the
+    database writes it, for finding the next page."""
 
     hold_id: UUID
     account_id: UUID
+    expires_at: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpiredGrant:
     """A grant whose time has passed and of which something is not spent yet. unspent_micro may
-    be held for an answer under way, and then there is nothing to take back for now."""
+    be held for an answer under way, and then there is nothing to take back for now. expires_at: as
+    the database writes it."""
 
     grant_id: UUID
     account_id: UUID
     unspent_micro: int
+    expires_at: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,12 +243,16 @@ class ReadModels(Protocol):
 
     async def user(self, user_id: UUID) -> UserView | None: ...
 
-    async def expired_holds(self, now: datetime, limit: int) -> tuple[ExpiredHold, ...]:
-        """The longest expired first."""
+    async def expired_holds(
+        self, now: datetime, limit: int, after: ExpiredHold | None = None
+    ) -> tuple[ExpiredHold, ...]:
+        """The longest expired first. after: the last one of the page before."""
         ...
 
-    async def expired_grants(self, now: datetime, limit: int) -> tuple[ExpiredGrant, ...]:
-        """The longest expired first."""
+    async def expired_grants(
+        self, now: datetime, limit: int, after: ExpiredGrant | None = None
+    ) -> tuple[ExpiredGrant, ...]:
+        """The longest expired first. after: the last one of the page before."""
         ...
 
     async def trial_balance(self) -> tuple[TrialBalanceLine, ...]:

@@ -10,7 +10,7 @@ import structlog
 
 from application.ledger import Ledger, LedgerUnavailable, Transaction
 from application.ports import Clock
-from application.read_models import ReadModels
+from application.read_models import ExpiredGrant, ExpiredHold, ReadModels
 from application.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
 from domain.accounts.commands import ExpireGrants, ExpireHold
 from domain.accounts.decider import decide as decide_account
@@ -24,8 +24,29 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class SweeperLimits:
+    """pages_max: how many pages of batch_max rows one round looks at, of holds and of grants each;
+    the next round goes on where it stopped."""
+
     interval_s: float
     batch_max: int = 500
+    pages_max: int = 10
+
+
+class _Failures:
+    """One line in the log for all of a round: whoever can write read models could fill the disk
+    with ours."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first = ""
+
+    def add(self, failure: str) -> None:
+        self._count += 1
+        self._first = self._first or failure
+
+    def say(self) -> None:
+        if self._count:
+            log.error("not_swept", count=self._count, first=self._first)
 
 
 class Sweeper:
@@ -36,6 +57,8 @@ class Sweeper:
         self._read_models = read_models
         self._clock = clock
         self._limits = limits
+        self._hold_seen: ExpiredHold | None = None
+        self._grant_seen: ExpiredGrant | None = None
 
     async def run(self) -> None:
         """Until cancelled. A failure is said once, however many rounds it lasts."""
@@ -53,27 +76,44 @@ class Sweeper:
     async def sweep(self) -> int:
         """One round; returns how many holds were released. Raises LedgerUnavailable and
         ReadModelsUnavailable: without the database no other hold could be released either."""
-        now = self._clock.now()
-        released = 0
-        failed: list[str] = []
-        for hold in await self._read_models.expired_holds(now, self._limits.batch_max):
-            try:
-                released += await self._expire(hold.hold_id, hold.account_id)
-            except LedgerUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - one hold must not keep the others waiting
-                failed.append(f"hold {hold.hold_id} of account {hold.account_id}: {error!r}")
-        for grant in await self._read_models.expired_grants(now, self._limits.batch_max):
-            try:
-                await self._expire_grants(grant.account_id)
-            except LedgerUnavailable:
-                raise
-            except Exception as error:  # noqa: BLE001 - nor one account's grants the others
-                failed.append(f"grants of account {grant.account_id}: {error!r}")
-        if failed:
-            # Once for all: whoever can write read models could fill the disk with our lines.
-            log.error("not_swept", count=len(failed), first=failed[0])
+        failures = _Failures()
+        released = await self._sweep_holds(failures)
+        await self._sweep_grants(failures)
+        failures.say()
         return released
+
+    async def _sweep_holds(self, failures: _Failures) -> int:
+        now, size = self._clock.now(), self._limits.batch_max
+        released = 0
+        # Rows that no sweep removes, which may be forged, must not fill the only page.
+        for _ in range(self._limits.pages_max):
+            page = await self._read_models.expired_holds(now, size, self._hold_seen)
+            for hold in page:
+                try:
+                    released += await self._expire(hold.hold_id, hold.account_id)
+                except LedgerUnavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001 - no hold keeps the others waiting
+                    failures.add(f"hold {hold.hold_id} of account {hold.account_id}: {error!r}")
+            self._hold_seen = page[-1] if len(page) == size else None
+            if self._hold_seen is None:
+                break
+        return released
+
+    async def _sweep_grants(self, failures: _Failures) -> None:
+        now, size = self._clock.now(), self._limits.batch_max
+        for _ in range(self._limits.pages_max):
+            page = await self._read_models.expired_grants(now, size, self._grant_seen)
+            for grant in page:
+                try:
+                    await self._expire_grants(grant.account_id)
+                except LedgerUnavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001 - nor one account's grants the others
+                    failures.add(f"grants of account {grant.account_id}: {error!r}")
+            self._grant_seen = page[-1] if len(page) == size else None
+            if self._grant_seen is None:
+                break
 
     async def _expire(self, hold_id: UUID, account_id: UUID) -> int:
         message_id: UUID | None = None

@@ -1,7 +1,7 @@
 """Builds what knows who is asking: users, tokens, and development's administrator."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, closing, contextmanager
 from datetime import timedelta
 from uuid import UUID
 
@@ -101,8 +101,9 @@ async def ensure_admin(settings: Settings, service_url: str, ledger: Ledger, use
     """
     timeout_s = settings.database_timeout_s
     if not settings.is_for_this_machine:
-        found = await possible_administrators(service_url, connect_timeout_s=timeout_s)
-        await _refuse_known_password(ledger, users, found)
+        possible = possible_administrators(service_url, connect_timeout_s=timeout_s)
+        async with aclosing(possible):
+            await _refuse_known_password(ledger, users, possible)
         return
     # In a ledger that has begun, others may be at work whom it would let in.
     if not await is_empty_ledger(service_url, connect_timeout_s=timeout_s):
@@ -121,20 +122,25 @@ async def ensure_admin(settings: Settings, service_url: str, ledger: Ledger, use
     )
 
 
-async def _refuse_known_password(ledger: Ledger, users: Users, possible: Sequence[UUID]) -> None:
-    async def name_if_known(user_id: UUID) -> str | None:
+async def _refuse_known_password(
+    ledger: Ledger, users: Users, possible: AsyncGenerator[UUID]
+) -> None:
+    found: list[str] = []
+    damaged, first = 0, ""
+    async for user_id in possible:
         try:
-            user = await ledger.read(lambda transaction: transaction.load(USER, user_id))
+            user = await ledger.load(USER, user_id)
         except StreamDamaged as error:
             # Nobody can sign in as an administrator whose stream is not believed.
-            log.error("administrator_not_checked", reason=str(error))
-            return None
+            damaged, first = damaged + 1, first or str(error)
+            continue
         if user is None or user.role is not UserRole.ADMIN:
-            return None
-        is_known = await users.has_password(user, DEVELOPMENT_ADMIN_PASSWORD)
-        return user.username if is_known else None
-
-    found = [name for user_id in possible if (name := await name_if_known(user_id))]
+            continue
+        if await users.has_password(user, DEVELOPMENT_ADMIN_PASSWORD):
+            found.append(user.username)
+    if damaged:
+        # Once for all: whoever can add rows to the log could fill the disk with our lines.
+        log.error("administrators_not_checked", count=damaged, first=first)
     if found:
         commands = ", ".join(f"`chatledger users set-password {name}`" for name in found)
         raise SettingsError(

@@ -155,19 +155,20 @@ class PostgresReadModels(ReadModels):
         rows = await self.rows(_SELECT[UserView] + " WHERE user_id = %s", (user_id,))
         return _view(UserView, rows[0]) if rows else None
 
-    async def expired_holds(self, now: datetime, limit: int) -> tuple[ExpiredHold, ...]:
-        rows = await self.rows(
-            _SELECT[ExpiredHold] + " WHERE expires_at <= %s ORDER BY expires_at LIMIT %s",
-            (now, limit),
-        )
+    async def expired_holds(
+        self, now: datetime, limit: int, after: ExpiredHold | None = None
+    ) -> tuple[ExpiredHold, ...]:
+        place = None if after is None else (after.expires_at, after.hold_id)
+        select = f"{_SELECT_HOLDS} WHERE expires_at <= %s"
+        rows = await self._longest_expired(select, "hold_id", now, limit, place)
         return tuple(_view(ExpiredHold, row) for row in rows)
 
-    async def expired_grants(self, now: datetime, limit: int) -> tuple[ExpiredGrant, ...]:
-        rows = await self.rows(
-            _SELECT[ExpiredGrant] + " WHERE expires_at <= %s AND unspent_micro > 0"
-            " ORDER BY expires_at LIMIT %s",
-            (now, limit),
-        )
+    async def expired_grants(
+        self, now: datetime, limit: int, after: ExpiredGrant | None = None
+    ) -> tuple[ExpiredGrant, ...]:
+        place = None if after is None else (after.expires_at, after.grant_id)
+        select = f"{_SELECT_GRANTS} WHERE expires_at <= %s AND unspent_micro > 0"
+        rows = await self._longest_expired(select, "grant_id", now, limit, place)
         return tuple(_view(ExpiredGrant, row) for row in rows)
 
     async def trial_balance(self) -> tuple[TrialBalanceLine, ...]:
@@ -224,6 +225,15 @@ class PostgresReadModels(ReadModels):
         return await self.rows(
             f"{select} WHERE {conditions} ORDER BY {order} DESC LIMIT %s",
             (*(value for _, value in used), limit + 1),
+        )
+
+    async def _longest_expired(
+        self, select: str, key: str, now: datetime, limit: int, after: tuple[str, UUID] | None
+    ) -> list[tuple[Any, ...]]:
+        if after is not None:
+            select += f" AND (r.expires_at, {key}) > (%s::timestamptz, %s)"
+        return await self.rows(
+            f"{select} ORDER BY r.expires_at, {key} LIMIT %s", (now, *(after or ()), limit)
         )
 
     async def rows(self, query: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -283,3 +293,8 @@ _SELECT: dict[type[Any], str] = {
     }.items()
 }
 _SELECT_CONVERSATIONS = _SELECT[ConversationView].replace("SELECT ", "SELECT updated_position, ", 1)
+# The time as text: a row that is damaged, or forged, may have one that Python cannot hold.
+_SELECT_HOLDS, _SELECT_GRANTS = (
+    f"{_SELECT[view].replace('expires_at', 'expires_at::text')} AS r"
+    for view in (ExpiredHold, ExpiredGrant)
+)

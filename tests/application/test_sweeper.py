@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -19,6 +20,36 @@ from domain.credits import MICRO_PER_CREDIT
 from domain.identifiers import account_id
 from tests.application.world import World, outcome_of
 from tests.support.scripted_engine import Pause, script
+
+
+def forge_expired(world: World, count: int) -> None:
+    """Rows of holds and grants that no account has, which come before every other."""
+    with psycopg.connect(world.urls.service) as connection:
+        for table, columns in (
+            ("open_holds", "account_id, hold_id, user_id, conversation_id, message_id"),
+            ("expiring_grants", "account_id, grant_id"),
+        ):
+            ids = ", ".join(["gen_random_uuid()"] * (columns.count(",") + 1))
+            amount = "amount_micro" if table == "open_holds" else "unspent_micro"
+            connection.execute(
+                f"INSERT INTO read.{table} ({columns}, {amount}, expires_at)"
+                f" SELECT {ids}, 1, '-infinity' FROM generate_series(1, {count})".encode()
+            )
+
+
+async def grant_for_a_day(world: World, user_id: UUID) -> None:
+    def work(transaction: Transaction) -> None:
+        grant = GrantCredits(
+            grant_id=world.ids.new_id(),
+            amount_micro=5 * MICRO_PER_CREDIT,
+            expires_at=world.clock.now() + timedelta(days=1),
+            reason="test",
+            granted_by=None,
+        )
+        account = transaction.load(ACCOUNT, account_id(user_id))
+        transaction.add(ACCOUNT, *decide(grant, account, world.clock.now()))
+
+    await world.ledger.transact(work)
 
 
 async def test_a_hold_whose_time_has_passed_goes_back_with_its_message_and_key(
@@ -116,24 +147,39 @@ async def test_forged_rows_of_accounts_that_are_not_there_are_one_line_in_the_lo
 ) -> None:
     await world.a_user()
     await world.project()
-    with psycopg.connect(world.urls.service) as connection:
-        for table, columns in (
-            ("open_holds", "account_id, hold_id, user_id, conversation_id, message_id"),
-            ("expiring_grants", "account_id, grant_id"),
-        ):
-            count = columns.count(",") + 1
-            amount = "amount_micro" if table == "open_holds" else "unspent_micro"
-            connection.execute(
-                f"INSERT INTO read.{table} ({columns}, {amount}, expires_at)"
-                f" SELECT {', '.join(['gen_random_uuid()'] * count)}, 1, '-infinity'"
-                " FROM generate_series(1, 50)".encode()
-            )
+    forge_expired(world, 50)
 
     with structlog.testing.capture_logs() as logs:
         assert await world.sweep_as_projected() == 0
 
     (line,) = logs
     assert (line["event"], line["count"]) == ("not_swept", 100)
+
+
+@pytest.mark.parametrize(("pages_max", "rounds"), [(4, 1), (1, 4)])
+async def test_forged_rows_that_fill_pages_keep_no_hold_and_no_grant_waiting(
+    world: World, pages_max: int, rounds: int
+) -> None:
+    user_id, other = await world.a_user(), await world.a_user()
+    await grant_for_a_day(world, other)
+    pause = Pause()
+    world.scripted.script_next(script("Left ", pause, "."))
+    run = await world.send(user_id)
+    await pause.reached()
+    world.clock.advance(days=2)
+    await world.project()
+    forge_expired(world, 30)
+
+    with structlog.testing.capture_logs() as logs:
+        released = await world.sweep_as_projected(rounds, batch_max=10, pages_max=pages_max)
+
+    assert released == 1
+    assert sum(isinstance(event, GrantExpired) for event in world.events()) == 1
+    said = [line["count"] for line in logs if line["event"] == "not_swept"]
+    assert sum(said) == 60
+    assert len(said) <= rounds
+    pause.go_on()
+    await run.ended()
 
 
 async def test_a_failure_after_the_sweep_is_still_told_as_a_failure(world: World) -> None:
@@ -191,19 +237,7 @@ async def test_what_is_left_of_a_grant_goes_when_its_time_has_passed(
     world: World, spent_first: bool
 ) -> None:
     user_id = await world.a_user()
-
-    def work(transaction: Transaction) -> None:
-        grant = GrantCredits(
-            grant_id=world.ids.new_id(),
-            amount_micro=5 * MICRO_PER_CREDIT,
-            expires_at=world.clock.now() + timedelta(days=1),
-            reason="test",
-            granted_by=None,
-        )
-        account = transaction.load(ACCOUNT, account_id(user_id))
-        transaction.add(ACCOUNT, *decide(grant, account, world.clock.now()))
-
-    await world.ledger.transact(work)
+    await grant_for_a_day(world, user_id)
     if spent_first:
         await world.ask(user_id)
     world.clock.advance(days=2)

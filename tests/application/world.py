@@ -168,8 +168,8 @@ class World:
         await self.project()
         return await self.sweep_as_projected()
 
-    async def sweep_as_projected(self) -> int:
-        """The same on read models that may be behind."""
+    async def sweep_as_projected(self, rounds: int = 1, **limits: int) -> int:
+        """The same on read models that may be behind; returns what all rounds released."""
         read_models = PostgresReadModels(self.urls.service, ReadPoolLimits(connections_max=1))
         await read_models.start()
         try:
@@ -177,9 +177,9 @@ class World:
                 ledger=self.ledger,
                 read_models=read_models,
                 clock=self.clock,
-                limits=SweeperLimits(interval_s=1),
+                limits=SweeperLimits(interval_s=1, **limits),
             )
-            return await sweeper.sweep()
+            return sum([await sweeper.sweep() for _ in range(rounds)])
         finally:
             await read_models.stop()
 

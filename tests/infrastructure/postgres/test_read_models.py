@@ -1,5 +1,6 @@
 import asyncio
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -103,8 +104,12 @@ async def test_holds_and_grants_whose_time_has_passed_come_longest_expired_first
     assert [expires_at[hold] for hold in found] == sorted(expires_at.values())
     assert await read_models.expired_holds(datetime.min.replace(tzinfo=later.tzinfo), 100) == ()
     assert await read_models.expired_holds(later, 1) == holds[:1]
+    for hold, following in pairwise(holds):
+        assert await read_models.expired_holds(later, 1, hold) == (following,)
+    assert await read_models.expired_holds(later, 1, holds[-1]) == ()
 
     grants = await read_models.expired_grants(later, 100)
+    assert await read_models.expired_grants(later, 100, grants[0]) == grants[1:]
     free = {
         bucket.bucket_id: bucket.free_micro
         for account in accounts
