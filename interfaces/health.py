@@ -47,15 +47,17 @@ class Health:
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> list[Component]:
+        # At once, so that a database that is away is waited for but once.
+        of_database = await asyncio.gather(
+            self._database(), self._ledger(), self._read_model_progress()
+        )
         status = self._projections.status()
         relay = _component("relay", status.relay)
         checkpoints = _component("checkpoints", _status(self._checkpoints.signer))
         published = _component("checkpoints in NATS", _status(self._checkpoints.publisher))
         return [
-            await self._database(),
-            await self._ledger(),
+            *of_database,
             _component("projector", status.projector),
-            await self._read_model_progress(),
             # Without NATS the read models are fed from PostgreSQL, so messages can be taken.
             Component(name=relay.name, healthy=True, detail=relay.detail),
             # What was forged was not believed, so the same goes for it.
