@@ -7,6 +7,7 @@ has not the keys, can add rows, but no event that is believed.
 """
 
 from binascii import b2a_base64
+from functools import lru_cache
 from hmac import compare_digest
 from struct import Struct
 from uuid import UUID
@@ -21,8 +22,10 @@ _MARK = b',"mac":"'
 _END = b'"}'
 # The mark, an id of up to 32 characters, a dot, 44 characters of base64 and the end.
 _SUFFIX_BYTES_MAX = len(_MARK) + 32 + 1 + 44 + len(_END)
-# Stream, version, and the length of the topic that follows.
-_HEAD = Struct("!16sqI").pack
+_VERSION = Struct("!q").pack
+_LENGTH = Struct("!I").pack
+# Names of events, of which there are a few dozen; and whatever strangers call theirs.
+_TOPICS_KEPT_MAX = 256
 
 
 class StreamDamaged(MapperDeserialisationError):
@@ -124,5 +127,11 @@ def snapshot_macs(keys: LedgerKeys) -> StateMacs:
 
 
 def _message(stream: bytes, version: int, topic: str, body: bytes) -> bytes:
+    return b"".join((stream, _VERSION(version), _named(topic), body))
+
+
+@lru_cache(_TOPICS_KEPT_MAX)
+def _named(topic: str) -> bytes:
+    """With its length before it."""
     name = topic.encode()
-    return b"".join((_HEAD(stream, version, len(name)), name, body))
+    return _LENGTH(len(name)) + name

@@ -8,12 +8,23 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import Protocol
 
 MAC_BYTES = 32
 _BLOCK_BYTES = 64
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 
 Secrets = Mapping[str, bytes]
+
+
+class _Hash(Protocol):
+    """What the standard library gives no name to."""
+
+    def copy(self) -> "_Hash": ...
+
+    def update(self, data: bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
 
 
 class UnknownKey(Exception):
@@ -33,7 +44,7 @@ class MacKeys:
         self.current_id = current_id
         self._secrets = dict(secrets)
         self._renew = renew
-        self._pads: dict[str, tuple[bytes, bytes]] = {}
+        self._begun: dict[str, tuple[_Hash, _Hash]] = {}
 
     def mac(self, message: bytes) -> bytes:
         """HMAC-SHA-256 (RFC 2104) under the current key."""
@@ -41,9 +52,14 @@ class MacKeys:
 
     def mac_under(self, key_id: str, message: bytes) -> bytes:
         """Raises UnknownKey."""
-        # In half of the time that `hmac.digest` takes for a message as short as an event.
-        inner, outer = self._pads.get(key_id) or self._pad(key_id)
-        return sha256(outer + sha256(inner + message).digest()).digest()
+        # From hashes that have read the key already: in half of the time that `hmac.digest` takes
+        # for a message as short as an event.
+        inner, outer = self._begun.get(key_id) or self._begin(key_id)
+        hashed = inner.copy()
+        hashed.update(message)
+        whole = outer.copy()
+        whole.update(hashed.digest())
+        return whole.digest()
 
     def proves(self, key_id: str, mac: bytes, message: bytes) -> bool:
         """Whether `mac` was made of `message` under that key, in a time that tells nothing.
@@ -52,13 +68,14 @@ class MacKeys:
         """
         return hmac.compare_digest(mac, self.mac_under(key_id, message))
 
-    def _pad(self, key_id: str) -> tuple[bytes, bytes]:
+    def _begin(self, key_id: str) -> "tuple[_Hash, _Hash]":
         secret = self._find(key_id)
         if len(secret) > _BLOCK_BYTES:
             secret = sha256(secret).digest()
         block = secret.ljust(_BLOCK_BYTES, b"\0")
-        pads = self._pads[key_id] = block.translate(_INNER), block.translate(_OUTER)
-        return pads
+        begun = sha256(block.translate(_INNER)), sha256(block.translate(_OUTER))
+        self._begun[key_id] = begun
+        return begun
 
     def _find(self, key_id: str) -> bytes:
         if key_id not in self._secrets and self._renew is not None:
