@@ -46,6 +46,10 @@ class MacKeys:
         self._renew = renew
         self._begun: dict[str, tuple[_Hash, _Hash]] = {}
 
+    def __getstate__(self) -> dict[str, object]:
+        """Hashes cannot go to other processes, which begin their own."""
+        return self.__dict__ | {"_begun": {}}
+
     def mac(self, message: bytes) -> bytes:
         """HMAC-SHA-256 (RFC 2104) under the current key."""
         return self.mac_under(self.current_id, message)

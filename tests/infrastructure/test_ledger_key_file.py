@@ -198,3 +198,10 @@ def test_no_other_spelling_of_a_mac_is_a_mac() -> None:
         if macs.doubt(STREAM, 7, "t", stored[:-4] + bytes([letter]) + stored[-3:]) is None
     ]
     assert bytes(accepted) == right
+
+
+def test_keys_that_have_made_macs_go_to_other_processes() -> None:
+    keys = LedgerKeys("k", {"k": b"s" * 32}).for_purpose("events")
+    mac = keys.mac(b"m")
+
+    assert pickle.loads(pickle.dumps(keys)).mac(b"m") == mac
