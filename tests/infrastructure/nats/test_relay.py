@@ -108,9 +108,12 @@ async def test_one_relay_and_one_projector_work_and_another_takes_over(
     await eventually(lambda: second.status().relay.state is State.STANDBY, "the second's wait")
     event_log.append(history.commits(30))
     await running.assert_caught_up(first)
+    await running.assert_published(first)
     assert not second.board.leading
 
     await first.stop()
+    # What is committed while nobody publishes is read from the log, and may never be in the stream.
+    await eventually(lambda: second.status().relay.state is State.WORKING, "the second's relay")
     event_log.append(history.commits(30))
     await running.assert_caught_up(second)
     assert second.board.leading
