@@ -76,7 +76,7 @@ def test_words_are_kept_while_the_service_is_away(browser: Browser) -> None:
         with serving(lambda: TinyApi().app, api_port):
             visitor.notice.get_by_role("button", name="Try again").click()
             expect(visitor.page.locator("#cl-door-models")).to_contain_text("2 credits a message")
-            visitor.sign_in("ada")
+            visitor.sign_in("grace")
         visitor.send("Is anybody there?")
         expect(visitor.notice).to_contain_text("still in the box")
         expect(visitor.prompt).to_have_value("Is anybody there?")
@@ -100,7 +100,7 @@ def test_a_session_that_ended_leads_to_the_door_and_back_to_the_words_typed(
         expect(visitor.notice).to_contain_text("sign in again")
         expect(visitor.page.locator("body")).not_to_contain_text("Am I still here?")
         api.is_revoked = False
-        visitor.sign_in("ada")
+        visitor.sign_in("grace")
         expect(visitor.prompt).to_have_value("Am I still here?")
         visitor.assert_quiet()
 

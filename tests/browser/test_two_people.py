@@ -57,7 +57,7 @@ def test_a_planted_cookie_is_worth_nothing_after_its_owner_signed_in(
             )
             visitor.open(url)
             names = [planted.value]
-            visitor.sign_in("ada")
+            visitor.sign_in("grace")
             names.append(cookie_of(visitor))
             assert thief.get("/session").status_code == 403
             sign_out(visitor)
@@ -74,12 +74,12 @@ def test_nothing_of_the_first_person_is_left_for_the_second_on_the_same_tab(
     api.titles = [SECRET]
     with visiting(browser, "same-tab") as visitor:
         visitor.open(url)
-        visitor.sign_in("ada")
+        visitor.sign_in("grace")
         expect(visitor.page.locator("#cl-conversations")).to_contain_text(SECRET)
         visitor.send("A secret question")
         visitor.wait_for_answers(1)
         visitor.prompt.fill("A secret draft")
-        visitor.take_picture("1-ada")
+        visitor.take_picture("1-grace")
         sign_out(visitor)
         visitor.take_picture("2-door")
         api.titles = []
@@ -90,7 +90,7 @@ def test_nothing_of_the_first_person_is_left_for_the_second_on_the_same_tab(
             "() => JSON.stringify([...document.querySelectorAll('input, textarea')]"
             ".map((one) => one.value))"
         )
-        for words in (SECRET, "secret question", "secret draft", "ada"):
+        for words in (SECRET, "secret question", "secret draft", "grace"):
             assert words not in everything, words
         visitor.take_picture("3-bob")
         visitor.assert_quiet()
@@ -102,7 +102,7 @@ def test_all_tabs_of_a_browser_go_in_and_out_together(browser: Browser, url: str
         second = visitor.page.context.new_page()
         second.goto(url)
         expect(second.locator("#cl-door")).to_be_visible()
-        visitor.sign_in("ada")
+        visitor.sign_in("grace")
         expect(second.locator("#cl-prompt textarea")).to_be_visible()
         second.locator("#cl-sign-out").click()
         expect(visitor.page.locator("#cl-door")).to_be_visible()
@@ -121,7 +121,7 @@ def test_a_known_tab_of_another_browser_tells_nothing(browser: Browser, url: str
     with visiting(browser, "owner") as owner, visiting(browser, "thief") as thief:
         owner.page.on("request", watch)
         owner.open(url)
-        owner.sign_in("ada")
+        owner.sign_in("grace")
         thief.open(url)
         assert hashes
         for path in (f"queue/data?session_hash={hashes[-1]}", f"heartbeat/{hashes[-1]}"):
@@ -150,7 +150,7 @@ def test_who_finds_no_room_reads_why(browser: Browser, api: TinyApi) -> None:
         )
         second.screenshot(path="test-results/browser/crowd-1-refused.png")
         second.close()
-        visitor.sign_in("ada")
+        visitor.sign_in("grace")
         visitor.assert_quiet()
 
 

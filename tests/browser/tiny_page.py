@@ -35,5 +35,5 @@ def signed_in(browser: Browser, name: str, api: TinyApi) -> Iterator[Visitor]:
         visiting(browser, name) as visitor,
     ):
         visitor.open(url)
-        visitor.sign_in("ada")
+        visitor.sign_in("grace")
         yield visitor

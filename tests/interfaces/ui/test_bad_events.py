@@ -161,7 +161,7 @@ async def test_a_choice_that_is_not_offered_is_no_error_of_the_server(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running_page(TinyApi()) as app, client_of(app) as client:
-        user = await (await PageUser(client).open()).sign_in("ada")
+        user = await (await PageUser(client).open()).sign_in("grace")
         await user.open()
         await user.does("", "load")
         assert "Choose a model" in await user.does("cl-prompt", "submit", ["Hi", "no such model"])

@@ -27,7 +27,7 @@ async def test_a_thousand_anonymous_tabs_end_nobodys_answer_and_are_refused() ->
         client_of(app) as own,
         client_of(app) as crowd,
     ):
-        user = await (await PageUser(own).open()).sign_in("ada")
+        user = await (await PageUser(own).open()).sign_in("grace")
         await user.open()
         await user.does("", "load")
         await user.send({**user.event("cl-prompt", "submit"), "data": ["Hi", "gemma3-270m"]})
@@ -70,7 +70,7 @@ async def test_one_browser_and_one_tab_have_their_bounds() -> None:
 async def test_events_of_one_visitor_have_a_bound() -> None:
     tiny = TinyApi()
     async with running_page(tiny, events_per_visitor_max=4) as app, client_of(app) as client:
-        user = await (await PageUser(client).open()).sign_in("ada")
+        user = await (await PageUser(client).open()).sign_in("grace")
         await user.open()
         answers = [await user.send(user.event("cl-new-chat")) for _ in range(50)]
         refused = [answer for answer in answers if answer.status_code == 429]
@@ -152,23 +152,23 @@ class Room:
 
 def test_a_tab_belongs_to_the_browser_that_opened_it() -> None:
     room = Room()
-    opened = room.open("t", "ada")
-    assert room.open("t", "ada") is opened
+    opened = room.open("t", "grace")
+    assert room.open("t", "grace") is opened
     with pytest.raises(UnknownTab):
         room.open("t", "eve")
-    assert room.tabs.find("t", "ada") is opened.tab
+    assert room.tabs.find("t", "grace") is opened.tab
     assert room.tabs.find("t", "eve") is None
 
 
 def test_anonymous_tabs_take_no_room_of_those_who_are_signed_in() -> None:
     room = Room(anonymous_tabs_max=2, tabs_max=2, tabs_per_address_max=100)
-    room.sign_in("ada", "ada")
-    room.open("a1", "ada")
+    room.sign_in("grace", "grace")
+    room.open("a1", "grace")
     room.open("n1", "nobody")
     room.open("n2", "nobody", "192.0.2.2")
     with pytest.raises(TooManyTabs):
         room.open("n3", "somebody", "192.0.2.3")
-    room.open("a2", "ada")
+    room.open("a2", "grace")
     assert not room.dropped
 
 
@@ -193,7 +193,7 @@ def test_a_tab_that_was_left_gives_its_place_and_one_in_use_does_not() -> None:
 def test_one_person_and_one_address_have_their_bounds_over_all_their_browsers() -> None:
     room = Room(tabs_per_person_max=2, tabs_per_address_max=2)
     for browser in ("phone", "desk", "laptop"):
-        room.sign_in(browser, "ada")
+        room.sign_in(browser, "grace")
     room.open("1", "phone")
     room.open("2", "desk", "192.0.2.2")
     with pytest.raises(TooManyTabs, match="in your name"):

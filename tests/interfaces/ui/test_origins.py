@@ -108,7 +108,7 @@ async def test_the_api_is_told_the_address_of_the_visitor_in_a_way_that_it_can_c
         for address in ("203.0.113.9", "2001:db8::7"):
             async with client_of(app, address) as client:
                 user = await PageUser(client).open()
-                await user.does("cl-sign-in", data=["ada", "wrong"])
+                await user.does("cl-sign-in", data=["grace", "wrong"])
             told = signed_address(tiny.told_visitors[-1], key, time.time())
             assert told == address
 
@@ -118,7 +118,7 @@ async def test_what_a_proxy_passes_on_and_is_no_address_disturbs_nobody(address:
     tiny, key = TinyApi(), visitor_key("a secret of page and API")
     async with running_page(tiny, visitor_key=key) as app, client_of(app, address) as client:
         user = await PageUser(client).open()
-        await user.does("cl-sign-in", data=["ada", "wrong"])
+        await user.does("cl-sign-in", data=["grace", "wrong"])
     assert signed_address(tiny.told_visitors[-1], key, time.time()) == "unknown"
 
 
@@ -126,7 +126,7 @@ async def test_without_a_common_secret_the_api_is_told_nothing() -> None:
     tiny = TinyApi()
     async with running_page(tiny) as app, client_of(app) as client:
         user = await PageUser(client).open()
-        await user.does("cl-sign-in", data=["ada", "wrong"])
+        await user.does("cl-sign-in", data=["grace", "wrong"])
     assert tiny.told_visitors == [""]
 
 

@@ -44,24 +44,24 @@ def test_a_browser_that_is_not_signed_in_takes_no_room() -> None:
 def test_a_session_ends_when_it_is_not_used() -> None:
     clock = ManualClock()
     found, session = sessions(clock), signed_in()
-    found.keep("ada", session)
+    found.keep("grace", session)
     clock.now_s = 90
-    assert found.find("ada") is session
+    assert found.find("grace") is session
     clock.now_s = 180
-    assert found.find("ada") is session, "each use begins a new wait"
+    assert found.find("grace") is session, "each use begins a new wait"
     clock.now_s = 281
-    assert found.find("ada") is not session
+    assert found.find("grace") is not session
     assert session.tokens is None
 
 
 def test_the_session_longest_unused_gives_way() -> None:
     found = sessions(ManualClock(), count_max=2)
     ada, bob, eve = signed_in(), signed_in(), signed_in()
-    found.keep("ada", ada)
+    found.keep("grace", ada)
     found.keep("bob", bob)
-    found.find("ada")
+    found.find("grace")
     found.keep("eve", eve)
-    assert found.find("ada") is ada
+    assert found.find("grace") is ada
     assert found.find("eve") is eve
     assert bob.tokens is None
 
@@ -69,13 +69,13 @@ def test_the_session_longest_unused_gives_way() -> None:
 def test_somebody_who_signs_in_again_and_again_crowds_out_nobody() -> None:
     found = sessions(ManualClock(), count_max=30)
     ada = signed_in()
-    ada.person = Person(username="ada")
-    found.keep("ada", ada)
+    ada.person = Person(username="grace")
+    found.keep("grace", ada)
     for number in range(100):
         again = signed_in()
         again.person = Person(username="eve")
         found.keep(f"eve-{number}", again)
-    assert found.find("ada") is ada
+    assert found.find("grace") is ada
     assert found.count == 21
     assert found.signed_in("eve-99") is again
     assert found.signed_in("eve-79") is None
@@ -83,10 +83,10 @@ def test_somebody_who_signs_in_again_and_again_crowds_out_nobody() -> None:
 
 def test_signing_out_forgets_the_tokens() -> None:
     found, session = sessions(ManualClock()), signed_in()
-    found.keep("ada", session)
-    found.drop("ada")
+    found.keep("grace", session)
+    found.drop("grace")
     assert session.tokens is None
-    assert found.find("ada") is not session
+    assert found.find("grace") is not session
 
 
 def test_the_name_is_read_from_the_cookie_header() -> None:

@@ -31,7 +31,7 @@ async def signed_in(tiny: TinyApi, clock: ManualClock) -> AsyncIterator[tuple[Ap
     async with http_client(settings, httpx.ASGITransport(app=tiny.app)) as http:
         api = Api(http, settings, clock)
         session = BrowserSession()
-        await api.sign_in(session, "ada", "right")
+        await api.sign_in(session, "grace", "right")
         yield api, session
 
 
@@ -120,14 +120,14 @@ async def test_a_wrong_password_is_a_refusal_and_not_an_ended_session() -> None:
     tiny = TinyApi()
     async with signed_in(tiny, ManualClock()) as (api, _):
         with pytest.raises(ApiProblem, match="wrong_password"):
-            await api.sign_in(BrowserSession(), "ada", "wrong")
+            await api.sign_in(BrowserSession(), "grace", "wrong")
 
 
 async def test_an_api_that_is_not_there_is_unreachable() -> None:
     settings = UiSettings(api_url="http://127.0.0.1:9", connect_timeout_s=2)
     async with http_client(settings) as http:
         with pytest.raises(ApiUnreachable):
-            await Api(http, settings, ManualClock()).sign_in(BrowserSession(), "ada", "right")
+            await Api(http, settings, ManualClock()).sign_in(BrowserSession(), "grace", "right")
 
 
 async def test_the_text_of_a_signed_in_session_hides_its_tokens() -> None:

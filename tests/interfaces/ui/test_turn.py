@@ -24,7 +24,7 @@ async def ask(tiny: TinyApi, turn: Turn) -> BrowserSession:
     settings = UiSettings(api_url="http://api.test")
     async with http_client(settings, httpx.ASGITransport(app=tiny.app)) as http:
         api, session = Api(http, settings, lambda: 0.0), BrowserSession()
-        await api.sign_in(session, "ada", "right")
+        await api.sign_in(session, "grace", "right")
         await follow(api, session, turn)
         return session
 

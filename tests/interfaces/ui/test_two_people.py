@@ -19,9 +19,9 @@ async def test_signing_in_and_out_changes_the_name_of_the_browser_and_the_old_on
     async with running_page(TinyApi()) as app, client_of(app) as client:
         user = await PageUser(client).open()
         names = [user.cookie]
-        await user.sign_in("ada")
+        await user.sign_in("grace")
         names.append(user.cookie)
-        assert "ada" in await user.does("", "load")
+        assert "grace" in await user.does("", "load")
         await user.sign_out()
         names.append(user.cookie)
         assert "You are signed out" in await user.does("", "load")
@@ -39,7 +39,7 @@ async def test_signing_in_and_out_changes_the_name_of_the_browser_and_the_old_on
 async def test_the_tab_in_which_somebody_signs_out_is_told_so_and_no_other() -> None:
     async with running_page(TinyApi()) as app, client_of(app) as client:
         user = await PageUser(client).open()
-        await user.sign_in("ada")
+        await user.sign_in("grace")
         await user.does("", "load")
         await user.sign_out()
         second = PageUser(client)
@@ -55,8 +55,8 @@ async def test_a_name_that_was_planted_is_worth_nothing_after_its_owner_signed_i
         theirs.cookies.set("chatledger_browser", attacker.cookie, domain="page.test")
         await victim.open()
         assert victim.cookie == attacker.cookie
-        assert "ada" not in await attacker.does("", "load")
-        await victim.sign_in("ada")
+        assert "grace" not in await attacker.does("", "load")
+        await victim.sign_in("grace")
         assert victim.cookie != attacker.cookie
         assert (await attacker.send(attacker.event("", "load"))).status_code == 403
 
@@ -64,7 +64,7 @@ async def test_a_name_that_was_planted_is_worth_nothing_after_its_owner_signed_i
 async def test_a_code_is_redeemed_once_and_by_its_own_browser_alone() -> None:
     async with running_page(TinyApi()) as app, client_of(app) as own, client_of(app) as other:
         user, thief = await PageUser(own).open(), await PageUser(other).open()
-        code = user.code_in(await user.does("cl-sign-in", data=["ada", "right"]))
+        code = user.code_in(await user.does("cl-sign-in", data=["grace", "right"]))
         before = thief.cookie
         assert "set-cookie" not in (await other.post(SESSION, json={"code": code})).headers
         assert thief.cookie == before
@@ -78,7 +78,7 @@ async def test_nothing_of_anybody_is_told_after_they_signed_out_whatever_event_i
     tiny = TinyApi()
     tiny.titles = [SECRET]
     async with running_page(tiny) as app, client_of(app) as client:
-        user = await (await PageUser(client).open()).sign_in("ada")
+        user = await (await PageUser(client).open()).sign_in("grace")
         await user.open()
         assert SECRET in await user.does("", "load")
         tab, name = user.session_hash, user.cookie
@@ -110,7 +110,7 @@ async def test_a_session_that_the_api_has_ended_leaves_nothing_in_any_tab() -> N
     tiny = TinyApi()
     tiny.titles = [SECRET]
     async with running_page(tiny) as app, client_of(app) as client:
-        user = await (await PageUser(client).open()).sign_in("ada")
+        user = await (await PageUser(client).open()).sign_in("grace")
         await user.open()
         await user.does("", "load")
         tiny.is_revoked = True

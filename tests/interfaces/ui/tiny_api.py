@@ -46,7 +46,7 @@ class TinyApi:
         self.refresh_takes.set()
         self.message_came = asyncio.Event()
         self.keys: list[str] = []
-        self.username = "ada"
+        self.username = "grace"
         self.titles: list[str] = []
         self.told_visitors: list[str] = []
         self.turns_dropped = 0
