@@ -53,8 +53,8 @@ parity: $(VENV)/.dev
 	$(BIN)/python -m tests.parity
 
 docs: $(VENV)/.dev
-	$(BIN)/python -m interfaces.cli.event_docs
-	$(BIN)/python -m interfaces.cli.settings_docs
+	$(BIN)/python -m tools.event_docs
+	$(BIN)/python -m tools.settings_docs
 
 # Needs uv (https://docs.astral.sh/uv/) and a package index.
 lock:

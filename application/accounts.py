@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from application.idempotency import Outcome, once
-from application.ledger import Ledger, Transaction
-from application.moments import passed
+from application.books.periods import passed
+from application.ledger.idempotency import Outcome, once
+from application.ledger.ledger import Ledger, Transaction
+from application.ledger.streams import ACCOUNT
 from application.ports import Clock, IdSource
-from application.streams import ACCOUNT
 from domain.accounts.commands import PurchaseCredits
 from domain.accounts.decider import decide
 from domain.accounts.events import Balance

@@ -2,10 +2,10 @@
 
 from uuid import UUID
 
-from application.ledger import Ledger, Transaction
+from application.chat.quotas import Quota
+from application.ledger.ledger import Ledger, Transaction
+from application.ledger.streams import CONVERSATION
 from application.ports import Clock
-from application.quotas import Quota
-from application.streams import CONVERSATION
 from domain.conversations.commands import DeleteConversation, RenameConversation
 from domain.conversations.decider import decide
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from application.inference import Completion, GenerationRequest, PreparedPrompt, Sampling
+from application.chat.inference import Completion, GenerationRequest, PreparedPrompt, Sampling
 from benchmarks.figures import Figure, Goal, of_repeats
-from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.onnx.names import WEIGHTS_FILE
-from infrastructure.onnx.prepare import prepare_model
+from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
+from infrastructure.inference.prepared.names import WEIGHTS_FILE
+from infrastructure.inference.preparing.prepare import prepare_model
 
 _MODEL = "gemma3-270m"
 _ROWS = 8

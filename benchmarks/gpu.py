@@ -25,14 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from application.inference import Sampling
+from application.chat.inference import Sampling
 from benchmarks.figures import Figure, Goal, table
 from benchmarks.gpu_limits import copy_rate, gpu_name, token_limit
 from benchmarks.graph_runner import GraphRunner, RunnerOptions
 from benchmarks.random_model import TINY, RandomWeights, config_of
-from infrastructure.onnx.config import GemmaConfig, Precision, Provider
-from infrastructure.onnx.gemma_graph import write_graph
-from infrastructure.onnx.names import WEIGHTS_FILE
+from infrastructure.inference.graph.gemma_graph import write_graph
+from infrastructure.inference.prepared.config import GemmaConfig, Precision, Provider
+from infrastructure.inference.prepared.names import WEIGHTS_FILE
 
 _APART_MAX = {Precision.FP32: 1e-4, Precision.BF16: 0.05, Precision.FP16: 0.02}
 _APART_MAX |= {Precision.INT8: 0.1, Precision.INT4: 0.5}

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from infrastructure.onnx.config import GemmaConfig, Provider
+from infrastructure.inference.prepared.config import GemmaConfig, Provider
 
 
 def copy_rate(provider: Provider, copied_bytes: int) -> float:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as nn
 from numpy.typing import NDArray
 
-from infrastructure.onnx.config import GemmaConfig, WeightSource
-from infrastructure.onnx.safetensors_weights import tensor_shapes
+from infrastructure.inference.prepared.config import GemmaConfig, WeightSource
+from infrastructure.inference.preparing.safetensors_weights import tensor_shapes
 
 
 class TorchGemma:

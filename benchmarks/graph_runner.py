@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from application.inference import Sampling
-from infrastructure.onnx.config import GemmaConfig, Provider
-from infrastructure.onnx.device import Device
-from infrastructure.onnx.device_session import DeviceLimits, DeviceSession
-from infrastructure.onnx.names import GRAPH_FILE
-from infrastructure.onnx.sampling import Sampler, pick_tokens
-from infrastructure.onnx.session import SessionLimits, runs_on
+from application.chat.inference import Sampling
+from infrastructure.inference.prepared.config import GemmaConfig, Provider
+from infrastructure.inference.prepared.names import GRAPH_FILE
+from infrastructure.inference.sessions.device import Device
+from infrastructure.inference.sessions.device_session import DeviceLimits, DeviceSession
+from infrastructure.inference.sessions.host_session import SessionLimits, runs_on
+from infrastructure.inference.sessions.sampling import Sampler, pick_tokens
 
 # More than any device has: nothing else is budgeted in a measurement.
 _ARENA_BYTES = 1 << 40

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from infrastructure.onnx.gguf_file import GgufFile
-from infrastructure.onnx.gguf_weights import GgufWeights
-from infrastructure.onnx.hub_copy import write_hub_copy, write_json
-from infrastructure.onnx.tokenizer_build import build_tokenizer
+from infrastructure.inference.preparing.gguf_file import GgufFile
+from infrastructure.inference.preparing.gguf_weights import GgufWeights
+from infrastructure.inference.preparing.hub_copy import write_hub_copy, write_json
+from infrastructure.inference.preparing.tokenizer_build import build_tokenizer
 
 _BOS = 2
 

@@ -18,7 +18,7 @@ from statistics import median
 
 import numpy as np
 
-from application.inference import (
+from application.chat.inference import (
     Completion,
     GenerationRequest,
     PreparedPrompt,
@@ -30,10 +30,10 @@ from benchmarks.engine_memory import engine_memory
 from benchmarks.figures import Figure, Goal, of_repeats, table
 from benchmarks.inference_peers import GOALS, Speeds, side_by_side, started_peers
 from benchmarks.serving import endless_sampling
-from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.onnx.names import WEIGHTS_FILE
-from infrastructure.onnx.needs import usable_cores
-from infrastructure.onnx.prepare import prepare_model
+from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
+from infrastructure.inference.prepared.names import WEIGHTS_FILE
+from infrastructure.inference.preparing.prepare import prepare_model
+from infrastructure.inference.sessions.needs import usable_cores
 
 _MODEL = "gemma3-270m"
 _TOKENS = 128

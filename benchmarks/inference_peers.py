@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from benchmarks.figures import Figure, Goal, of_repeats
 from benchmarks.peer_setup import KINDS, PeerFolder, PeerKind, PeerMissing
-from infrastructure.onnx.needs import usable_cores
+from infrastructure.inference.sessions.needs import usable_cores
 
 # How many times faster we mean to decode than each.
 GOALS = {"transformers": 3.0, "llama-cpp": 1.3, "genai": 1.5, "optimum": 2.0}

@@ -1,7 +1,7 @@
 """The keys of ledgers that benchmarks make."""
 
-from application.event_macs import event_macs
-from application.ledger_keys import LedgerKeys
+from application.ledger.event_macs import event_macs
+from application.ledger.keys import LedgerKeys
 
 LEDGER_KEYS = LedgerKeys("benches", {"benches": bytes(range(32))})
 EVENT_MACS = event_macs(LEDGER_KEYS)

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
-from application.commits import Commit
-from application.event_store import LedgerApplication
+from application.ledger.commits import Commit
+from application.ledger.event_store import LedgerApplication
 from benchmarks.keys import LEDGER_KEYS
 from domain.accounts.events import AccountOpened, Balance, CreditsDebited, CreditsHeld
 from domain.events import Event, header
 from domain.identifiers import NAMESPACE, account_id
 from domain.pricing.price import per_message
-from infrastructure.garbage import collect_seldom
-from infrastructure.nats.service import ProjectionService
-from infrastructure.nats.settings import ProjectionSettings
-from infrastructure.postgres.position_board import PositionBoard
-from infrastructure.postgres.recorder import open_application
+from infrastructure.event_store.recorder import open_application
+from infrastructure.process.garbage import collect_seldom
+from infrastructure.read_models.position_board import PositionBoard
+from infrastructure.read_models.service import ProjectionService
+from infrastructure.relay.settings import ProjectionSettings
 
 
 @dataclass(frozen=True, kw_only=True)

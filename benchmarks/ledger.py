@@ -14,8 +14,8 @@ import structlog
 from benchmarks import ledger_chain, ledger_speed, machine, settlement_floor
 from benchmarks.figures import Figure, Goal, of_repeats, percentile, table
 from benchmarks.lag_probe import measure_lag
+from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.postgres.migrate import migrate
 
 LAG_P99_MS_MAX = Goal(bound=20)
 LAG_COMMANDS_PER_S = 500

@@ -23,17 +23,17 @@ from benchmarks import machine
 from benchmarks.figures import Figure, Goal, of_repeats, table
 from benchmarks.keys import EVENT_MACS, LEDGER_KEYS
 from benchmarks.ledger_load import LedgerLoad
-from infrastructure.checkpoints.service import CheckpointService
-from infrastructure.checkpoints.settings import CheckpointSettings
-from infrastructure.checkpoints.signing_key import SigningKey
+from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.garbage import collect_seldom
-from infrastructure.identity import SystemClock
-from infrastructure.nats.settings import ProjectionSettings
-from infrastructure.postgres.migrate import migrate
-from infrastructure.postgres.rebuild import rebuild
-from infrastructure.postgres.replay import ReplayBounds
-from infrastructure.verify.verification import verify
+from infrastructure.identity.clock_ids import SystemClock
+from infrastructure.process.garbage import collect_seldom
+from infrastructure.proofs.checkpoints.service import CheckpointService
+from infrastructure.proofs.checkpoints.settings import CheckpointSettings
+from infrastructure.proofs.checkpoints.signing_key import SigningKey
+from infrastructure.proofs.verify.verification import verify
+from infrastructure.read_models.rebuild.rebuild import rebuild
+from infrastructure.read_models.rebuild.shadow_tables import ReplayBounds
+from infrastructure.relay.settings import ProjectionSettings
 from tests.support.servers import DatabaseUrls, fresh_database
 
 _CALLERS = 128

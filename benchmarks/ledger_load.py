@@ -7,12 +7,12 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from application.chat_run import Generated, Started
-from application.chat_settlement import Settlement
-from application.inference import FinishReason, PreparedPrompt
-from application.ledger import Ledger, LedgerLimits, Transaction
-from application.stages import Stages
-from application.streams import ACCOUNT, CONVERSATION
+from application.chat.inference import FinishReason, PreparedPrompt
+from application.chat.run import Generated, Started
+from application.chat.settlement import Settlement
+from application.chat.stages import Stages
+from application.ledger.ledger import Ledger, LedgerLimits, Transaction
+from application.ledger.streams import ACCOUNT, CONVERSATION
 from benchmarks.keys import LEDGER_KEYS
 from domain.accounts import commands as c
 from domain.accounts.decider import decide as decide_account
@@ -21,8 +21,8 @@ from domain.conversations.commands import SubmitPrompt
 from domain.conversations.decider import decide as decide_conversation
 from domain.identifiers import account_id
 from domain.pricing.price import per_message
-from infrastructure.identity import SystemClock, TimeOrderedIds
-from infrastructure.postgres.recorder import open_application
+from infrastructure.event_store.recorder import open_application
+from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
 
 _HOLD_MICRO = 2_000_000
 _CACHED_PRICE = per_message(0)

@@ -10,17 +10,17 @@ from statistics import median, quantiles
 
 import structlog
 
-from application.event_macs import StateMacs
-from application.mapping import EventMapper
+from application.ledger.event_macs import StateMacs
+from application.ledger.mapping import EventMapper
 from benchmarks import machine
 from benchmarks.figures import Figure, Goal, of_repeats, table
 from benchmarks.keys import LEDGER_KEYS
 from benchmarks.ledger_chain import processor_s
 from benchmarks.ledger_load import GENERATED, LedgerLoad
 from benchmarks.settlement_floor import LoadWithoutStore, slice_us
+from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.garbage import collect_seldom
-from infrastructure.postgres.migrate import migrate
+from infrastructure.process.garbage import collect_seldom
 from tests.support.servers import fresh_database
 
 _CALLERS = 128

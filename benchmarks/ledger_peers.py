@@ -14,11 +14,11 @@ from eventsourcing.persistence import StoredEvent
 from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 
-from application.commits import Commit
+from application.ledger.commits import Commit
 from benchmarks.keys import LEDGER_KEYS
 from infrastructure.embedded.programs import postgres_install, postgres_libraries
-from infrastructure.identity import TimeOrderedIds
-from infrastructure.postgres.recorder import LedgerRecorder, open_application
+from infrastructure.event_store.recorder import LedgerRecorder, open_application
+from infrastructure.identity.clock_ids import TimeOrderedIds
 
 # The peers' own table: the log's columns and indexes, without its triggers, hence without a chain.
 PEERS_SCHEMA = "peers"

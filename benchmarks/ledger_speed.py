@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-from application.streams import ACCOUNT
+from application.ledger.streams import ACCOUNT
 from benchmarks.figures import Figure, Goal, of_repeats, percentile
 from benchmarks.ledger_load import LedgerLoad, Round
 from benchmarks.ledger_peers import (
@@ -21,9 +21,9 @@ from benchmarks.ledger_peers import (
     pgbench_rate,
 )
 from domain.identifiers import account_id
+from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.garbage import collect_seldom
-from infrastructure.postgres.migrate import migrate
+from infrastructure.process.garbage import collect_seldom
 from tests.support.servers import fresh_database
 
 CALLERS = (8, 32, 128)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from application.inference import Completion, GenerationRequest, Role, Sampling, Turn
+from application.chat.inference import Completion, GenerationRequest, Role, Sampling, Turn
 from benchmarks.client import CREDITS_ADDED, Client
 from benchmarks.figures import Figure, percentile
 from benchmarks.running import Service
-from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
+from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 
 _MODEL = "gemma3-270m"
 _TOKENS = 8

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.hub_copy import write_packaged_copy
-from infrastructure.onnx.optimum_export import PINS as OPTIMUM_PINS
-from infrastructure.own_environment import (
+from infrastructure.inference.preparing.optimum_export import PINS as OPTIMUM_PINS
+from infrastructure.inference.preparing.own_environment import (
     CommandFailed,
     EnvironmentMissing,
     OwnEnvironment,

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.catalogue import BY_NAME
-from infrastructure.onnx.config import GemmaConfig
-from infrastructure.onnx.safetensors_weights import tensor_shapes
+from infrastructure.inference.prepared.catalogue import BY_NAME
+from infrastructure.inference.prepared.config import GemmaConfig
+from infrastructure.inference.preparing.safetensors_weights import tensor_shapes
 
 # Every tensor reads from one pool of random numbers, as drawing 12e9 of them takes minutes. It is
 # no multiple of any width, so that no two rows of a matrix are the same.

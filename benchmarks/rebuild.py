@@ -18,7 +18,7 @@ from uuid import UUID
 
 import psycopg
 
-from application.mapping import EventMapper
+from application.ledger.mapping import EventMapper
 from benchmarks.keys import LEDGER_KEYS
 from benchmarks.replay_cost import floors, measure_round
 from domain.accounts import commands as a
@@ -34,8 +34,8 @@ from domain.identifiers import account_id
 from domain.pricing.price import per_message
 from domain.users.commands import RegisterUser
 from domain.users.decider import decide as decide_user
+from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.postgres.migrate import migrate
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 _PRICE = per_message(2_000_000)

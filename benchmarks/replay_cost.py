@@ -15,18 +15,18 @@ import psutil
 import psycopg
 
 from benchmarks.keys import EVENT_MACS, LEDGER_KEYS
-from infrastructure.garbage import collection_paused
-from infrastructure.postgres.bulk_fold import Folder, FoldPlan
-from infrastructure.postgres.log_reader import LoggedEvent, ReadBounds
-from infrastructure.postgres.projection_writer import Statements
-from infrastructure.postgres.rebuild import rebuild
-from infrastructure.postgres.replay import SHADOW_SCHEMA, ReplayBounds
-from infrastructure.postgres.row_fold import Chunk
-from infrastructure.verify.chain import verify_chain
-from infrastructure.verify.events import read_entries
-from infrastructure.verify.read_models import verify_read_models
-from infrastructure.verify.streams import verify_streams
-from infrastructure.worker_pool import WorkerPool
+from infrastructure.log.reader import LoggedEvent, ReadBounds
+from infrastructure.log.workers import WorkerPool
+from infrastructure.process.garbage import collection_paused
+from infrastructure.proofs.verify.chain import verify_chain
+from infrastructure.proofs.verify.events import read_entries
+from infrastructure.proofs.verify.read_models import verify_read_models
+from infrastructure.proofs.verify.streams import verify_streams
+from infrastructure.read_models.rebuild.folded_rows import Chunk
+from infrastructure.read_models.rebuild.rebuild import rebuild
+from infrastructure.read_models.rebuild.shadow_tables import SHADOW_SCHEMA, ReplayBounds
+from infrastructure.read_models.rebuild.stretch import Folder, FoldPlan
+from infrastructure.read_models.writer import Statements
 from projections.registry import PROJECTIONS
 
 _FLOOR_ROUNDS = 9

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from application.inference import (
+from application.chat.inference import (
     Completion,
     Delta,
     GenerationRequest,
@@ -16,11 +16,11 @@ from application.inference import (
     Turn,
 )
 from benchmarks.figures import Figure, Goal, of_repeats, percentile
-from infrastructure.onnx.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.onnx.manifest import read_manifest
-from infrastructure.onnx.names import TOKENIZER_FILE
-from infrastructure.onnx.session import release_freed_memory
-from infrastructure.onnx.tokenizer import GemmaTokenizer
+from infrastructure.inference.answers.tokenizer import GemmaTokenizer
+from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
+from infrastructure.inference.prepared.manifest import read_manifest
+from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.sessions.host_session import release_freed_memory
 
 _MODEL = "gemma3-270m"
 _TOKENS = 96

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from statistics import quantiles
 from uuid import UUID
 
-from application.chat_run import Answer, Started
-from application.commits import Commit
-from application.event_store import LedgerApplication
-from application.ledger import Ledger, LedgerLimits
-from application.mapping import EventMapper
+from application.chat.run import Answer, Started
+from application.ledger.commits import Commit
+from application.ledger.event_store import LedgerApplication
+from application.ledger.ledger import Ledger, LedgerLimits
+from application.ledger.mapping import EventMapper
 from benchmarks.figures import Figure
 from benchmarks.keys import LEDGER_KEYS
 from benchmarks.ledger_load import GENERATED, LedgerLoad
@@ -24,10 +24,10 @@ from domain.accounts.events import Balance, CreditsDebited
 from domain.conversations.events import ResponseGenerated
 from domain.events import header
 from domain.identifiers import account_id
-from infrastructure.garbage import collect_seldom
-from infrastructure.identity import SystemClock, TimeOrderedIds
-from infrastructure.postgres import commit_statement as statement
-from infrastructure.postgres.commit_waiting import Waiting
+from infrastructure.event_store import commit_sql as statement
+from infrastructure.event_store.commit_waiting import Waiting
+from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
+from infrastructure.process.garbage import collect_seldom
 
 _CALLERS = 64
 _SLICE = 256

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from application.books import TrialBalance
-from application.event_macs import StateMacs
+from application.books.trial_balance import TrialBalance
+from application.ledger.event_macs import StateMacs
 from infrastructure.backup.archive import (
     ArchiveWriter,
     BackupRefused,
@@ -22,8 +22,8 @@ from infrastructure.backup.archive import (
     new_archive,
 )
 from infrastructure.exports.tables import money_topics
-from infrastructure.postgres.log_scan import LogScan
-from infrastructure.postgres.log_state import read_log_state
+from infrastructure.log.scan import LogScan
+from infrastructure.log.state import read_log_state
 
 SCHEMA = "ledger"
 EVENTS_TABLE = "ledger_events"

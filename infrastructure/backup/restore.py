@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from application.event_macs import StateMacs
+from application.ledger.event_macs import StateMacs
 from infrastructure.backup.archive import (
     ArchiveReader,
     BackupRefused,
@@ -26,7 +26,7 @@ from infrastructure.backup.dump import (
     log_size,
     tables_of,
 )
-from infrastructure.postgres.migrate import bundled_migrations, migrate
+from infrastructure.database.migrate import bundled_migrations, migrate
 
 Check = Callable[[psycopg.Connection[Any]], None]
 

@@ -11,7 +11,7 @@ import psutil
 
 from infrastructure.embedded.data_folder import DataFolder, Secrets
 from infrastructure.embedded.server import Server
-from infrastructure.nats.permissions import reader_permissions, relay_permissions
+from infrastructure.relay.permissions import reader_permissions, relay_permissions
 
 RELAY_USER = "chatledger_relay"
 READER_USER = "chatledger_reader"

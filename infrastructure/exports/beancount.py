@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
 
-from application.posted import Posted, posted
+from application.books.posted import Posted, posted
 from domain.accounts.postings import (
     ADJUSTMENTS,
     ISSUANCE_PAID,
@@ -21,7 +21,7 @@ from domain.accounts.postings import (
 from domain.credits import MICRO_PER_CREDIT
 from infrastructure.exports.formats import utc_text
 from infrastructure.exports.tables import Selection, money_topics
-from infrastructure.postgres.log_scan import LogScan
+from infrastructure.log.scan import LogScan
 
 COMMODITY = "CREDIT"
 OPENING = "Equity:Opening-Balances"

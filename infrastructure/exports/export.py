@@ -6,7 +6,7 @@ from infrastructure.exports.beancount import write_beancount
 from infrastructure.exports.errors import ExportRefused
 from infrastructure.exports.formats import write_csv, write_jsonl, write_parquet
 from infrastructure.exports.tables import Selection, Table
-from infrastructure.postgres.log_scan import LogScan
+from infrastructure.log.scan import LogScan
 
 _TABLE_WRITERS = {"jsonl": write_jsonl, "csv": write_csv, "parquet": write_parquet}
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from application.disclosure import disclosed
-from application.posted import ALL_TIME, Period, posted
+from application.books.disclosure import disclosed
+from application.books.posted import ALL_TIME, Period, posted
 from domain.accounts.events import MONEY_EVENTS
 from domain.events import Event
-from infrastructure.postgres.log_reader import LoggedEvent
-from infrastructure.postgres.log_scan import LogScan
+from infrastructure.log.reader import LoggedEvent
+from infrastructure.log.scan import LogScan
 
 
 class Kind(Enum):

@@ -5,20 +5,20 @@ import asyncio
 import sys
 from pathlib import Path
 
-from application.event_macs import event_macs
-from application.ledger_keys import LedgerKeys
+from application.ledger.event_macs import event_macs
+from application.ledger.keys import LedgerKeys
 from infrastructure.backup.archive import Manifest, open_archive
 from infrastructure.backup.dump import SEALS_TABLE
-from infrastructure.checkpoints.signing_key import SigningKey
-from infrastructure.identity import SystemClock
-from infrastructure.ledger_key_file import load_ledger_keys, make_ledger_keys
-from infrastructure.settings import Settings
-from interfaces.cli.audit_verify import EXIT_DIFFERS, as_text, verify_with
-from interfaces.cli.book_tables import moment
+from infrastructure.identity.clock_ids import SystemClock
+from infrastructure.proofs.checkpoints.signing_key import SigningKey
+from infrastructure.secrets.ledger_key_file import load_ledger_keys, make_ledger_keys
+from infrastructure.settings.service import Settings
+from interfaces.cli.audit.book_tables import moment
+from interfaces.cli.audit.verify import EXIT_DIFFERS, as_text, verify_with
 from interfaces.cli.options import settings_from
-from interfaces.composition_proofs import replay_bounds
-from interfaces.endpoints import Endpoints, open_endpoints
-from interfaces.ledger_keys import macs_of_log
+from interfaces.composition.endpoints import Endpoints, open_endpoints
+from interfaces.composition.ledger_keys import macs_of_log
+from interfaces.composition.proofs import replay_bounds
 
 
 def backup(options: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def backup(options: argparse.Namespace) -> int:
 def restore(options: argparse.Namespace) -> int:
     """Into an empty database; read models are made anew. Raises BackupRefused."""
     from infrastructure.backup.restore import restore as load
-    from infrastructure.postgres.rebuild import rebuild
+    from infrastructure.read_models.rebuild.rebuild import rebuild
 
     settings = settings_from(options)
     with open_endpoints(settings, lambda _: None) as endpoints:

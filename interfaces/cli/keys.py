@@ -3,7 +3,7 @@ with."""
 
 import argparse
 
-from infrastructure.ledger_key_file import load_ledger_keys, rotate_ledger_keys
+from infrastructure.secrets.ledger_key_file import load_ledger_keys, rotate_ledger_keys
 from interfaces.cli.options import settings_from
 
 

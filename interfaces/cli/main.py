@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from interfaces.cli.audit import add_audit
+from interfaces.cli.audit.command import add_audit
 from interfaces.cli.keys import add_keys, keys
 from interfaces.cli.refusals import explain
 
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _log_to_standard_error() -> None:
     """What goes wrong and nothing else, as `start` alone goes on long enough to tell more."""
-    from infrastructure.logs import configure_logs
+    from infrastructure.process.logs import configure_logs
 
     configure_logs(level="WARNING", as_json=False)
 
@@ -125,7 +125,7 @@ def _log_to_standard_error() -> None:
 def _leave_native_code(status: int) -> None:
     """A model that is being loaded cannot be interrupted, and its thread would bring the
     interpreter down with SIGABRT while that ends; everything else is closed by now."""
-    from infrastructure.onnx.threads import NATIVE
+    from infrastructure.inference.answers.threads import NATIVE
 
     if any(thread.name in NATIVE for thread in threading.enumerate()):
         sys.stdout.flush()
@@ -137,7 +137,7 @@ def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]
     # Imported here, because each brings what the others do not need.
     match options.command:
         case "start":
-            from interfaces.cli.start import start
+            from interfaces.cli.start.command import start
 
             return start
         case "models":
@@ -149,7 +149,7 @@ def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]
 
             return projections
         case "audit":
-            from interfaces.cli.audit import audit
+            from interfaces.cli.audit.command import audit
 
             return audit
         case "keys":

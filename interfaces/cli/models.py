@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from infrastructure.onnx.manifest import Manifest
-from infrastructure.settings import Settings
+from infrastructure.inference.prepared.manifest import Manifest
+from infrastructure.settings.service import Settings
 from interfaces.cli.options import settings_from
 
 
@@ -24,8 +24,8 @@ def models(options: argparse.Namespace) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    from infrastructure.onnx.engine import OnnxEngine
-    from interfaces.chat_composition import build_engine
+    from infrastructure.inference.models.engine import OnnxEngine
+    from interfaces.composition.chat import build_engine
 
     settings = settings_from(options)
     engine: OnnxEngine = build_engine(settings)
@@ -36,8 +36,8 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _prepare(options: argparse.Namespace, settings: Settings, show: "_Show") -> Manifest:
-    from infrastructure.onnx.config import Precision, Provider
-    from infrastructure.onnx.prepare import prepare_model
+    from infrastructure.inference.prepared.config import Precision, Provider
+    from infrastructure.inference.preparing.prepare import prepare_model
 
     return prepare_model(
         options.name,
@@ -50,7 +50,7 @@ def _prepare(options: argparse.Namespace, settings: Settings, show: "_Show") -> 
 
 
 def _export(options: argparse.Namespace, settings: Settings, show: "_Show") -> Manifest:
-    from infrastructure.onnx.optimum_export import export_model, optimum_environment
+    from infrastructure.inference.preparing.optimum_export import export_model, optimum_environment
 
     return export_model(
         options.name,

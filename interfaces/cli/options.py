@@ -2,7 +2,7 @@
 
 import argparse
 
-from infrastructure.settings import Settings, load_settings
+from infrastructure.settings.service import Settings, load_settings
 
 _FLAGS = {
     "host": "host",

@@ -4,13 +4,13 @@ import argparse
 import asyncio
 import sys
 
-from application.event_macs import StateMacs, event_macs
-from infrastructure.postgres.replay import ReplayBounds
-from infrastructure.settings import SettingsError
+from application.ledger.event_macs import StateMacs, event_macs
+from infrastructure.read_models.rebuild.shadow_tables import ReplayBounds
+from infrastructure.settings.service import SettingsError
 from interfaces.cli.options import settings_from
-from interfaces.composition_proofs import replay_bounds
-from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints
-from interfaces.ledger_keys import ledger_keys
+from interfaces.composition.endpoints import Endpoints, migrate_schema, open_endpoints
+from interfaces.composition.ledger_keys import ledger_keys
+from interfaces.composition.proofs import replay_bounds
 from projections.registry import PROJECTIONS
 
 
@@ -36,7 +36,7 @@ def _check_name(name: str) -> None:
 
 
 async def _status(endpoints: Endpoints) -> int:
-    from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
+    from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
 
     read_models = PostgresReadModels(endpoints.service_url, ReadPoolLimits())
     await read_models.start()
@@ -51,7 +51,7 @@ async def _status(endpoints: Endpoints) -> int:
 async def _rebuild(endpoints: Endpoints, name: str, macs: StateMacs, bounds: ReplayBounds) -> int:
     from rich.progress import Progress
 
-    from infrastructure.postgres.rebuild import rebuild
+    from infrastructure.read_models.rebuild.rebuild import rebuild
 
     known = [projection.name for projection in PROJECTIONS]
     with Progress() as bar:

@@ -14,18 +14,18 @@ def explain(error: Exception) -> str:
 
     from domain.errors import Refusal
     from infrastructure.backup.archive import BackupRefused
-    from infrastructure.checkpoints.signing_key import KeyUnusable
+    from infrastructure.database.migrate import MigrationError
     from infrastructure.embedded.errors import EmbeddedServerError
     from infrastructure.exports.errors import ExportRefused
-    from infrastructure.ledger_key_file import LedgerKeyError
-    from infrastructure.onnx.errors import PreparationError
-    from infrastructure.postgres.log_scan import NoLedger
-    from infrastructure.postgres.log_state import LogUnsealed, OtherKeys
-    from infrastructure.postgres.migrate import MigrationError
-    from infrastructure.postgres.rebuild import ReadModelsBusy, RebuildInProgress
-    from infrastructure.settings import SettingsError
-    from infrastructure.worker_pool import WorkersLost
-    from interfaces.cli.moments import OptionsRefused
+    from infrastructure.inference.prepared.errors import PreparationError
+    from infrastructure.log.scan import NoLedger
+    from infrastructure.log.state import LogUnsealed, OtherKeys
+    from infrastructure.log.workers import WorkersLost
+    from infrastructure.proofs.checkpoints.signing_key import KeyUnusable
+    from infrastructure.read_models.rebuild.rebuild import ReadModelsBusy, RebuildInProgress
+    from infrastructure.secrets.ledger_key_file import LedgerKeyError
+    from infrastructure.settings.service import SettingsError
+    from interfaces.cli.audit.moments import OptionsRefused
 
     match error:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():

@@ -6,15 +6,15 @@ import getpass
 import sys
 from contextlib import closing
 
-from application.users import Users
+from application.users.users import Users
 from domain.errors import Conflict, UserNotFound, WeakPassword
 from domain.users.events import UserRole
 from domain.users.state import UserState
-from infrastructure.settings import Settings
+from infrastructure.settings.service import Settings
 from interfaces.cli.options import settings_from
-from interfaces.endpoints import Endpoints, migrate_schema, open_endpoints, open_ledger
-from interfaces.identity_composition import open_users
-from interfaces.ledger_keys import ledger_keys
+from interfaces.composition.endpoints import Endpoints, migrate_schema, open_endpoints, open_ledger
+from interfaces.composition.identity import open_users
+from interfaces.composition.ledger_keys import ledger_keys
 
 
 class PasswordNotSet(Conflict):

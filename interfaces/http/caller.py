@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import structlog
 
-from interfaces.client_address import UNKNOWN, site_of
-from interfaces.visitor_address import signed_address
+from interfaces.web.client_address import UNKNOWN, site_of
+from interfaces.web.visitor_address import signed_address
 
 log = structlog.get_logger()
 

@@ -6,14 +6,14 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 from fastapi.security import OAuth2PasswordBearer
 
-from application.idempotency import KEY_CHARACTERS_MAX
-from application.users import Principal
+from application.ledger.idempotency import KEY_CHARACTERS_MAX
+from application.users.users import Principal
 from domain.errors import InvalidInput, Unauthenticated
-from infrastructure.tokens import TokenType
+from infrastructure.identity.tokens import TokenType
 from interfaces.http.problems import ServiceBusy
 from interfaces.http.services import HttpServices
 from interfaces.http.wire import POSITION_HEADER
-from interfaces.visitor_address import VISITOR_HEADER
+from interfaces.web.visitor_address import VISITOR_HEADER
 
 _scheme = OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False)
 

@@ -9,12 +9,12 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from application import inference
-from application.chat_run import GenerationFailed
-from application.event_macs import StreamDamaged
-from application.ledger import LedgerUnavailable
+from application.chat import inference
+from application.chat.quotas import QuotaExhausted
+from application.chat.run import GenerationFailed
+from application.ledger.event_macs import StreamDamaged
+from application.ledger.ledger import LedgerUnavailable
 from application.ports import PasswordsBusy
-from application.quotas import QuotaExhausted
 from application.read_models import ReadModelsUnavailable
 from domain import errors
 from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, wire_credits

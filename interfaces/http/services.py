@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from application.accounts import Accounts
-from application.chat import ChatProcess
+from application.chat.inference import InferenceEngine
+from application.chat.price_list import PriceList
+from application.chat.process import ChatProcess
 from application.conversations import Conversations
-from application.inference import InferenceEngine
-from application.price_list import PriceList
 from application.proofs import Proofs
 from application.read_models import ReadModels
-from application.users import Users
-from infrastructure.tokens import Tokens
+from application.users.users import Users
+from infrastructure.identity.tokens import Tokens
+from interfaces.http.auth.sign_in_guard import SignInGuard
 from interfaces.http.caller import CallerAddresses
 from interfaces.http.exports import ExportLimits
 from interfaces.http.rate_limits import PositionWaits, RateLimit
-from interfaces.http.sign_in_guard import SignInGuard
 
 
 @dataclass(frozen=True, kw_only=True)

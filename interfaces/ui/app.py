@@ -12,16 +12,16 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
-from interfaces.connections import ConnectionLimits
-from interfaces.ui.api import Api, http_client
-from interfaces.ui.exchange import Exchanges
-from interfaces.ui.gradio_queue import GradioQueue
-from interfaces.ui.open_tabs import OpenTabs
+from interfaces.ui.client.api import Api, http_client
+from interfaces.ui.client.sessions import BrowserSessions
+from interfaces.ui.client.settings import UiSettings
+from interfaces.ui.front_door.exchange import Exchanges
+from interfaces.ui.front_door.gradio_queue import GradioQueue
+from interfaces.ui.front_door.open_tabs import OpenTabs
+from interfaces.ui.front_door.server import FrontDoor
 from interfaces.ui.page import Page
-from interfaces.ui.server import FrontDoor
-from interfaces.ui.sessions import BrowserSessions
-from interfaces.ui.settings import UiSettings
-from interfaces.web_server import WebServerConfig
+from interfaces.web.connections import ConnectionLimits
+from interfaces.web.server import WebServerConfig
 
 __all__ = ["UiSettings", "build_app", "build_server", "run_ui"]
 
@@ -33,9 +33,9 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
     """The page as an ASGI app. ``transport`` replaces the network towards the API in tests."""
     import gradio as gr
 
-    from interfaces.ui.layout import build_layout
-    from interfaces.ui.theme import calm_theme
-    from interfaces.ui.wiring import wire
+    from interfaces.ui.drawing.theme import calm_theme
+    from interfaces.ui.handlers.wiring import wire
+    from interfaces.ui.layout.page import build_layout
 
     http = http_client(settings, transport)
     sessions = BrowserSessions(

@@ -5,13 +5,13 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from interfaces.ui.api import Api
-from interfaces.ui.exchange import Exchanges
-from interfaces.ui.open_tabs import OpenTabs
-from interfaces.ui.sessions import BrowserSession, BrowserSessions
-from interfaces.ui.settings import UiSettings
+from interfaces.ui.client.api import Api
+from interfaces.ui.client.sessions import BrowserSession, BrowserSessions
+from interfaces.ui.client.settings import UiSettings
+from interfaces.ui.front_door.exchange import Exchanges
+from interfaces.ui.front_door.open_tabs import OpenTabs
+from interfaces.ui.front_door.visitor import visitor_of
 from interfaces.ui.tab import Tab
-from interfaces.ui.visitor import visitor_of
 
 
 @dataclass(frozen=True, kw_only=True)

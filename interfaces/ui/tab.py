@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
+from interfaces.ui.client.answers import Conversation, HistoryItem, Model
 from interfaces.ui.turn import Sending, Turn
-from interfaces.ui.wire import Conversation, HistoryItem, Model
 
 
 @dataclass(kw_only=True)

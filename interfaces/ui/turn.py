@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from interfaces.ui.api import Api
-from interfaces.ui.errors import ApiProblem, ApiUnreachable, UiError
-from interfaces.ui.sessions import BrowserSession
-from interfaces.ui.sse import ServerEvent
-from interfaces.ui.wire import Delta, Done, Started, read_as, read_json
+from interfaces.ui.client.answers import Delta, Done, Started, read_as, read_json
+from interfaces.ui.client.api import Api
+from interfaces.ui.client.errors import ApiProblem, ApiUnreachable, UiError
+from interfaces.ui.client.sessions import BrowserSession
+from interfaces.ui.client.sse import ServerEvent
 
 MESSAGE_PATH = "/chat/message"
 

@@ -2,7 +2,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from infrastructure.postgres.migrate import migrate
+from infrastructure.database.migrate import migrate
 from tests.application.world import World
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.servers import DatabaseUrls

@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from application.accounts import PurchaseResult
-from application.idempotency import Outcome, idempotency_key
-from application.moments import CLOCK_SKEW_MAX, TimeInFuture
+from application.books.periods import CLOCK_SKEW_MAX, TimeInFuture
+from application.ledger.idempotency import Outcome, idempotency_key
 from domain.accounts.events import Balance, CreditsPurchased
 from domain.credits import BALANCE_MICRO_MAX, MICRO_PER_CREDIT
 from domain.errors import IdempotencyKeyReused, InvalidAmount

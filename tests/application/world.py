@@ -10,19 +10,19 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from application.accounts import Accounts
-from application.chat import ChatProcess
-from application.chat_commands import ChatLimits, SendMessage
-from application.chat_run import Answer, ChatRun
+from application.chat.commands import ChatLimits, SendMessage
+from application.chat.inference import InferenceEngine
+from application.chat.price_list import PACKAGES, PriceList
+from application.chat.process import ChatProcess
+from application.chat.quotas import QuotaLimits, Quotas
+from application.chat.run import Answer, ChatRun
+from application.chat.sweeper import Sweeper, SweeperLimits
 from application.conversations import Conversations
-from application.idempotency import idempotency_key
-from application.inference import InferenceEngine
-from application.ledger import Ledger, LedgerLimits
-from application.passwords import Passwords
-from application.price_list import PACKAGES, PriceList
-from application.quotas import QuotaLimits, Quotas
-from application.streams import ACCOUNT, CONVERSATION
-from application.sweeper import Sweeper, SweeperLimits
-from application.users import UserPolicy, Users
+from application.ledger.idempotency import idempotency_key
+from application.ledger.ledger import Ledger, LedgerLimits
+from application.ledger.streams import ACCOUNT, CONVERSATION
+from application.users.passwords import Passwords
+from application.users.users import UserPolicy, Users
 from domain.accounts.events import Balance
 from domain.claims.idempotency import IdempotencyKey
 from domain.conversations.state import ConversationState
@@ -30,12 +30,12 @@ from domain.credits import MICRO_PER_CREDIT
 from domain.events import Event
 from domain.identifiers import account_id
 from domain.pricing.price import Price, per_message
-from infrastructure.identity import TimeOrderedIds
-from infrastructure.passwords import BcryptHasher, ZxcvbnStrength
-from infrastructure.postgres.log_reader import ReadBounds, read_log
-from infrastructure.postgres.projection_writer import ProjectionWriter
-from infrastructure.postgres.read_models import PostgresReadModels, ReadPoolLimits
-from infrastructure.postgres.recorder import open_application
+from infrastructure.event_store.recorder import open_application
+from infrastructure.identity.clock_ids import TimeOrderedIds
+from infrastructure.identity.passwords import BcryptHasher, ZxcvbnStrength
+from infrastructure.log.reader import ReadBounds, read_log
+from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
+from infrastructure.read_models.writer import ProjectionWriter
 from projections.registry import PROJECTIONS
 from tests.support.books import check_books, stored_events
 from tests.support.clock import SteppedClock

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 LAYERS = ("domain", "application", "projections", "infrastructure", "interfaces")
-FOLDERS = (*LAYERS, "tests", "benchmarks")
+FOLDERS = (*LAYERS, "tools", "tests", "benchmarks")
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import domain
-from application.mapping import EventMapper
-from application.streams import ALL_KINDS
+from application.ledger.mapping import EventMapper
+from application.ledger.streams import ALL_KINDS
 from domain.accounts.events import MoneyEvent
 from domain.events import Event, PersonalMark
-from interfaces.cli.event_docs import EVENTS_PAGE, render_event_docs
 from tests.support.keys import LEDGER_KEYS
+from tools.event_docs import EVENTS_PAGE, render_event_docs
 
 STORED_NAME = re.compile(r"[a-z]+\.[a-z]+(_[a-z]+)*")
 ABSTRACT = {Event, MoneyEvent}
@@ -98,5 +98,5 @@ def test_an_event_is_read_back_as_it_was_stored(event: Event) -> None:
 
 def test_the_page_of_events_is_what_the_code_says() -> None:
     assert EVENTS_PAGE.read_text(encoding="utf-8") == render_event_docs(), (
-        "run `python -m interfaces.cli.event_docs` and commit docs/events.md"
+        "run `python -m tools.event_docs` and commit docs/events.md"
     )

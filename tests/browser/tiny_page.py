@@ -8,7 +8,7 @@ from playwright.sync_api import Browser
 from starlette.types import ASGIApp
 
 from interfaces.ui.app import build_app
-from interfaces.ui.settings import UiSettings
+from interfaces.ui.client.settings import UiSettings
 from tests.browser.conftest import visiting
 from tests.browser.serving import free_port, serving
 from tests.browser.visitor import Visitor

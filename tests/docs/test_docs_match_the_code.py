@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from domain.errors import Refusal
-from infrastructure.settings import Settings
-from interfaces.cli.settings_docs import DOCS, EXAMPLE, parts, render_docs, render_example
+from infrastructure.settings.service import Settings
 from interfaces.http.app import create_app
 from interfaces.http.services import HttpServices
+from tools.settings_docs import DOCS, EXAMPLE, parts, render_docs, render_example
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypedDict, get_args, get_origin, get_type_hints
 
-from application.streams import ALL_KINDS
+from application.ledger.streams import ALL_KINDS
 from domain.events import Event
 
 RECORD = Path(__file__).with_name("stored_names.json")

@@ -2,7 +2,7 @@
 
 import copy
 
-from application.streams import ALL_KINDS
+from application.ledger.streams import ALL_KINDS
 from domain.events import Event
 from tests.domain.stored_names import (
     COMMAND,

@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
-from application.mapping import decode_event
+from application.ledger.mapping import decode_event
 from domain.accounts.events import (
     AccountEvent,
     CreditsDebited,

@@ -13,14 +13,14 @@ from uuid import UUID
 
 import pytest
 
-from application.ledger import LedgerUnavailable, Transaction
-from application.streams import ACCOUNT
+from application.ledger.ledger import LedgerUnavailable, Transaction
+from application.ledger.streams import ACCOUNT
 from domain.accounts import commands as c
 from domain.accounts.decider import decide
 from domain.accounts.events import CreditsGranted
 from domain.identifiers import account_id
+from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.postgres.migrate import migrate
 from tests.application.world import World
 from tests.faults.processes import until
 from tests.support.servers import DatabaseUrls, ignore

@@ -16,9 +16,9 @@ from uuid import UUID, uuid5
 import msgspec
 import psycopg
 
-from application.books import TrialBalance
-from application.mapping import EventMapper, decode_event
-from application.streams import ALL_KINDS
+from application.books.trial_balance import TrialBalance
+from application.ledger.mapping import EventMapper, decode_event
+from application.ledger.streams import ALL_KINDS
 from domain.claims.idempotency import CommandStarted, IdempotencyKey, abandon, evolve
 from domain.claims.uniqueness import claim
 from domain.events import Event
@@ -28,7 +28,7 @@ from domain.sessions.decider import decide as decide_session
 from domain.sessions.state import SessionState
 from domain.sessions.state import evolve as evolve_session
 from domain.users import commands as u
-from infrastructure.postgres.migrate import migrate
+from infrastructure.database.migrate import migrate
 from tests.projections.naive_tables import NaiveTables
 from tests.projections.people import Person
 from tests.projections.random_history import RandomHistory

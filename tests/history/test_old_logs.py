@@ -6,13 +6,13 @@ from uuid import UUID
 
 import pytest
 
-from application.snapshots import fold
-from application.streams import ALL_KINDS
+from application.ledger.snapshots import fold
+from application.ledger.streams import ALL_KINDS
 from domain.accounts.invariants import evolve_checked
 from domain.accounts.state import AccountState
 from domain.events import Event
-from infrastructure.postgres.rebuild import rebuild
-from infrastructure.postgres.seals import seal
+from infrastructure.log.seals import seal
+from infrastructure.read_models.rebuild.rebuild import rebuild
 from tests.history.old_logs import comes_to, load_log, names, plain_rows, read_expected, read_log
 from tests.projections.log import stored_rows
 from tests.support.books import check_books

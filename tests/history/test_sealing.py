@@ -10,20 +10,20 @@ import psycopg
 import pytest
 from eventsourcing.persistence import StoredEvent
 
-from application.event_macs import EventNotAuthentic, StateMacs, event_macs
-from application.ledger import LedgerApplication
-from application.snapshots import fold
-from application.streams import ALL_KINDS, USER, StreamKind
+from application.ledger.event_macs import EventNotAuthentic, StateMacs, event_macs
+from application.ledger.ledger import LedgerApplication
+from application.ledger.snapshots import fold
+from application.ledger.streams import ALL_KINDS, USER, StreamKind
 from domain.events import Event, header
 from domain.users.events import RoleAssigned, UserRole
-from infrastructure.postgres.log_state import (
+from infrastructure.event_store.recorder import open_application
+from infrastructure.log.seals import seal
+from infrastructure.log.state import (
     LogUnsealed,
     OtherKeys,
     check_first_event,
     read_log_state,
 )
-from infrastructure.postgres.recorder import open_application
-from infrastructure.postgres.seals import seal
 from tests.history.old_logs import load_log, read_log
 from tests.support.forging import OTHER_KEYS, Forger, bare, made, with_state
 from tests.support.keys import EVENT_MACS, LEDGER_KEYS

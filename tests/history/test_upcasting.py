@@ -12,9 +12,9 @@ from uuid import UUID
 import pytest
 from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 
-from application.mapping import EventCodec, EventMapper
+from application.ledger.mapping import EventCodec, EventMapper
 from domain.events import Event
-from infrastructure.postgres.lean_events import LeanReader
+from infrastructure.read_models.rebuild.lean_events import LeanReader
 from tests.domain.stored_names import upcasts_missing
 from tests.support.keys import LEDGER_KEYS, with_mac
 

@@ -15,16 +15,16 @@ import numpy as np
 
 from benchmarks.figures import Figure, Goal, table
 from benchmarks.graph_runner import GraphRunner, RunnerOptions
-from infrastructure.onnx.config import Precision
-from infrastructure.onnx.gguf_file import GgufFile
-from infrastructure.onnx.gguf_weights import GgufWeights
-from infrastructure.onnx.hub_config import read_hub_config
-from infrastructure.onnx.names import TOKENIZER_FILE
-from infrastructure.onnx.safetensors_folder import SafetensorsFolder
-from infrastructure.onnx.safetensors_weights import SafetensorsWeights
-from infrastructure.onnx.tokenizer import GemmaTokenizer
-from infrastructure.onnx.tokenizer_build import build_tokenizer
-from tests.infrastructure.onnx.tiny import TinyWeights
+from infrastructure.inference.answers.tokenizer import GemmaTokenizer
+from infrastructure.inference.prepared.config import Precision
+from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.preparing.gguf_file import GgufFile
+from infrastructure.inference.preparing.gguf_weights import GgufWeights
+from infrastructure.inference.preparing.hub_config import read_hub_config
+from infrastructure.inference.preparing.safetensors_folder import SafetensorsFolder
+from infrastructure.inference.preparing.safetensors_weights import SafetensorsWeights
+from infrastructure.inference.preparing.tokenizer_build import build_tokenizer
+from tests.infrastructure.inference.tiny import TinyWeights
 from tests.parity import fixture
 from tests.parity.checks import (
     ALL_EQUAL,

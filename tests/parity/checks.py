@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, Goal
 from benchmarks.graph_runner import GraphRunner, RunnerOptions
-from infrastructure.onnx.config import GemmaConfig, Precision, WeightSource
-from infrastructure.onnx.gemma_graph import write_graph
+from infrastructure.inference.graph.gemma_graph import write_graph
+from infrastructure.inference.prepared.config import GemmaConfig, Precision, WeightSource
 from tests.parity.environment import ask_oracle
 
 LOGITS_APART_MAX = Goal(bound=5.0)

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from infrastructure.own_environment import OwnEnvironment
+from infrastructure.inference.preparing.own_environment import OwnEnvironment
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from infrastructure.onnx.catalogue import BY_NAME
-from infrastructure.onnx.config import GraphFormat, Precision
-from infrastructure.onnx.manifest import Source
-from infrastructure.onnx.model_source import Filled, OpenedSource, Progress
-from infrastructure.onnx.names import GRAPH_FILE
-from infrastructure.onnx.optimum_export import OptimumSource, optimum_environment
-from tests.infrastructure.onnx.tiny import (
+from infrastructure.inference.prepared.catalogue import BY_NAME
+from infrastructure.inference.prepared.config import GraphFormat, Precision
+from infrastructure.inference.prepared.manifest import Source
+from infrastructure.inference.prepared.names import GRAPH_FILE
+from infrastructure.inference.preparing.model_source import Filled, OpenedSource, Progress
+from infrastructure.inference.preparing.optimum_export import OptimumSource, optimum_environment
+from tests.infrastructure.inference.tiny import (
     BOS_ID,
     STOP_IDS,
     TINY,

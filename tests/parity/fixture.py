@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.onnx.config import GemmaConfig
-from tests.infrastructure.onnx.hub_folder import CONFIG, write_hub_folder
-from tests.infrastructure.onnx.tiny import TinyWeights
+from infrastructure.inference.prepared.config import GemmaConfig
+from tests.infrastructure.inference.hub_folder import CONFIG, write_hub_folder
+from tests.infrastructure.inference.tiny import TinyWeights
 
 FILE = Path(__file__).parent / "transformers_logits.npz"
 TINY_CONFIG: GemmaConfig = CONFIG

@@ -8,10 +8,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from application.event_store import LedgerApplication
+from application.ledger.event_store import LedgerApplication
 from domain.events import Event
-from infrastructure.postgres.migrate import migrate
-from infrastructure.postgres.recorder import open_application
+from infrastructure.database.migrate import migrate
+from infrastructure.event_store.recorder import open_application
 from projections.registry import PROJECTIONS
 from tests.projections.naive_tables import NaiveRow, NaiveTables
 from tests.support.keys import LEDGER_KEYS

@@ -12,18 +12,18 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from application.ledger_keys import LedgerKeys
+from application.ledger.keys import LedgerKeys
+from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.identity import TimeOrderedIds
-from infrastructure.ledger_key_file import load_ledger_keys
-from infrastructure.postgres.migrate import migrate
-from infrastructure.settings import Settings, load_settings
-from interfaces.composition import open_services
-from interfaces.connections import ConnectionLimits
-from interfaces.endpoints import Endpoints
+from infrastructure.identity.clock_ids import TimeOrderedIds
+from infrastructure.secrets.ledger_key_file import load_ledger_keys
+from infrastructure.settings.service import Settings, load_settings
+from interfaces.composition.endpoints import Endpoints
+from interfaces.composition.services import open_services
 from interfaces.http.app import create_app
 from interfaces.http.services import HttpServices
-from interfaces.web_server import WebServerConfig
+from interfaces.web.connections import ConnectionLimits
+from interfaces.web.server import WebServerConfig
 from tests.support.books import check_books, stored_events
 from tests.support.scripted_engine import ScriptedEngine
 from tests.support.servers import DatabaseUrls, drop_database, fresh_database, fresh_name

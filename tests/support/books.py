@@ -7,7 +7,7 @@ from uuid import UUID
 
 import psycopg
 
-from application.mapping import decode_event
+from application.ledger.mapping import decode_event
 from domain.accounts import events as a
 from domain.accounts.invariants import evolve_checked
 from domain.accounts.postings import postings

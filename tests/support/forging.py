@@ -8,8 +8,8 @@ import msgspec
 import psycopg
 from eventsourcing.persistence import StoredEvent
 
-from application.ledger_keys import LedgerKeys
-from application.mapping import EventMapper
+from application.ledger.keys import LedgerKeys
+from application.ledger.mapping import EventMapper
 from domain.events import Event
 from tests.support.servers import DatabaseUrls
 

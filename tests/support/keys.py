@@ -7,8 +7,8 @@ from uuid import UUID
 
 from eventsourcing.persistence import StoredEvent
 
-from application.event_macs import event_macs
-from application.ledger_keys import LedgerKeys
+from application.ledger.event_macs import event_macs
+from application.ledger.keys import LedgerKeys
 
 LEDGER_KEYS = LedgerKeys("test", {"test": b"a key that only tests may use".ljust(32, b".")})
 EVENT_MACS = event_macs(LEDGER_KEYS)

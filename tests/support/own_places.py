@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from infrastructure.settings import Settings
+from infrastructure.settings.service import Settings
 
 ROOT = Path(__file__).parents[2]
 # Of the API, the chat page, and the servers that an operator may run.
@@ -21,7 +21,7 @@ DEFAULT_PORTS = frozenset(
 _DATA = str(ROOT / "data")
 _ALLOWED = str(ROOT / "data" / "test-models")
 _SETTINGS = ".env"
-_PROGRAMS = ("interfaces.cli.main", "interfaces.cli.page_child", "chatledger", "startup.py")
+_PROGRAMS = ("interfaces.cli.main", "interfaces.cli.start.page_child", "chatledger", "startup.py")
 
 
 class NotOurs(AssertionError):

@@ -1,6 +1,6 @@
 """An inference engine that answers what a test tells it to, when it tells it to.
 
-It keeps the contract of `application.inference.InferenceEngine` (tests/application/
+It keeps the contract of `application.chat.inference.InferenceEngine` (tests/application/
 test_engine_contract.py holds it and the real engine to the same tests): a token is a word.
 """
 
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-from application.inference import (
+from application.chat.inference import (
     Completion,
     Delta,
     EngineBusy,
@@ -27,7 +27,7 @@ from application.inference import (
     UnknownModel,
     WorkMeter,
 )
-from infrastructure.onnx.template import exchanges
+from infrastructure.inference.answers.transcript_template import exchanges
 
 MODEL = "gemma3-270m"
 COMPUTED_ON = "a script, CPU x86_64 avx2"

@@ -14,7 +14,7 @@ from typing import IO
 import httpx
 import pytest
 
-from infrastructure.onnx.prepare import prepare_model
+from infrastructure.inference.preparing.prepare import prepare_model
 from tests.support.models import PREPARED_MODELS
 from tests.support.own_places import ROOT
 from tests.support.ports import free_port

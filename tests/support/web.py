@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import uvicorn
 from starlette.types import ASGIApp
 
-from interfaces.connections import ConnectionLimits, Connections
-from interfaces.web_server import WebServerConfig
+from interfaces.web.connections import ConnectionLimits, Connections
+from interfaces.web.server import WebServerConfig
 
 PATIENCE_S = 20.0
 

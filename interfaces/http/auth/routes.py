@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Response
 from fastapi.security import OAuth2PasswordRequestForm
 
-from application.idempotency import Outcome, idempotency_key
-from application.registration import RegisteredUser
-from application.users import SignedIn
+from application.ledger.idempotency import Outcome, idempotency_key
+from application.users.registration import RegisteredUser
+from application.users.users import SignedIn
 from domain.identifiers import username_claim_id
-from infrastructure.tokens import TokenType
+from infrastructure.identity.tokens import TokenType
 from interfaces.http.auth.protocol import (
     LoginRequest,
     MeResponse,

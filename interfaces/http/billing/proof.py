@@ -5,7 +5,7 @@ from typing import Literal, Self
 from uuid import UUID
 
 from application.proofs import Proof, ProvenEvent
-from infrastructure.checkpoints.records import SignedCheckpoint
+from infrastructure.proofs.checkpoints.records import SignedCheckpoint
 from interfaces.http.wire import Instant, WireModel
 
 

@@ -1,6 +1,6 @@
 """A receipt on the wire."""
 
-from application.mapping import decode_event
+from application.ledger.mapping import decode_event
 from application.proofs import Proof
 from application.read_models import ReceiptView
 from domain.conversations.events import ResponseGenerated

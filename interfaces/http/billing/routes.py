@@ -6,9 +6,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from application.idempotency import idempotency_key
-from application.moments import check_period
-from application.price_list import AMOUNT_MICRO_ADDED_MAX, AMOUNT_MICRO_ADDED_MIN
+from application.books.periods import check_period
+from application.chat.price_list import AMOUNT_MICRO_ADDED_MAX, AMOUNT_MICRO_ADDED_MIN
+from application.ledger.idempotency import idempotency_key
 from application.read_models import TransactionType
 from domain.credits import format_credits
 from domain.errors import InvalidAmount, InvalidInput, MessageNotFound, NotPermitted

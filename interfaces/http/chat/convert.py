@@ -1,10 +1,10 @@
 """Between the application's values and the wire models of chat."""
 
-from application.chat_commands import Quote
-from application.chat_run import Answer, Started
-from application.inference import ModelCard
+from application.chat.commands import Quote
+from application.chat.inference import ModelCard
+from application.chat.run import Answer, Started
+from application.chat.stages import Stages
 from application.read_models import ConversationView, MessageView
-from application.stages import Stages
 from domain.pricing.price import Price, PriceKind
 from interfaces.http.chat.protocol import (
     BalanceWire,

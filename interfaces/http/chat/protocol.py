@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from application.inference import ModelState
+from application.chat.inference import ModelState
 from application.read_models import MessageRole, MessageStatus
 from domain.pricing.price import PriceKind
 from interfaces.http.wire import Credits, Line, Real, Whole, WireModel

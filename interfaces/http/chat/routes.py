@@ -7,12 +7,12 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from application.chat_commands import SendMessage
-from application.chat_run import Answer
-from application.idempotency import idempotency_key
-from application.inference import ModelState
-from application.moments import check_period
-from application.users import Principal
+from application.books.periods import check_period
+from application.chat.commands import SendMessage
+from application.chat.inference import ModelState
+from application.chat.run import Answer
+from application.ledger.idempotency import idempotency_key
+from application.users.users import Principal
 from domain.claims.idempotency import IdempotencyKey
 from interfaces.http.chat import convert, stream
 from interfaces.http.chat.protocol import (

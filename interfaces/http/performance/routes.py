@@ -5,7 +5,7 @@ from typing import Annotated
 import structlog
 from fastapi import APIRouter, Depends, Response
 
-from application.users import Principal
+from application.users.users import Principal
 from domain.errors import NotPermitted
 from domain.users.events import UserRole
 from interfaces.http.context import PrincipalDep, ServicesDep

@@ -13,9 +13,9 @@ from psycopg import sql
 from infrastructure.backup.archive import BackupRefused, open_archive
 from infrastructure.backup.dump import backup, tables_of
 from infrastructure.backup.restore import restore
+from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.postgres.migrate import migrate
-from infrastructure.postgres.rebuild import rebuild
+from infrastructure.read_models.rebuild.rebuild import rebuild
 from tests.infrastructure.backup.conftest import NOW, say, watch
 from tests.projections.log import Log, comparable, open_log, stored_rows
 from tests.projections.random_history import RandomHistory

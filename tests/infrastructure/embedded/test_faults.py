@@ -26,7 +26,7 @@ from infrastructure.embedded.servers import (
     ServerDidNotStart,
 )
 from infrastructure.embedded.supervisor import RestartBudget
-from infrastructure.nats.connection import READER_INBOX, RELAY_INBOX
+from infrastructure.relay.nats_connection import READER_INBOX, RELAY_INBOX
 from tests.infrastructure.embedded.checks import (
     HEALED_TIMEOUT_S,
     answers,

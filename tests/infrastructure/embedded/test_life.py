@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from infrastructure.embedded.data_folder import DataFolder, Secrets
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings, ServerDidNotStart
-from infrastructure.nats.connection import READER_INBOX, RELAY_INBOX
+from infrastructure.relay.nats_connection import READER_INBOX, RELAY_INBOX
 from tests.infrastructure.embedded.checks import are_gone, read_numbers, write_number
 from tests.support.servers import ignore
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.nats.connection import RELAY_INBOX
+from infrastructure.relay.nats_connection import RELAY_INBOX
 from tests.support.servers import DatabaseUrls, with_database
 
 

@@ -3,11 +3,11 @@ from dataclasses import dataclass
 
 import pytest
 
-from application.books import TrialBalance
-from application.posted import ALL_TIME, Period
+from application.books.posted import ALL_TIME, Period
+from application.books.trial_balance import TrialBalance
 from domain.events import Event
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.postgres.log_scan import LogScan, open_scan
+from infrastructure.log.scan import LogScan, open_scan
 from tests.projections.log import open_log
 from tests.projections.random_history import RandomHistory
 from tests.support.keys import EVENT_MACS

@@ -10,11 +10,11 @@ import pytest
 from beancount import loader
 from beancount.core.data import Balance, Transaction
 
-from application.posted import ALL_TIME, Period
+from application.books.posted import ALL_TIME, Period
 from infrastructure.exports.beancount import beancount_account, quoted
 from infrastructure.exports.export import export
 from infrastructure.exports.tables import POSTINGS, Selection
-from infrastructure.postgres.log_scan import LogScan
+from infrastructure.log.scan import LogScan
 from tests.infrastructure.exports.conftest import Stored
 
 MICRO = 1_000_000

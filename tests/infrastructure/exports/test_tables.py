@@ -11,14 +11,14 @@ import psycopg
 import pytest
 from arro3.io import read_parquet
 
-from application.posted import Period, posted
+from application.books.posted import Period, posted
 from domain.accounts.postings import postings
 from infrastructure.exports.errors import ExportRefused
 from infrastructure.exports.export import export
 from infrastructure.exports.formats import utc_text, write_csv
 from infrastructure.exports.tables import EVENTS, POSTINGS, Selection
-from infrastructure.postgres.log_scan import LogScan, NoLedger, open_scan
-from interfaces.cli.audit_books import FORMATS
+from infrastructure.log.scan import LogScan, NoLedger, open_scan
+from interfaces.cli.audit.books_arguments import FORMATS
 from tests.infrastructure.exports.conftest import Stored
 from tests.support.keys import EVENT_MACS
 from tests.support.servers import DatabaseUrls

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers
-from tests.infrastructure.checkpoints.signing import Signing
-from tests.infrastructure.verify.books import Books
+from tests.infrastructure.proofs.checkpoints.signing import Signing
+from tests.infrastructure.proofs.verify.books import Books
 from tests.interfaces.cli.command import Finished, chatledger
 from tests.projections.log import open_log
 from tests.support.keys import key_file

@@ -11,7 +11,7 @@ import pytest
 from domain.accounts.events import AccountEvent
 from domain.events import Event
 from infrastructure.embedded.servers import EmbeddedServers
-from interfaces.cli.books import books
+from interfaces.cli.audit.books import books
 from interfaces.cli.main import parser
 from tests.interfaces.cli.command import Finished, chatledger
 from tests.projections.log import open_log

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.settings import load_settings
+from infrastructure.settings.service import load_settings
 from interfaces.cli.main import parser
-from interfaces.endpoints import Endpoints, migrate_schema, open_ledger
-from interfaces.identity_composition import ensure_admin, open_users
-from interfaces.ledger_keys import ledger_keys
+from interfaces.composition.endpoints import Endpoints, migrate_schema, open_ledger
+from interfaces.composition.identity import ensure_admin, open_users
+from interfaces.composition.ledger_keys import ledger_keys
 from tests.interfaces.cli.command import chatledger
 from tests.support.servers import DatabaseUrls, ignore
 

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from interfaces.http.caller import CallerAddresses
-from interfaces.visitor_address import sign_address, visitor_key
+from interfaces.web.visitor_address import sign_address, visitor_key
 
 NOW_S = 1_800_000_000.0
 KEY = visitor_key("a secret")

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from application.ledger import LedgerApplication
-from application.snapshots import take_snapshot
-from application.streams import ACCOUNT, USER
+from application.ledger.ledger import LedgerApplication
+from application.ledger.snapshots import take_snapshot
+from application.ledger.streams import ACCOUNT, USER
 from domain.accounts.commands import GrantCredits
 from domain.accounts.decider import decide as decide_account
 from domain.accounts.state import AccountState
@@ -23,10 +23,10 @@ from domain.identifiers import account_id
 from domain.records import changed
 from domain.users.events import RoleAssigned, UserRole
 from domain.users.state import UserState
-from infrastructure.identity import TimeOrderedIds
-from infrastructure.postgres.recorder import open_application
-from interfaces.composition import open_services
-from interfaces.endpoints import Endpoints
+from infrastructure.event_store.recorder import open_application
+from infrastructure.identity.clock_ids import TimeOrderedIds
+from interfaces.composition.endpoints import Endpoints
+from interfaces.composition.services import open_services
 from interfaces.http.app import create_app
 from tests.interfaces.http.problem import check_problem
 from tests.support.api import PASSWORD, Api, Person

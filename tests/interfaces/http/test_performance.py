@@ -2,7 +2,7 @@
 
 import pytest
 
-from infrastructure.settings import DEVELOPMENT_ADMIN_PASSWORD
+from infrastructure.settings.service import DEVELOPMENT_ADMIN_PASSWORD
 from tests.interfaces.http.problem import check_problem
 from tests.support.api import Api, Person
 

@@ -10,16 +10,16 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from application.inference import InferenceError
-from application.streams import ACCOUNT
+from application.chat.inference import InferenceError
+from application.ledger.streams import ACCOUNT
 from domain.accounts.commands import RefundDebit
 from domain.accounts.decider import decide
 from domain.accounts.events import CreditsDebited, CreditsHeld
 from domain.identifiers import account_id
-from infrastructure.checkpoints.signing_key import SigningKey
-from infrastructure.identity import SystemClock
-from infrastructure.postgres.recorder import open_application
-from interfaces.cli.audit_receipt import verify_receipt
+from infrastructure.event_store.recorder import open_application
+from infrastructure.identity.clock_ids import SystemClock
+from infrastructure.proofs.checkpoints.signing_key import SigningKey
+from interfaces.cli.audit.receipt import verify_receipt
 from interfaces.cli.main import parser
 from tests.support.api import Api, Person
 from tests.support.books import stored_events

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from application.inference import (
+from application.chat.inference import (
     EngineBusy,
     GenerationTimedOut,
     InferenceError,
@@ -19,7 +19,7 @@ from application.inference import (
     OutOfMemory,
     OwnerBusy,
 )
-from application.quotas import QuotaExhausted
+from application.chat.quotas import QuotaExhausted
 from infrastructure.embedded.servers import EmbeddedServers
 from interfaces.http.problems import describe
 from tests.support.api import JWT_SECRET, PASSWORD, Api, Person, running_api

@@ -11,7 +11,7 @@ from nats.js.errors import NotFoundError
 from psycopg import sql
 
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.nats.connection import READER_INBOX
+from infrastructure.relay.nats_connection import READER_INBOX
 from tests.support.api import JWT_SECRET, PASSWORD, Api, Person
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -96,7 +96,7 @@ async def test_no_secret_is_stored_anywhere(
 
 
 async def test_a_generated_secret_is_its_owners_alone(tmp_path: Path) -> None:
-    from infrastructure.secret_files import secret_from
+    from infrastructure.secrets.files import secret_from
 
     path = tmp_path / "deeper" / "secret"
     drawn = secret_from("", path)

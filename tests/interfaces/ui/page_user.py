@@ -11,7 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from interfaces.ui.app import build_app
-from interfaces.ui.settings import UiSettings
+from interfaces.ui.client.settings import UiSettings
 from tests.interfaces.ui.tiny_api import TinyApi
 
 JOIN, DATA, SESSION = "/gradio_api/queue/join", "/gradio_api/queue/data", "/session"

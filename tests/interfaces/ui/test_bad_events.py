@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from interfaces.ui.gate import Refused, read_join, write_join
+from interfaces.ui.front_door.gate import Refused, read_join, write_join
 from tests.interfaces.ui.page_user import DATA, JOIN, SESSION, PageUser, client_of, running_page
 from tests.interfaces.ui.tiny_api import TinyApi
 

@@ -8,11 +8,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from interfaces.ui.open_tabs import OpenTab, OpenTabs, TooManyTabs, UnknownTab
-from interfaces.ui.sessions import BrowserSession, BrowserSessions, Tokens
-from interfaces.ui.settings import UiSettings
-from interfaces.ui.visitor import Visitor
-from interfaces.ui.wire import Person
+from interfaces.ui.client.answers import Person
+from interfaces.ui.client.sessions import BrowserSession, BrowserSessions, Tokens
+from interfaces.ui.client.settings import UiSettings
+from interfaces.ui.front_door.open_tabs import OpenTab, OpenTabs, TooManyTabs, UnknownTab
+from interfaces.ui.front_door.visitor import Visitor
 from tests.interfaces.ui.page_user import SESSION, PageUser, client_of, running_page
 from tests.interfaces.ui.test_sessions import ManualClock
 from tests.interfaces.ui.tiny_api import TinyApi

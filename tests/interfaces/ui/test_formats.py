@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interfaces.ui.formats import (
+from interfaces.ui.client.answers import Model, PerMessage, PerToken
+from interfaces.ui.drawing.formats import (
     AmountRefused,
     answer_facts,
     credits_phrase,
@@ -18,7 +19,6 @@ from interfaces.ui.formats import (
     signed_text,
     time_text,
 )
-from interfaces.ui.wire import Model, PerMessage, PerToken
 
 AMOUNTS = st.decimals(min_value=-(10**12), max_value=10**12, places=6)
 

@@ -8,8 +8,8 @@ import pytest
 from starlette.types import Message
 
 from interfaces.ui.app import build_app
-from interfaces.ui.sessions import SECURE_COOKIE_NAME
-from interfaces.ui.settings import UiSettings
+from interfaces.ui.client.sessions import SECURE_COOKIE_NAME
+from interfaces.ui.client.settings import UiSettings
 from tests.interfaces.ui.tiny_api import TinyApi
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interfaces.ui.draw import Notice, button, notice_html
-from interfaces.ui.markdown import formatted, plain
+from interfaces.ui.drawing.markdown import formatted, plain
+from interfaces.ui.drawing.pieces import Notice, button, notice_html
 
 ALLOWED = {
     "p", "br", "strong", "em", "code", "pre", "ul", "ol", "li", "blockquote", "hr",

@@ -7,12 +7,12 @@ import httpx
 import pytest
 from starlette.datastructures import Headers
 
-from infrastructure.settings import SettingsError, load_settings
-from interfaces.cli.serve_page import docs_url, page_hosts, ui_settings
+from infrastructure.settings.service import SettingsError, load_settings
+from interfaces.cli.start.serve_page import docs_url, page_hosts, ui_settings
 from interfaces.ui.app import build_app
-from interfaces.ui.gate import Refused, check_host, check_origin
-from interfaces.ui.settings import UiSettings
-from interfaces.visitor_address import signed_address, visitor_key
+from interfaces.ui.client.settings import UiSettings
+from interfaces.ui.front_door.gate import Refused, check_host, check_origin
+from interfaces.web.visitor_address import signed_address, visitor_key
 from tests.interfaces.ui.page_user import JOIN, SESSION, PageUser, client_of, running_page
 from tests.interfaces.ui.tiny_api import TinyApi
 

@@ -1,6 +1,6 @@
 """What a person sees of a receipt."""
 
-from interfaces.ui.draw_receipt import receipt_html
+from interfaces.ui.drawing.receipt import receipt_html
 
 
 def test_a_receipt_says_what_the_answer_was_computed_on() -> None:

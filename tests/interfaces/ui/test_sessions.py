@@ -1,13 +1,13 @@
 """The cookie names a browser, and the tokens stay here."""
 
-from interfaces.ui.sessions import (
+from interfaces.ui.client.answers import Person
+from interfaces.ui.client.sessions import (
     COOKIE_NAME,
     BrowserSession,
     BrowserSessions,
     Tokens,
     browser_name,
 )
-from interfaces.ui.wire import Person
 
 
 class ManualClock:

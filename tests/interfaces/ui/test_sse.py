@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interfaces.ui.sse import EventParser, EventTooLong, ServerEvent
+from interfaces.ui.client.sse import EventParser, EventTooLong, ServerEvent
 
 STREAM = (
     ": a comment\n"

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from interfaces.ui.api import Api, http_client
-from interfaces.ui.errors import ApiProblem, ApiUnreachable, SignedOut
-from interfaces.ui.sessions import BrowserSession
-from interfaces.ui.settings import UiSettings
-from interfaces.ui.wire import Balance
+from interfaces.ui.client.answers import Balance
+from interfaces.ui.client.api import Api, http_client
+from interfaces.ui.client.errors import ApiProblem, ApiUnreachable, SignedOut
+from interfaces.ui.client.sessions import BrowserSession
+from interfaces.ui.client.settings import UiSettings
 from tests.interfaces.ui.tiny_api import TinyApi
 
 BALANCE = "/billing/balance"

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from interfaces.ui.draw_chat import settled_line, transcript_html
+from interfaces.ui.client.answers import Done, HistoryItem, read_as
+from interfaces.ui.drawing.chat import settled_line, transcript_html
 from interfaces.ui.tab import Line, Tab
 from interfaces.ui.turn import Sending, Turn
-from interfaces.ui.wire import Done, HistoryItem, read_as
 from tests.interfaces.ui.tiny_api import done, item
 
 ENDED_EARLY = [

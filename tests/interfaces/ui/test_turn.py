@@ -6,11 +6,11 @@ from decimal import Decimal
 import httpx
 import pytest
 
-from interfaces.ui.api import Api, http_client
-from interfaces.ui.errors import ApiProblem, ApiUnreachable
-from interfaces.ui.sessions import BrowserSession
-from interfaces.ui.settings import UiSettings
-from interfaces.ui.sse import ServerEvent
+from interfaces.ui.client.api import Api, http_client
+from interfaces.ui.client.errors import ApiProblem, ApiUnreachable
+from interfaces.ui.client.sessions import BrowserSession
+from interfaces.ui.client.settings import UiSettings
+from interfaces.ui.client.sse import ServerEvent
 from interfaces.ui.turn import Sending, Turn, follow
 from tests.interfaces.ui.tiny_api import CONVERSATION, TinyApi
 

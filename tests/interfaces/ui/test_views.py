@@ -2,9 +2,9 @@
 
 import gradio as gr
 
-from interfaces.ui.layout import build_layout
-from interfaces.ui.settings import UiSettings
-from interfaces.ui.views import Views
+from interfaces.ui.client.settings import UiSettings
+from interfaces.ui.handlers.views import Views
+from interfaces.ui.layout.page import build_layout
 
 
 async def test_what_was_typed_at_the_door_before_the_page_was_ready_stays() -> None:

@@ -5,9 +5,17 @@ from decimal import Decimal
 
 import pytest
 
-from interfaces.ui.draw import notice_of
-from interfaces.ui.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut
-from interfaces.ui.wire import Balance, Models, PerMessage, PerToken, read_as, read_json, write_json
+from interfaces.ui.client.answers import (
+    Balance,
+    Models,
+    PerMessage,
+    PerToken,
+    read_as,
+    read_json,
+    write_json,
+)
+from interfaces.ui.client.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut
+from interfaces.ui.drawing.pieces import notice_of
 
 
 def test_a_number_becomes_a_decimal_from_its_own_digits() -> None:

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.settings import load_settings
-from interfaces.cli.serve import _Server as ApiServer
-from interfaces.cli.serve_page import connection_limits
-from interfaces.connections import ConnectionLimits, Connections
-from interfaces.endpoints import Endpoints
+from infrastructure.settings.service import load_settings
+from interfaces.cli.start.serve import _Server as ApiServer
+from interfaces.cli.start.serve_page import connection_limits
+from interfaces.composition.endpoints import Endpoints
 from interfaces.ui.app import UiSettings, build_server
-from interfaces.web_server import WebServerConfig
+from interfaces.web.connections import ConnectionLimits, Connections
+from interfaces.web.server import WebServerConfig
 from tests.support.api import running_api, serving
 from tests.support.service import RunningService
 from tests.support.web import Web, running_server

@@ -6,8 +6,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from interfaces.client_address import plain_address, site_of
-from interfaces.connections import ConnectionLimits
+from interfaces.web.client_address import plain_address, site_of
+from interfaces.web.connections import ConnectionLimits
 from tests.interfaces.web.app import SmallApp
 from tests.support.web import Web, serving_app
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from interfaces.connections import ConnectionLimits
+from interfaces.web.connections import ConnectionLimits
 from tests.interfaces.web.app import BIG, SmallApp
 from tests.support.web import RawClient, Web, serving_app
 

@@ -1,0 +1,47 @@
+"""The recorded answer of a message that was sent before under the same idempotency key."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+
+import msgspec
+
+from application.chat.run import Answer, GenerationFailed
+from application.ledger.ledger import Ledger
+from application.ledger.streams import IDEMPOTENCY
+from domain.claims.idempotency import IdempotencyKey
+from domain.errors import CommandInProgress
+
+_POLL_S_MIN = 0.02
+_POLL_S_MAX = 0.5
+
+
+async def find_recorded(
+    ledger: Ledger, key: IdempotencyKey, *, wait: timedelta, give_up: Callable[[], bool]
+) -> Answer | None:
+    """The answer recorded under the key; None when the key is free.
+
+    While the first sender's answer is under way, waits for it, in this process or another. If it
+    fails meanwhile, this sender gets the same failure; the key is free for a new try afterwards.
+
+    Raises IdempotencyKeyReused, GenerationFailed, CommandInProgress after `wait` or when
+    `give_up()` says so.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait.total_seconds()
+    poll_s = _POLL_S_MIN
+    waited = False
+    while True:
+        state = await ledger.load(IDEMPOTENCY, key.claim_id)
+        key.check(state)
+        if state is not None and state.result is not None:
+            return msgspec.json.decode(state.result, type=Answer).as_replay()
+        if state is None or state.running is None:
+            if waited:
+                raise GenerationFailed("failed")
+            return None
+        if loop.time() >= deadline or give_up():
+            raise CommandInProgress("the same message is still being answered; try again shortly")
+        waited = True
+        await asyncio.sleep(poll_s)
+        poll_s = min(2 * poll_s, _POLL_S_MAX)

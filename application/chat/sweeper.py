@@ -1,0 +1,156 @@
+"""Gives back what was left behind: holds of answers that never settled, and grants whose time
+has passed. What to look at comes from a read model, which may be late, or written by somebody else;
+what is done is decided on the streams, where a capture and an expiry can never both win."""
+
+import asyncio
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from application.ledger.ledger import Ledger, LedgerUnavailable, Transaction
+from application.ledger.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
+from application.ports import Clock
+from application.read_models import ExpiredGrant, ExpiredHold, ReadModels
+from domain.accounts.commands import ExpireGrants, ExpireHold
+from domain.accounts.decider import decide as decide_account
+from domain.claims.idempotency import abandon
+from domain.conversations.commands import RecordFailure
+from domain.conversations.decider import decide as decide_conversation
+from domain.errors import HoldNotExpired, HoldNotOpen
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweeperLimits:
+    """pages_max: how many pages of batch_max rows one round looks at, of holds and of grants each;
+    the next round goes on where it stopped."""
+
+    interval_s: float
+    batch_max: int = 500
+    pages_max: int = 10
+
+
+class _Failures:
+    """One line in the log for all of a round: whoever can write read models could fill the disk
+    with ours."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first = ""
+
+    def add(self, failure: str) -> None:
+        self._count += 1
+        self._first = self._first or failure
+
+    def say(self) -> None:
+        if self._count:
+            log.error("not_swept", count=self._count, first=self._first)
+
+
+class Sweeper:
+    def __init__(
+        self, *, ledger: Ledger, read_models: ReadModels, clock: Clock, limits: SweeperLimits
+    ) -> None:
+        self._ledger = ledger
+        self._read_models = read_models
+        self._clock = clock
+        self._limits = limits
+        self._hold_seen: ExpiredHold | None = None
+        self._grant_seen: ExpiredGrant | None = None
+
+    async def run(self) -> None:
+        """Until cancelled. A failure is said once, however many rounds it lasts."""
+        said: str | None = None
+        while True:
+            try:
+                await self.sweep()
+                said = None
+            except Exception as error:  # noqa: BLE001 - the next round is the remedy
+                if repr(error) != said:
+                    said = repr(error)
+                    log.warning("sweep_failed", error=said)
+            await asyncio.sleep(self._limits.interval_s)
+
+    async def sweep(self) -> int:
+        """One round; returns how many holds were released. Raises LedgerUnavailable and
+        ReadModelsUnavailable: without the database no other hold could be released either."""
+        failures = _Failures()
+        released = await self._sweep_holds(failures)
+        await self._sweep_grants(failures)
+        failures.say()
+        return released
+
+    async def _sweep_holds(self, failures: _Failures) -> int:
+        now, size = self._clock.now(), self._limits.batch_max
+        released = 0
+        # Rows that no sweep removes, which may be forged, must not fill the only page.
+        for _ in range(self._limits.pages_max):
+            page = await self._read_models.expired_holds(now, size, self._hold_seen)
+            for hold in page:
+                try:
+                    released += await self._expire(hold.hold_id, hold.account_id)
+                except LedgerUnavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001 - no hold keeps the others waiting
+                    failures.add(f"hold {hold.hold_id} of account {hold.account_id}: {error!r}")
+            self._hold_seen = page[-1] if len(page) == size else None
+            if self._hold_seen is None:
+                break
+        return released
+
+    async def _sweep_grants(self, failures: _Failures) -> None:
+        now, size = self._clock.now(), self._limits.batch_max
+        for _ in range(self._limits.pages_max):
+            page = await self._read_models.expired_grants(now, size, self._grant_seen)
+            for grant in page:
+                try:
+                    await self._expire_grants(grant.account_id)
+                except LedgerUnavailable:
+                    raise
+                except Exception as error:  # noqa: BLE001 - nor one account's grants the others
+                    failures.add(f"grants of account {grant.account_id}: {error!r}")
+            self._grant_seen = page[-1] if len(page) == size else None
+            if self._grant_seen is None:
+                break
+
+    async def _expire(self, hold_id: UUID, account_id: UUID) -> int:
+        message_id: UUID | None = None
+
+        def work(transaction: Transaction) -> None:
+            nonlocal message_id
+            now = self._clock.now()
+            account = transaction.load(ACCOUNT, account_id)
+            transaction.add(ACCOUNT, *decide_account(ExpireHold(hold_id=hold_id), account, now))
+            hold = None if account is None else account.hold(hold_id)
+            assert hold is not None, "what was not open would have been refused"
+            message_id = hold.message_id
+            conversation = transaction.load(CONVERSATION, hold.conversation_id)
+            if conversation is None:
+                return
+            exchange = conversation.open_exchange(message_id)
+            if exchange is None:
+                return
+            failure = RecordFailure(
+                user_id=conversation.user_id, response_id=message_id, reason="expired"
+            )
+            transaction.add(CONVERSATION, *decide_conversation(failure, conversation, now))
+            if exchange.idempotency_claim_id is not None:
+                claim = transaction.load(IDEMPOTENCY, exchange.idempotency_claim_id)
+                if claim is not None and claim.running == message_id:
+                    transaction.add(IDEMPOTENCY, abandon(claim, reason="expired", now=now))
+
+        try:
+            await self._ledger.transact(work, streams=(account_id,))
+        except (HoldNotOpen, HoldNotExpired):
+            return 0  # settled meanwhile, or the read model is behind
+        log.info("hold_expired", hold_id=str(hold_id), message_id=str(message_id))
+        return 1
+
+    async def _expire_grants(self, account_id: UUID) -> None:
+        def work(transaction: Transaction) -> None:
+            account = transaction.load(ACCOUNT, account_id)
+            transaction.add(ACCOUNT, *decide_account(ExpireGrants(), account, self._clock.now()))
+
+        await self._ledger.transact(work, streams=(account_id,))

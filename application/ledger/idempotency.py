@@ -1,0 +1,93 @@
+"""Commands that are done once, however often they are sent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from typing import Generic, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from application.ledger.ledger import Ledger, Transaction
+from application.ledger.streams import IDEMPOTENCY
+from application.ports import Clock
+from domain.claims.idempotency import IdempotencyKey
+from domain.errors import CommandInProgress
+from domain.identifiers import idempotency_claim_id
+
+R = TypeVar("R")
+
+KEY_CHARACTERS_MAX = 255
+
+
+def idempotency_key(
+    owner_id: UUID, key: str | None, command: str, **request: object
+) -> IdempotencyKey | None:
+    """The claim of a key that a client sent, or None where it sent none.
+
+    request: what makes two requests the same; never a password, because the hash is stored.
+    """
+    if key is None:
+        return None
+    canonical = msgspec.json.encode({"command": command, **request}, order="deterministic")
+    return IdempotencyKey(
+        claim_id=idempotency_claim_id(owner_id, key),
+        request_hash=sha256(canonical).hexdigest(),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(Generic[R]):
+    """replayed: the result is an earlier one. position: of the last event written, if any."""
+
+    result: R
+    replayed: bool
+    position: int | None
+
+
+def recorded_result(result: object) -> str:
+    return msgspec.json.encode(result).decode()
+
+
+async def once(
+    ledger: Ledger,
+    clock: Clock,
+    key: IdempotencyKey | None,
+    work: Callable[[Transaction], R],
+    *,
+    result_type: type[R],
+    streams: tuple[UUID, ...],
+) -> Outcome[R]:
+    """Run `work` and record its result under the key in the same commit, or replay the result
+    recorded before.
+
+    Raises IdempotencyKeyReused, CommandInProgress, LedgerUnavailable, and what `work` refuses.
+    """
+    if key is not None:
+        streams = (*streams, key.claim_id)
+    attempt = partial(_attempt, work, key, clock, result_type)
+    committed = await ledger.transact(attempt, streams=streams)
+    result, replayed = committed.value
+    return Outcome(result=result, replayed=replayed, position=committed.position)
+
+
+def _attempt(
+    work: Callable[[Transaction], R],
+    key: IdempotencyKey | None,
+    clock: Clock,
+    result_type: type[R],
+    transaction: Transaction,
+) -> tuple[R, bool]:
+    if key is None:
+        return work(transaction), False
+    state = transaction.load(IDEMPOTENCY, key.claim_id)
+    key.check(state)
+    if state is not None and state.result is not None:
+        return msgspec.json.decode(state.result, type=result_type), True
+    if state is not None and state.running is not None:
+        raise CommandInProgress("the same command is still being carried out; try again shortly")
+    result = work(transaction)
+    done = key.complete(state, result=recorded_result(result), now=clock.now())
+    transaction.add(IDEMPOTENCY, done)
+    return result, False

@@ -1,0 +1,178 @@
+"""A session at the server that stores batches: the wire with its statements prepared."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import pq
+from psycopg.sql import SQL, Identifier
+
+from infrastructure.event_store import commit_sql as statement
+from infrastructure.event_store.commit_connection import Answer, CommitWire, Send, WireLost
+
+_BINARY = pq.Format.BINARY
+_BEGIN, _LOCK, _INSERT, _NOTIFY, _COMMIT, _ROLLBACK, _FIND = (
+    *(b"begin", b"lock", b"insert", b"notify", b"commit", b"rollback", b"find"),
+)
+_FAILED = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """positions: of all events that were stored, in order. first_taken: by chain, the first
+    commit that met another writer's events; it and what follows it in its chain were left out."""
+
+    positions: list[int]
+    first_taken: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Nothing was stored. sqlstate: of the error, five characters."""
+
+    sqlstate: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionOptions:
+    """url, parameters: of the connection, as for psycopg.connect. channel: that is notified."""
+
+    url: str
+    parameters: Mapping[str, Any]
+    schema: str
+    table: str
+    channel: str
+    connect_timeout_s: float
+    answer_timeout_s: float
+
+
+class CommitSession:
+    def __init__(self, wire: CommitWire, backend: tuple[bytes, bytes]) -> None:
+        """Use `open`. backend: process id and start of the server process, to end it by."""
+        self._wire = wire
+        self._must_roll_back = False
+        self.backend = backend
+
+    @classmethod
+    async def open(cls, options: SessionOptions) -> "CommitSession":
+        """Raises WireLost."""
+        lock_timeout_ms = int(options.answer_timeout_s * 500)
+        wire = await CommitWire.open(
+            options.url,
+            options.parameters,
+            # Plans must not depend on statistics that lag behind a growing table.
+            setup="SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan;"
+            f" SET lock_timeout = {lock_timeout_ms};"
+            # A role may alter its own defaults, and a commit that is not on disk is none.
+            " SELECT set_config('synchronous_commit', 'on', false)"
+            " WHERE current_setting('synchronous_commit') = 'off';"
+            f" SET idle_in_transaction_session_timeout = {2 * lock_timeout_ms}",
+            connect_timeout_s=options.connect_timeout_s,
+            answer_timeout_s=options.answer_timeout_s,
+        )
+        table = Identifier(options.schema, options.table)
+        lock = SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(table).as_bytes(None)
+        notify = SQL("NOTIFY {}").format(Identifier(options.channel)).as_bytes(None)
+        insert = statement.insert_statement(options.schema, options.table)
+        find = statement.find_statement(options.schema, options.table)
+        try:
+            results = await wire.ask(
+                _prepare(_BEGIN, b"BEGIN"),
+                _prepare(_LOCK, lock),
+                _prepare(_INSERT, insert, statement.INSERT_TYPES),
+                _prepare(_NOTIFY, notify),
+                _prepare(_COMMIT, b"COMMIT"),
+                _prepare(_ROLLBACK, b"ROLLBACK"),
+                _prepare(_FIND, find, statement.FIND_TYPES),
+                _query(
+                    b"SELECT pid::text, backend_start::text FROM pg_stat_activity"
+                    b" WHERE pid = pg_backend_pid()"
+                ),
+            )
+            _check(results)
+        except BaseException:
+            wire.close()
+            raise
+        pid, started = results[-1].get_value(0, 0), results[-1].get_value(0, 1)
+        assert pid is not None
+        assert started is not None
+        return cls(wire, (pid, started))
+
+    @property
+    def is_open(self) -> bool:
+        return self._wire.is_open
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def store(
+        self, parameters: list[bytes], on_answer: Callable[[Stored | Rejected | WireLost], None]
+    ) -> None:
+        """One transaction. WireLost leaves open whether it happened."""
+        sends = [_BEGIN_SEND, _LOCK_SEND, _execute(_INSERT, parameters), _NOTIFY_SEND, _COMMIT_SEND]
+        if self._must_roll_back:
+            sends.insert(0, _ROLLBACK_SEND)
+            self._must_roll_back = False
+
+        def take(answer: Answer | WireLost) -> None:
+            on_answer(answer if isinstance(answer, WireLost) else self._outcome(answer))
+
+        self._wire.exchange(sends, take)
+
+    async def end(self, backend: tuple[bytes, bytes]) -> None:
+        """Returns when that other server process is gone, and with it whatever it was about to
+        do. Raises WireLost."""
+        results = await self._wire.ask(
+            _query(
+                b"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                b" WHERE pid = $1::text::int AND backend_start::text = $2",
+                *backend,
+            )
+        )
+        _check(results)
+        if results[0].ntuples and results[0].get_value(0, 0) != b"t":
+            raise WireLost("the server process of the lost connection does not end")
+
+    async def find(self, rows: Sequence[statement.Row]) -> list[int | None]:
+        """The position of each row that is stored exactly as given. Raises WireLost."""
+        results = await self._wire.ask(_execute(_FIND, statement.find_parameters(rows)))
+        _check(results)
+        return statement.decode_found(results[0], rows)
+
+    def _outcome(self, results: Answer) -> Stored | Rejected:
+        for result in results:
+            if result.status in _FAILED:
+                self._must_roll_back = True
+                sqlstate = result.error_field(pq.DiagnosticField.SQLSTATE) or b"XX000"
+                message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
+                return Rejected(sqlstate.decode(), message.decode(errors="replace"))
+        inserted = next(result for result in results if result.ntuples)
+        positions = statement.decode_longs(inserted.get_value(0, 0))
+        chains = statement.decode_ints(inserted.get_value(0, 1))
+        firsts = statement.decode_ints(inserted.get_value(0, 2))
+        return Stored(positions, dict(zip(chains, firsts, strict=True)))
+
+
+def _prepare(name: bytes, command: bytes, types: Sequence[int] = ()) -> Send:
+    return lambda pgconn: pgconn.send_prepare(name, command, types or None)
+
+
+def _execute(name: bytes, parameters: list[bytes] | None = None) -> Send:
+    formats = [_BINARY] * len(parameters) if parameters else None
+    return lambda pgconn: pgconn.send_query_prepared(name, parameters, formats, _BINARY)
+
+
+def _query(command: bytes, *parameters: bytes) -> Send:
+    return lambda pgconn: pgconn.send_query_params(command, list(parameters) or None)
+
+
+def _check(results: Answer) -> None:
+    for result in results:
+        if result.status in _FAILED:
+            raise WireLost(result.get_error_message())
+
+
+_BEGIN_SEND, _LOCK_SEND, _NOTIFY_SEND, _COMMIT_SEND, _ROLLBACK_SEND = (
+    _execute(name) for name in (_BEGIN, _LOCK, _NOTIFY, _COMMIT, _ROLLBACK)
+)

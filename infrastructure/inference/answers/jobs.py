@@ -1,0 +1,64 @@
+"""A request on its way between the event loop that asked and the thread that answers."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from application.chat.inference import (
+    Completion,
+    Delta,
+    GenerationRequest,
+    InferenceError,
+    WorkMeter,
+)
+
+Item = Delta | Completion | InferenceError
+
+
+class Job:
+    """Made in the loop that reads `items`; a Completion or an InferenceError is the last."""
+
+    def __init__(
+        self, request: GenerationRequest, *, timeout_s: float, meter: WorkMeter | None = None
+    ) -> None:
+        self.request = request
+        self.meter = meter or WorkMeter()
+        self.owner = request.owner
+        self.timeout_s = timeout_s
+        self.deadline = time.monotonic() + timeout_s
+        self.items: asyncio.Queue[Item] = asyncio.Queue()
+        self.cancelled = False
+        self.loop = asyncio.get_running_loop()
+
+    def put(self, items: Sequence[Item]) -> None:
+        """In the loop."""
+        for item in items:
+            self.items.put_nowait(item)
+
+
+class Outbox:
+    """What a step of a batch gives its readers, delivered by one wake-up of each loop."""
+
+    def __init__(self) -> None:
+        self._items: dict[Job, list[Item]] = {}
+
+    def put(self, job: Job, *items: Item) -> None:
+        self._items.setdefault(job, []).extend(items)
+
+    def deliver(self) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, list[Item]]]] = {}
+        for job, items in self._items.items():
+            by_loop.setdefault(job.loop, []).append((job, items))
+        self._items = {}
+        for loop, letters in by_loop.items():
+            try:
+                loop.call_soon_threadsafe(_hand_over, letters)
+            except RuntimeError:
+                # The loop is closed, so nobody waits for these answers any more.
+                for job, _ in letters:
+                    job.cancelled = True
+
+
+def _hand_over(letters: list[tuple[Job, list[Item]]]) -> None:
+    for job, items in letters:
+        job.put(items)

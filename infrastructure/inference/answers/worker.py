@@ -1,0 +1,217 @@
+"""The thread of one model: takes requests from a bounded queue and steps their batch."""
+
+import logging
+import math
+import threading
+import time
+from collections import Counter
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+
+from application.chat.inference import EngineBusy, GenerationTimedOut, InferenceError, OwnerBusy
+from infrastructure.inference.answers.batch import Batch
+from infrastructure.inference.answers.jobs import Job, Outbox
+from infrastructure.inference.answers.threads import ANSWERING
+from infrastructure.inference.answers.turnstile import Turnstile
+from infrastructure.process.fair_queue import FairQueue
+
+_log = logging.getLogger(__name__)
+
+_RETRY_AFTER_S_MAX = 60
+# Weight of the newest answer in the average that retry_after is computed from.
+_AVERAGE_WEIGHT = 0.2
+_AVERAGE_S_START = 2.0
+
+
+class WorkerClosed(InferenceError):
+    """The worker takes no more requests."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueLimits:
+    """waiting_max: requests that wait, those being answered not counted; waiting_each_max: of one
+    owner. rows_each_max: answers that one owner is given at once, 0 for all rows but one, so that
+    whoever comes next does not wait for the end of a crowd's answer."""
+
+    waiting_max: int
+    waiting_each_max: int
+    rows_each_max: int = 0
+
+
+class ModelWorker:
+    """Admits by owner: nobody takes more than their own places, and while the queue is full, who
+    has most gives way to who has less, the newest first."""
+
+    def __init__(
+        self, batch: Batch, outbox: Outbox, turnstile: Turnstile, limits: QueueLimits
+    ) -> None:
+        self._batch = batch
+        self._outbox = outbox
+        self._turnstile = turnstile
+        rows = batch.model.session.limits.rows_max
+        self._places = rows + limits.waiting_max
+        self._rows_each = min(limits.rows_each_max, rows) or max(1, rows - 1)
+        self._places_each = self._rows_each + limits.waiting_each_max
+        self._waiting: FairQueue[Job] = FairQueue()
+        self._changed = threading.Condition()
+        # A daemon: a step of the model can't be interrupted, the process may end.
+        self._thread = threading.Thread(target=self._work, name=ANSWERING, daemon=True)
+        self._drops: list[Future[int]] = []
+        self._running: Counter[str] = Counter()
+        self._closed = False
+        self._average_s = _AVERAGE_S_START
+
+    def start(self) -> None:
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        return self._running.total()
+
+    def check_room(self, owner: str) -> None:
+        """Raises EngineBusy, OwnerBusy where a request of this owner would be refused now."""
+        with self._changed:
+            self._who_gives_way(owner)
+
+    def submit(self, job: Job) -> None:
+        """Raises EngineBusy when the queue is full, OwnerBusy when the owner's part of it is,
+        WorkerClosed."""
+        with self._changed:
+            if self._closed:
+                raise WorkerClosed("the inference engine is closed")
+            crowd = self._who_gives_way(job.owner)
+            if crowd is not None:
+                given_up = self._waiting.newest(crowd)
+                busy = EngineBusy(retry_after_s=self._retry_after_s())
+                with suppress(RuntimeError):  # Its loop is closed, so nobody waits for it.
+                    given_up.loop.call_soon_threadsafe(given_up.put, (busy,))
+            self._waiting.put(job)
+            self._changed.notify()
+
+    def withdraw(self, job: Job) -> None:
+        """The reader went away. Its place in the queue is free at once, its row before the next
+        step."""
+        job.cancelled = True
+        with self._changed:
+            self._waiting.remove(job)
+
+    def drop_kept(self) -> "Future[int]":
+        """Forget the prompts that are kept, between two steps; the bytes they took. 0 when the
+        worker is closed, as nothing is kept then."""
+        dropped: Future[int] = Future()
+        with self._changed:
+            if self._closed:
+                dropped.set_result(0)
+            else:
+                self._drops.append(dropped)
+                self._changed.notify()
+        return dropped
+
+    def close_if_idle(self) -> bool:
+        """Take no more requests, unless there are some; whether it was closed."""
+        with self._changed:
+            if self.running or len(self._waiting):
+                return False
+            self._closed = True
+            self._changed.notify()
+        return True
+
+    def close(self, timeout_s: float) -> None:
+        """Fail what runs and what waits, and wait for the thread to end."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+
+    def _who_gives_way(self, owner: str) -> str | None:
+        """Whose newest request has to leave for one of this owner, if any. Raises EngineBusy,
+        OwnerBusy."""
+        own = self._running[owner] + self._waiting.of(owner)
+        if own >= self._places_each:
+            why = f"{own} of your messages are being answered or wait, the most at once"
+            raise OwnerBusy(retry_after_s=self._retry_after_s(), why=why)
+        if self.running + len(self._waiting) < self._places:
+            return None
+        crowd, most = self._waiting.crowd(self._running.__getitem__)
+        if most <= own + 1:
+            raise EngineBusy(retry_after_s=self._retry_after_s())
+        return crowd
+
+    def _retry_after_s(self) -> int:
+        rows = self._batch.model.session.limits.rows_max
+        wait_s = self._average_s * (len(self._waiting) + 1) / rows
+        return min(max(1, math.ceil(wait_s)), _RETRY_AFTER_S_MAX)
+
+    def _work(self) -> None:
+        while self._has_work():
+            try:
+                with self._turnstile:
+                    self._round()
+            except Exception:  # noqa: BLE001  a defect must not take the model with it
+                _log.exception("a round of %s broke off", self._batch.model.name)
+                self._batch.fail_all(InferenceError("the model broke off"))
+            with self._changed:
+                self._count_running()
+            self._outbox.deliver()
+        closing = InferenceError("the inference engine is closing")
+        with self._changed:
+            for job in self._waiting:
+                self._outbox.put(job, closing)
+            self._waiting = FairQueue()
+        self._batch.fail_all(closing)
+        self._outbox.deliver()
+        self._drop_kept()
+
+    def _has_work(self) -> bool:
+        """Waits for work; False when there will be none."""
+        with self._changed:
+            while not self._closed:
+                if self.running or len(self._waiting) or self._drops:
+                    return True
+                if self._batch.has_unsettled:
+                    return True
+                self._changed.wait()
+        return False
+
+    def _round(self) -> None:
+        batch = self._batch
+        self._drop_kept()
+        batch.drop_ended()
+        with self._changed:
+            self._fail_late()
+            job = None
+            self._count_running()
+            if batch.has_room:
+                job = self._waiting.take_within(self._running.__getitem__, each_max=self._rows_each)
+            if job is not None:
+                self._running[job.owner] += 1
+        if job is not None:
+            batch.admit(job)
+        if batch.jobs:
+            batch.step()
+        elif batch.has_unsettled and job is None:
+            batch.settle()
+        if batch.last_took_s is not None:
+            self._average_s += _AVERAGE_WEIGHT * (batch.last_took_s - self._average_s)
+            batch.last_took_s = None
+
+    def _count_running(self) -> None:
+        self._running = Counter([job.owner for job in self._batch.jobs])
+
+    def _drop_kept(self) -> None:
+        with self._changed:
+            drops, self._drops = self._drops, []
+        for dropped in drops:
+            dropped.set_result(self._batch.forget())
+
+    def _fail_late(self) -> None:
+        now = time.monotonic()
+        for job in [job for job in self._waiting if now > job.deadline]:
+            self._waiting.remove(job)
+            self._outbox.put(job, GenerationTimedOut(timeout_s=job.timeout_s))

@@ -1,0 +1,240 @@
+"""One ONNX Runtime session over a Gemma graph, with the keys and values of a batch of rows.
+
+The slab's rows are bound as past and present of their layer at once, so attention writes in
+place and nothing is copied.
+"""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infrastructure.inference.prepared.config import GemmaConfig, Provider
+from infrastructure.inference.prepared.names import GRAPH_FILE
+from infrastructure.inference.sessions.chunks import Chunks
+from infrastructure.inference.sessions.host_slab import KvSlab
+from infrastructure.inference.sessions.providers import LOG_ERRORS_ONLY, provider_names, shown
+from infrastructure.inference.sessions.sampling import Sampler, pick_tokens
+
+# Bindings kept for another step of the same shape; making one takes half a millisecond.
+_BINDINGS_MAX = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionLimits:
+    """threads: of one step of the model. chunk_tokens: prompt tokens a step takes at most,
+    which is how long the other rows, or a cancellation, can wait. rows_max: answers at once."""
+
+    context_tokens: int
+    threads: int
+    chunk_tokens: int = 64
+    rows_max: int = 1
+
+
+def open_session(folder: Path, *, threads: int, provider: str, spin_us: int = 0) -> Any:
+    """An `onnxruntime.InferenceSession`; provider "cpu" or "cuda" is a wish, see `runs_on`.
+
+    spin_us: how long a thread waits for another in a busy loop before it sleeps. About as long as
+    the longer kernels take gave 10 to 20% more tokens a second on two cores with nothing else on
+    them, and cost nothing that could be seen where others wanted the cores.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = LOG_ERRORS_ONLY
+    # Weights stay out of the arena, which never gives memory back.
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spin_us else "0")
+    if spin_us:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(spin_us))
+    wanted = provider_names(Provider(provider))
+    return onnxruntime.InferenceSession(str(folder / GRAPH_FILE), options, providers=wanted)
+
+
+def runs_on(session: Any) -> str:
+    """The provider that ONNX Runtime really took: it falls back without a word."""
+    return shown(session.get_providers()[0])
+
+
+class BatchSession:
+    """Rows 0, 1, … of the slab, each a sequence of its own. For one thread only.
+
+    A row's logits do not depend on the other rows: prompts are prefilled one row at a time, and
+    decoding kernels sum the same way for any number of rows. Whether they do here is what
+    `check_rows` finds out; rows_together is False where they do not.
+    """
+
+    def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
+        self._session = session
+        self._limits = limits
+        self.rows_together = True
+        self.vocab_size = config.vocab_size
+        self.slab = KvSlab(config, rows=limits.rows_max, tokens=limits.context_tokens)
+        # Overwritten by each step.
+        self._logits = np.zeros((limits.rows_max, config.vocab_size), np.float32)
+        self._bindings: dict[tuple[int, int, int, bool], _Binding] = {}
+
+    @property
+    def limits(self) -> SessionLimits:
+        return self._limits
+
+    def prefill(self, row: int, ids: Sequence[int], first: int, last: int) -> NDArray[np.float32]:
+        """Append tokens first to last of a prompt whose first tokens stand in the row. Where
+        they end the prompt, the logits after them, float32[1, vocab], which callers may change
+        in place; float32[0, vocab] otherwise."""
+        chunk = np.array([ids[first:last]], np.int64)
+        return self._run(row, chunk, [last], logits=last == len(ids))
+
+    def decode(self, token_ids: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
+        """Append one token to each of the first rows; the logits after them, float32[rows,
+        vocab], which callers may change in place. lengths: tokens in each row before."""
+        ids = np.array(token_ids, np.int64)[:, None]
+        totals = [length + 1 for length in lengths]
+        if self.rows_together:
+            return self._run(0, ids, totals)
+        for row in range(len(ids)):
+            self._run(row, ids[row : row + 1], totals[row : row + 1])
+        return self._logits[: len(ids)]
+
+    def pick(self, logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> list[int | None]:
+        return pick_tokens(logits, samplers)
+
+    def check_rows(self, token: int, length: int) -> bool:
+        """Find out whether row 0, which holds so many tokens, gets the same bits after one more
+        token in company as alone. If not, rows are decoded one by one from now on."""
+        alone = self.decode_row(0, token, length).copy()
+        for rows in {min(2, self._limits.rows_max), self._limits.rows_max}:
+            lengths = [length, *(row % length for row in range(1, rows))]
+            beside = self.decode([token] * rows, lengths)[:1]
+            self.rows_together = self.rows_together and np.array_equal(alone, beside)
+        return self.rows_together
+
+    def decode_row(self, row: int, token_id: int, length: int) -> NDArray[np.float32]:
+        """One row of `decode` by itself, float32[1, vocab]."""
+        return self._run(row, np.array([[token_id]], np.int64), [length + 1])
+
+    def _run(
+        self,
+        first_row: int,
+        ids: NDArray[np.int64],
+        totals: Sequence[int],
+        *,
+        logits: bool = True,
+    ) -> NDArray[np.float32]:
+        rows, tokens = ids.shape
+        assert max(totals) <= self.slab.values.shape[3], "prompts are cut to the window before"
+        key = (first_row, rows, tokens, logits)
+        binding = self._bindings.get(key)
+        if binding is None:
+            if len(self._bindings) >= _BINDINGS_MAX:
+                self._bindings.clear()
+            caches = self.slab.values[:, first_row : first_row + rows]
+            out = self._logits[first_row : first_row + rows if logits else first_row]
+            binding = self._bindings[key] = _Binding(self._session, caches, out, tokens)
+        binding.set(ids, totals)
+        self._session.run_with_iobinding(binding.io)
+        return binding.logits
+
+
+class GemmaSession:
+    """One sequence: `prefill`, then `step` per token. What tests and measurements of the graph
+    alone use; answers come from a `BatchSession`."""
+
+    def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
+        self._batch = BatchSession(session, config, limits)
+        self.length = 0
+        self._logits = np.zeros((1, config.vocab_size), np.float32)
+
+    @property
+    def logits(self) -> NDArray[np.float32]:
+        """float32[vocab] after the last step; callers may change it in place."""
+        row: NDArray[np.float32] = self._logits[0]
+        return row
+
+    @property
+    def vocab_size(self) -> int:
+        return self._batch.vocab_size
+
+    def prefill(self, token_ids: Sequence[int], *, room_for: int) -> Iterator[int]:
+        """Run the prompt chunk by chunk; yields the tokens in the buffer after each."""
+        assert len(token_ids) + room_for <= self._batch.limits.context_tokens
+        chunks = Chunks(chunk_tokens=self._batch.limits.chunk_tokens)
+        for first, last in pairwise(chunks.cuts(token_ids)):
+            self._logits = self._batch.prefill(0, token_ids, first, last)
+            self.length = last
+            yield last
+
+    def step(self, token_id: int) -> None:
+        """Append one token; logits become those of the token after it."""
+        self._logits = self._batch.decode([token_id], [self.length])
+        self.length += 1
+
+
+class _Binding:
+    """Inputs of a fixed shape bound once; their memory is then written in place.
+
+    caches: float32[2 * layers, rows, kv_heads, T, head_dim]; logits: float32[rows, vocab], or
+    float32[0, vocab] where none are wanted.
+    """
+
+    def __init__(
+        self, session: Any, caches: NDArray[Any], logits: NDArray[np.float32], tokens: int
+    ) -> None:
+        rows = caches.shape[1]
+        self.io = session.io_binding()
+        self.logits = logits
+        self._ids = np.zeros((rows, tokens), np.int64)
+        self._seqlens = np.zeros(rows, np.int32)
+        self._total = np.zeros((), np.int32)
+        inputs: dict[str, NDArray[Any]] = {
+            "input_ids": self._ids,
+            "logits_at": np.array(
+                [(row, tokens - 1) for row in range(len(logits))], np.int64
+            ).reshape(-1, 2),
+            "seqlens_k": self._seqlens,
+            "total_sequence_length": self._total,
+        }
+        values = {name: _ort_value(array) for name, array in inputs.items()}
+        values["logits"] = _ort_value(logits)
+        for name in inputs:
+            self.io.bind_ortvalue_input(name, values[name])
+        self.io.bind_ortvalue_output("logits", values["logits"])
+        for place, cache in enumerate(caches):
+            name, value = f"{place // 2}.{('key', 'value')[place % 2]}", _ort_value(cache)
+            self.io.bind_ortvalue_input(f"past.{name}", value)
+            self.io.bind_ortvalue_output(f"present.{name}", value)
+            values[name] = value
+        # OrtValues view numpy's memory, so both live as long as the binding.
+        self._alive = (inputs, values)
+
+    def set(self, ids: NDArray[np.int64], totals: Sequence[int]) -> None:
+        self._ids[:] = ids
+        self._seqlens[:] = totals
+        self._seqlens -= 1
+        self._total[...] = max(totals)
+
+
+def _ort_value(array: NDArray[Any]) -> Any:
+    """An OrtValue that shares the array's memory (it must be contiguous)."""
+    import onnxruntime
+
+    assert array.flags.c_contiguous
+    return onnxruntime.OrtValue.ortvalue_from_numpy(array)
+
+
+def release_freed_memory() -> None:
+    """Give memory that was freed back to the system, where the C library is glibc.
+
+    Reading the tokenizer leaves 200 MB of freed JSON in glibc's pools otherwise.
+    """
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):
+        return

@@ -1,0 +1,234 @@
+"""Generates a deterministic answer once for all who ask for it: what is under way is shared, and
+what was answered is kept for a while.
+
+An engine in front of the engine. Whoever would get the same tokens gets the same tokens, and
+`Completion.cached` says who did not cause them to be generated.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from functools import partial
+
+from cachetools import TTLCache
+
+from application.chat.inference import (
+    Completion,
+    Delta,
+    GenerationRequest,
+    InferenceEngine,
+    InferenceError,
+    MemoryReleased,
+    ModelCard,
+    PreparedPrompt,
+    Turn,
+    WorkMeter,
+)
+from infrastructure.process.tasks import cancel_until_done
+
+_ENTRY_OVERHEAD_BYTES = 1_000
+_TOKEN_ID_BYTES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharingLimits:
+    """bytes_max: of kept answers with their prompts; the least recently used go first. ttl_s: how
+    long one is kept. across_users: also between users; a user could then tell from the price and
+    the time that somebody else has asked the same."""
+
+    bytes_max: int
+    ttl_s: float
+    across_users: bool
+
+
+class SharedAnswers:
+    """Greedy requests and seeded ones are deterministic; all others go straight through.
+
+    clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        engine: InferenceEngine,
+        limits: SharingLimits,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._engine = engine
+        self._limits = limits
+        self._under_way: dict[Hashable, _Generation] = {}
+        self._answers: TTLCache[Hashable, Completion] = TTLCache(
+            limits.bytes_max, limits.ttl_s, timer=clock, getsizeof=_size
+        )
+
+    def models(self) -> Sequence[ModelCard]:
+        return self._engine.models()
+
+    def card(self, model: str) -> ModelCard | None:
+        return self._engine.card(model)
+
+    async def prepare_prompt(
+        self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
+    ) -> PreparedPrompt:
+        return await self._engine.prepare_prompt(
+            model, turns, completion_tokens_wanted=completion_tokens_wanted
+        )
+
+    def is_answered(self, request: GenerationRequest) -> bool:
+        if not _is_repeatable(request):
+            return self._engine.is_answered(request)
+        key = self._key(request)
+        return key in self._answers or key in self._under_way or self._engine.is_answered(request)
+
+    def check_room(self, request: GenerationRequest) -> None:
+        self._engine.check_room(request)
+
+    def stream(
+        self, request: GenerationRequest, meter: WorkMeter | None = None
+    ) -> AsyncIterator[Delta | Completion]:
+        if not _is_repeatable(request):
+            return self._engine.stream(request, meter)
+        return self._stream_shared(request, meter or WorkMeter())
+
+    async def release_memory(self) -> MemoryReleased:
+        self._answers.clear()
+        return await self._engine.release_memory()
+
+    async def close(self) -> None:
+        await cancel_until_done([generation.task for generation in self._under_way.values()])
+        await self._engine.close()
+
+    async def _stream_shared(
+        self, request: GenerationRequest, meter: WorkMeter
+    ) -> AsyncGenerator[Delta | Completion, None]:
+        key = self._key(request)
+        kept: Completion | None = self._answers.get(key)
+        if kept is not None:
+            yield Delta(text=kept.text, completion_tokens=kept.completion_tokens)
+            yield replace(kept, cached=True, prefill_ms=0.0, decode_ms=0.0)
+            return
+        generation = self._under_way.get(key)
+        if generation is None:
+            generation = _Generation(partial(self._engine.stream, request))
+            self._under_way[key] = generation
+        follower = generation.join()
+        try:
+            async for item in generation.items(follower):
+                if isinstance(item, Completion):
+                    self._keep(key, generation.completion)
+                    self._ended(key, generation)
+                yield item
+        finally:
+            nobody_is_left = not generation.leave(follower)
+            if nobody_is_left:
+                self._ended(key, generation)
+                await cancel_until_done([generation.task])
+            if generation.was_for(follower, last=nobody_is_left):
+                meter.prompt_tokens_read += generation.meter.prompt_tokens_read
+
+    def _keep(self, key: Hashable, completion: Completion | None) -> None:
+        assert completion is not None
+        if key not in self._answers and _size(completion) <= self._limits.bytes_max:
+            self._answers[key] = completion
+
+    def _ended(self, key: Hashable, generation: "_Generation") -> None:
+        if self._under_way.get(key) is generation:
+            del self._under_way[key]
+
+    def _key(self, request: GenerationRequest) -> Hashable:
+        sampling = request.sampling
+        if sampling.temperature == 0:
+            # Greedy: what else would shape the draw is of no consequence.
+            sampling = replace(sampling, top_p=1.0, top_k=0, min_p=0.0, seed=None)
+        card = self._engine.card(request.prompt.model)
+        return (
+            "" if self._limits.across_users else request.owner,
+            card and card.manifest_hash,
+            request.prompt,
+            request.max_tokens,
+            sampling,
+            request.stop,
+        )
+
+
+class _Generation:
+    """One run of the engine, told to everybody who has joined, from its beginning.
+
+    The first who is still there when it is done has caused it; for the others it is cached.
+    """
+
+    def __init__(self, stream: Callable[[WorkMeter], AsyncIterator[Delta | Completion]]) -> None:
+        self.meter = WorkMeter()
+        self.completion: Completion | None = None
+        self._deltas: list[Delta] = []
+        self._error: BaseException | None = None
+        self._caused_by: object | None = None
+        self._followers: list[object] = []
+        self._news = asyncio.Event()
+        self.task = asyncio.create_task(self._run(stream(self.meter)))
+
+    def join(self) -> object:
+        follower = object()
+        self._followers.append(follower)
+        return follower
+
+    def leave(self, follower: object) -> bool:
+        """Whether anybody is left."""
+        self._followers.remove(follower)
+        return bool(self._followers)
+
+    def was_for(self, follower: object, *, last: bool) -> bool:
+        """Whose the work was: who caused the answer, or who was the last to want it."""
+        return last if self.completion is None else self._caused_by is follower
+
+    async def items(self, follower: object) -> AsyncGenerator[Delta | Completion, None]:
+        """Raises what the engine raised."""
+        told = 0
+        while True:
+            news = self._news
+            while told < len(self._deltas):
+                told += 1
+                yield self._deltas[told - 1]
+            if self.completion is not None:
+                yield replace(self.completion, cached=self._caused_by is not follower)
+                return
+            if self._error is not None:
+                raise self._error
+            await news.wait()
+
+    async def _run(self, stream: AsyncIterator[Delta | Completion]) -> None:
+        try:
+            async with aclosing(stream) as items:  # type: ignore[type-var]
+                async for item in items:
+                    if isinstance(item, Completion):
+                        self.completion = item
+                        self._caused_by = self._followers[0] if self._followers else None
+                    else:
+                        self._deltas.append(item)
+                    self._tell()
+            if self.completion is None:
+                raise InferenceError("the model ended without a completion")
+        except BaseException as error:
+            self._error = (
+                InferenceError("the generation was stopped")
+                if isinstance(error, asyncio.CancelledError)
+                else error
+            )
+            self._tell()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+def _is_repeatable(request: GenerationRequest) -> bool:
+    return request.sampling.temperature == 0 or request.sampling.seed is not None
+
+
+def _size(completion: Completion) -> int:
+    tokens = completion.prompt_tokens + completion.completion_tokens
+    return _ENTRY_OVERHEAD_BYTES + 4 * len(completion.text) + _TOKEN_ID_BYTES * tokens

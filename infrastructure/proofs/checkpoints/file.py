@@ -1,0 +1,84 @@
+"""Checkpoints as lines of a file that is only ever added to."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from infrastructure.proofs.checkpoints.records import BadRecord, SignedCheckpoint
+
+# More than any record has.
+_LINE_BYTES_MAX = 4096
+
+
+class CheckpointFile:
+    """One for each log, named by its id. Only one process at a time adds to it."""
+
+    def __init__(self, folder: Path, log: UUID) -> None:
+        self.path = folder / f"{log}.jsonl"
+
+    def add(self, records: Sequence[SignedCheckpoint]) -> None:
+        """On the disk when it returns. Raises OSError."""
+        new_folder = not self.path.exists()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            text = b"".join(record.line.encode("ascii") + b"\n" for record in records)
+            os.write(descriptor, _line_end(descriptor) + text)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if new_folder:
+            _sync_folder(self.path.parent)
+
+    def last(self) -> SignedCheckpoint | None:
+        """The newest whole record; what a crash left of a line is passed over."""
+        try:
+            with self.path.open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                while end:
+                    start = max(0, end - _LINE_BYTES_MAX)
+                    file.seek(start)
+                    lines = file.read(end - start).split(b"\n")
+                    for line in reversed(lines if start == 0 else lines[1:]):
+                        try:
+                            return SignedCheckpoint.from_line(line)
+                        except BadRecord:
+                            continue
+                    end = start if start == 0 else start + len(lines[0])
+                    if end == start + _LINE_BYTES_MAX:
+                        return None  # no line of ours is so long
+        except FileNotFoundError:
+            pass
+        return None
+
+    def __iter__(self) -> Iterator[SignedCheckpoint | str]:
+        """Every line, or what is wrong with it. Empty where there is no file."""
+        try:
+            with self.path.open("rb") as file:
+                yield from read_records(file, str(self.path))
+        except FileNotFoundError:
+            return
+
+
+def read_records(lines: Iterable[bytes], name: str) -> Iterator[SignedCheckpoint | str]:
+    """Every line, or what is wrong with it. name: of what the lines are from."""
+    for number, line in enumerate(lines, 1):
+        try:
+            yield SignedCheckpoint.from_line(line)
+        except BadRecord as error:
+            yield f"line {number} of {name}: {error}"
+
+
+def _line_end(descriptor: int) -> bytes:
+    """What ends a line that a crash has left half written."""
+    size = os.fstat(descriptor).st_size
+    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,49 @@
+"""Rows as the CSV that COPY reads, made by an encoder of JSON."""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from infrastructure.read_models.rebuild.folded_rows import Values
+
+COPY_FORMAT = "(FORMAT csv, QUOTE '\"', ESCAPE '\\', NULL 'null')"
+_encoder = msgspec.json.Encoder()
+# The escapes of JSON that CSV does not know: all but those of the quote and the backslash.
+_PLAIN = {
+    rb"\n": b"\n",
+    rb"\t": b"\t",
+    rb"\r": b"\r",
+    rb"\b": b"\b",
+    rb"\f": b"\f",
+    rb"\/": b"/",
+    # PostgreSQL's text holds no NUL.
+    rb"\u0000": "\N{REPLACEMENT CHARACTER}".encode(),
+}
+_NUMBERED = re.compile(rb"\\u([0-9a-f]{4})")
+
+
+def csv_rows(rows: Sequence[Values], json_columns: Sequence[str]) -> bytes:
+    """Lines of CSV whose escape character is the backslash. JSON in arrays is nearly that: what is
+    between the brackets, with the few escapes that CSV does not know put in plain."""
+    for name in json_columns:
+        for row in rows:
+            if row[name] is not None:
+                row[name] = _encoder.encode(row[name]).decode()
+    # No text holds a line end as such, so this cannot be in the middle of one.
+    lines = _encoder.encode_lines([list(row.values()) for row in rows]).replace(b"]\n[", b"\n")
+    body = lines[1:-2] + b"\n"
+    if body.count(b"\\") == body.count(b'\\"'):
+        return body
+    # From left to right two backslashes are one escape, so none is cut in two.
+    return b"\\\\".join(map(_plain, body.split(b"\\\\")))
+
+
+def _plain(text: bytes) -> bytes:
+    """text: without an escaped backslash."""
+    for escape, plain in _PLAIN.items():
+        if escape in text:
+            text = text.replace(escape, plain)
+    if rb"\u" in text:
+        text = _NUMBERED.sub(lambda found: chr(int(found[1], 16)).encode(), text)
+    return text

@@ -1,0 +1,97 @@
+"""Relay and projector as one service of a process."""
+
+import asyncio
+from dataclasses import dataclass
+
+from application.ledger.keys import LedgerKeys
+from infrastructure.process.condition import Condition, State
+from infrastructure.process.tasks import cancel_until_done
+from infrastructure.read_models.position_board import PositionBoard
+from infrastructure.read_models.projector import Projector
+from infrastructure.relay.inbox import Inbox
+from infrastructure.relay.relay import Relay
+from infrastructure.relay.settings import ProjectionSettings
+from infrastructure.relay.subscription import Subscription
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartStatus:
+    """last_error: of the latest failure, also where it has passed."""
+
+    state: State
+    last_error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectionStatus:
+    """stream_position: up to where this process's relay has published; it is 0 where another
+    process's relay works. positions: of each projection, where this process's projector works.
+    forged_messages: how many it was sent, and last_forgery, what was wrong with the last."""
+
+    relay: PartStatus
+    subscription: PartStatus
+    projector: PartStatus
+    stream_position: int
+    positions: dict[str, int]
+    forged_messages: int
+    last_forgery: str | None
+
+
+class ProjectionService:
+    """Neither start() nor stop() needs any server to be there: what is away is waited for. Any
+    number of processes may run one for the same database; one of them does the work.
+
+    board: where queries of this process wait for their position. keys: of the ledger, which prove
+    events and messages. nats_read_url: as a user who only reads; empty: nats_url.
+    """
+
+    def __init__(
+        self,
+        service_url: str,
+        nats_url: str,
+        settings: ProjectionSettings,
+        board: PositionBoard | None = None,
+        *,
+        keys: LedgerKeys,
+        nats_read_url: str = "",
+    ) -> None:
+        self.board = board or PositionBoard()
+        inbox = Inbox(events_max=settings.inbox_events_max)
+        self._relay = Relay(service_url, nats_url, settings, keys)
+        self._subscription = Subscription(nats_read_url or nats_url, settings, inbox)
+        self._projector = Projector(
+            service_url,
+            settings,
+            inbox=inbox,
+            subscription=self._subscription,
+            board=self.board,
+            keys=keys,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        assert not self._tasks, "started once"
+        self._tasks = [
+            asyncio.create_task(part.run(), name=type(part).__name__)
+            for part in (self._relay, self._subscription, self._projector)
+        ]
+
+    async def stop(self) -> None:
+        """What is being written is finished or rolled back."""
+        tasks, self._tasks = self._tasks, []
+        await cancel_until_done(tasks)
+
+    def status(self) -> ProjectionStatus:
+        return ProjectionStatus(
+            relay=_part(self._relay.condition),
+            subscription=_part(self._subscription.condition),
+            projector=_part(self._projector.condition),
+            stream_position=self._relay.position,
+            positions=dict(self._projector.positions),
+            forged_messages=self._subscription.forgeries.count,
+            last_forgery=self._subscription.forgeries.last,
+        )
+
+
+def _part(condition: Condition) -> PartStatus:
+    return PartStatus(state=condition.state, last_error=condition.last_error)

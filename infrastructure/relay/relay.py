@@ -1,0 +1,183 @@
+"""Publishes the committed events, in order, to JetStream.
+
+One relay at a time works for a database; it holds an advisory lock. Where to go on, PostgreSQL
+says: what the stream ends with may be anybody's. What is published twice, or not at all, readers
+notice by the positions in the messages.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from nats.js.api import PubAck
+from psycopg import AsyncConnection
+
+from application.ledger.keys import LedgerKeys
+from infrastructure.database.leader import Leader
+from infrastructure.log.reader import (
+    COMMIT_CHANNEL,
+    LoggedEvent,
+    ReadBounds,
+    find_stretch_end,
+    read_head,
+    read_identity,
+    read_log,
+)
+from infrastructure.process.condition import Condition, State
+from infrastructure.read_models.writer import read_projected
+from infrastructure.relay.messages import MessageCodec
+from infrastructure.relay.nats_connection import (
+    RELAY_INBOX,
+    NatsConnection,
+    ensure_stream,
+    nats_connection,
+)
+from infrastructure.relay.settings import ProjectionSettings
+from projections.registry import PROJECTIONS
+
+# Any number, as long as every version of the service uses the same.
+RELAY_LOCK = 7_203_554_002
+
+
+class Relay:
+    """position: of the last event that JetStream has acknowledged."""
+
+    def __init__(
+        self, service_url: str, nats_url: str, settings: ProjectionSettings, keys: LedgerKeys
+    ) -> None:
+        self._nats_url = nats_url
+        self._keys = keys
+        self._settings = settings
+        self._bounds = ReadBounds(
+            events_max=settings.message_events_max, bytes_max=settings.message_bytes_max
+        )
+        self.condition = Condition("relay")
+        self._leader = Leader(
+            service_url,
+            name="chatledger relay",
+            lock=RELAY_LOCK,
+            settings=settings,
+            condition=self.condition,
+        )
+        self.position = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await self._leader.run(self._lead)
+
+    async def _lead(self, database: AsyncConnection[Any]) -> None:
+        settings = self._settings
+        async with nats_connection(
+            self._nats_url, name="chatledger relay", inbox=RELAY_INBOX, settings=settings
+        ) as nats:
+            await ensure_stream(nats.jetstream, settings)
+            await database.execute(f"LISTEN {COMMIT_CHANNEL}".encode())
+            codec = MessageCodec(
+                self._keys, stream=settings.stream, log=await read_identity(database)
+            )
+            self.position = position = await self._resume(database)
+            self.condition.enter(State.WORKING)
+            publisher = Publisher(nats, settings, codec, self._acknowledged)
+            try:
+                while not nats.closed.is_set():
+                    position = await self._publish_waiting(database, publisher, position)
+                    await self._wait_for_commit(database)
+                raise ConnectionError("the connection to NATS was closed")
+            finally:
+                publisher.give_up()
+
+    async def _publish_waiting(
+        self, database: AsyncConnection[Any], publisher: "Publisher", position: int
+    ) -> int:
+        """Publishes everything after `position`; returns the last event's."""
+        more = True
+        while more:
+            events = await read_log(database, after=position, bounds=self._bounds)
+            more = self._bounds.filled_by(events)
+            if events:
+                await publisher.publish(events, previous=position)
+                position = events[-1].position
+        publisher.check()
+        return position
+
+    def _acknowledged(self, position: int) -> None:
+        self.position = position
+
+    async def _wait_for_commit(self, database: AsyncConnection[Any]) -> None:
+        """Notifications that came since the last wait end it at once."""
+        async for _ in database.notifies(timeout=self._settings.poll_s, stop_after=1):
+            pass
+
+    async def _resume(self, database: AsyncConnection[Any]) -> int:
+        """The position after which to publish: what this relay has published, or else what is
+        projected. Of more than readers keep they would read the log anyway, and of nothing
+        projected, too: then the log's end."""
+        head = await read_head(database)
+        names = [projection.name for projection in PROJECTIONS]
+        position = self.position or await read_projected(database, names)
+        if position is None or position > head:
+            return head
+        end = await find_stretch_end(
+            database, after=position, until=head, events=self._settings.inbox_events_max
+        )
+        return position if end == head else head
+
+
+class Publisher:
+    """Publishes without waiting for each acknowledgement, and notices when one fails or is
+    overdue. After that it must not be used again. on_acknowledged: told of each message's last
+    position."""
+
+    def __init__(
+        self,
+        nats: NatsConnection,
+        settings: ProjectionSettings,
+        codec: MessageCodec,
+        on_acknowledged: Callable[[int], None],
+    ) -> None:
+        self._nats = nats
+        self._settings = settings
+        self._codec = codec
+        self._on_acknowledged = on_acknowledged
+        self._clock = asyncio.get_running_loop().time
+        self._pending: deque[tuple[float, asyncio.Future[PubAck]]] = deque()
+
+    async def publish(self, events: Sequence[LoggedEvent], *, previous: int) -> None:
+        """Raises nats.errors.Error, or TimeoutError for an acknowledgement that is overdue."""
+        self.check()
+        if len(self._pending) >= self._settings.unacknowledged_max:
+            async with asyncio.timeout(self._settings.ack_timeout_s):
+                await asyncio.wait([self._pending[0][1]])
+            self.check()
+        message_id, body = self._codec.pack(
+            events, previous=previous, bytes_max=self._nats.payload_bytes_max
+        )
+        future = await self._nats.jetstream.publish_async(
+            self._settings.subject,
+            body,
+            stream=self._settings.stream,
+            headers={"Nats-Msg-Id": message_id},
+        )
+        future.add_done_callback(partial(self._done, events[-1].position))
+        self._pending.append((self._clock(), future))
+
+    def check(self) -> None:
+        """Raises what `publish` raises."""
+        while self._pending and self._pending[0][1].done():
+            self._pending.popleft()[1].result()
+        if self._pending:
+            sent_at_s = self._pending[0][0]
+            if self._clock() - sent_at_s > self._settings.ack_timeout_s:
+                raise TimeoutError("JetStream did not acknowledge in time")
+
+    def give_up(self) -> None:
+        for _, future in self._pending:
+            future.cancel()
+        self._pending.clear()
+
+    def _done(self, position: int, future: asyncio.Future[PubAck]) -> None:
+        # Asking for the exception also tells asyncio that a failure was taken note of.
+        if not future.cancelled() and future.exception() is None:
+            self._on_acknowledged(position)

@@ -1,0 +1,94 @@
+"""The settings of what is stored: where it lies, and how much of the database is used at once."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings
+
+from infrastructure.settings.types import Count, Seconds
+
+
+class StorageSettings(BaseSettings):
+    data_dir: Path = Field(
+        Path("data"), description="Where the embedded servers, models and generated secrets live"
+    )
+    models_dir: Path | None = Field(
+        None, description="Where prepared models live; empty: the folder models in DATA_DIR"
+    )
+    database_url: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL 17 or later, as the service's role; empty: embedded"
+    )
+    migration_database_url: SecretStr = Field(
+        SecretStr(""), description="The same database as the schema's owner; empty: DATABASE_URL"
+    )
+    nats_url: SecretStr = Field(
+        SecretStr(""), description="A NATS server with JetStream; empty: embedded"
+    )
+    nats_read_url: SecretStr = Field(
+        SecretStr(""), description="The same server as a user who only reads; empty: NATS_URL"
+    )
+    nats_stream: str = Field("chatledger", description="Name of the JetStream stream of events")
+
+    checkpoint_dir: Path | None = Field(
+        None,
+        description="Where signed checkpoints go, out of the database administrator's reach; empty:"
+        " the folder checkpoints in DATA_DIR",
+    )
+    checkpoint_key: Path | None = Field(
+        None,
+        description="File of the key that signs them, made when it is missing; empty:"
+        " checkpoint_key.pem in DATA_DIR",
+    )
+    checkpoint_events: Count = Field(
+        10_000, description="A checkpoint is signed after so many events"
+    )
+    checkpoint_interval_s: Seconds = Field(
+        10, description="Or after so much time, if there are new events"
+    )
+
+    ledger_keys: Path | None = Field(
+        None,
+        description="File of the keys that authenticate events, snapshots and messages, made with"
+        " an empty ledger and to be backed up apart from the database; empty: ledger_keys.json in"
+        " DATA_DIR",
+    )
+
+    replay_processes: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Processes that work on the whole log for a rebuild or a verification, 1 for"
+        " none but the command's own; 0: as many as there are cores",
+    )
+
+    ledger_threads: Count = Field(8, description="Ledger transactions that may run at once")
+    conflict_retries_max: Count = Field(
+        16, description="How often a command is decided anew after another writer was first"
+    )
+    cached_streams_max: Count = Field(2000, description="Folded streams kept in memory")
+    read_pool_max: Count = Field(8, description="Database connections for queries")
+    read_your_writes_timeout_s: Seconds = Field(
+        5, description="How long a query waits for its Ledger-Position"
+    )
+    position_waits_max: Count = Field(
+        16,
+        description="Queries of one user that may wait for it at once; others are not waited for",
+    )
+    database_timeout_s: Annotated[int, Field(ge=1)] = Field(
+        5, description="How long to wait for a database connection"
+    )
+
+    @property
+    def prepared_models_dir(self) -> Path:
+        return self.models_dir or self.data_dir / "models"
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        return self.checkpoint_dir or self.data_dir / "checkpoints"
+
+    @property
+    def checkpoint_key_file(self) -> Path:
+        return self.checkpoint_key or self.data_dir / "checkpoint_key.pem"
+
+    @property
+    def ledger_key_file(self) -> Path:
+        return self.ledger_keys or self.data_dir / "ledger_keys.json"

@@ -1,0 +1,131 @@
+"""However the log is cut into stretches, and whoever folds them, the rows are the same."""
+
+import re
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+
+from infrastructure.log.reader import ReadBounds
+from infrastructure.read_models.rebuild.rebuild import rebuild
+from infrastructure.read_models.rebuild.shadow_tables import ReplayBounds
+from infrastructure.read_models.rebuild.stretch import Folder, FoldPlan
+from infrastructure.read_models.writer import Statements
+from projections.registry import PROJECTIONS
+from tests.infrastructure.read_models.rebuild.replaying import SMALL, Watched, project
+from tests.projections.log import Log, comparable, stored_rows
+from tests.projections.random_history import RandomHistory
+from tests.support.keys import EVENT_MACS
+from tests.support.servers import DatabaseUrls
+
+SHARED_OUT = ReplayBounds(events_max=40, processes=2, process_events_min=1)
+
+
+async def test_several_processes_make_the_same_rows(event_log: Log, database: DatabaseUrls) -> None:
+    event_log.append(RandomHistory(22).commits(200))
+
+    position = await rebuild([], database.service, Watched(), bounds=SHARED_OUT, macs=EVENT_MACS)
+
+    assert position == event_log.head
+    assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
+
+
+async def test_what_a_process_is_refused_by_the_database_is_told_as_such(
+    event_log: Log, database: DatabaseUrls
+) -> None:
+    event_log.append(RandomHistory(27).commits(20))
+    with psycopg.connect(database.owner) as connection:
+        role = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'chatledger_service'")
+        assert role.fetchone()
+        connection.execute("REVOKE SELECT ON ledger.ledger_events FROM chatledger_service")
+        connection.execute(
+            "GRANT SELECT (notification_id) ON ledger.ledger_events TO chatledger_service"
+        )
+
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        await rebuild([], database.service, Watched(), bounds=SHARED_OUT, macs=EVENT_MACS)
+
+
+async def test_a_stretch_with_more_bytes_than_allowed_is_made_in_parts(
+    event_log: Log, database: DatabaseUrls
+) -> None:
+    event_log.append(RandomHistory(23).commits(100))
+
+    for bytes_max in (1, 5000):
+        bounds = ReplayBounds(bytes_max=bytes_max)
+        await rebuild([], database.service, Watched(), bounds=bounds, macs=EVENT_MACS)
+        assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
+
+
+def plan_of(service_url: str, statements: Statements) -> FoldPlan:
+    return FoldPlan(
+        service_url=service_url,
+        statements=statements,
+        held={projection.name: 0 for projection in PROJECTIONS},
+        bounds=ReadBounds(),
+        connect_timeout_s=5,
+        macs=EVENT_MACS,
+    )
+
+
+async def test_an_ordinary_log_is_folded_and_a_strange_one_is_not_but_comes_out_right(
+    event_log: Log, database: DatabaseUrls
+) -> None:
+    """Ids in capitals are the same ids, and none of ours."""
+    event_log.append(RandomHistory(24).commits(150))
+    async with await AsyncConnection.connect(database.service, autocommit=True) as connection:
+        plan = plan_of(database.service, await Statements.load(connection, "read_shadow"))
+    folder = Folder(plan)
+    assert folder.fold(0, event_log.head).foldable
+    copy_in_capitals(database.owner, event_log.head)
+    assert folder.fold(0, event_log.head).foldable
+    assert not folder.fold(event_log.head, 2 * event_log.head).foldable
+    folder.close()
+
+    await project(database.service, events_max=1)
+    before = comparable(stored_rows(database.service))
+    await rebuild([], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS)
+
+    assert comparable(stored_rows(database.service)) == before
+
+
+def copy_in_capitals(owner_url: str, head: int) -> None:
+    """Another user's life, whose ids are sometimes written in capitals."""
+    with psycopg.connect(owner_url) as connection:
+        rows = connection.execute(
+            "SELECT originator_id, originator_version, topic, state FROM ledger.ledger_events"
+            " WHERE notification_id <= %s ORDER BY notification_id",
+            (head,),
+        ).fetchall()
+        for number, (stream_id, version, topic, state) in enumerate(rows):
+            other = ID.sub(lambda found: other_id(found[0].decode()).encode(), state)
+            if number % 3 == 0:
+                other = ID.sub(lambda found: found[0].upper(), other)
+            connection.execute(
+                "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state)"
+                " VALUES (%s, %s, %s, %s)",
+                (other_id(str(stream_id)), version, topic, other),
+            )
+
+
+ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def other_id(text: str) -> str:
+    """Another one for each, always with a letter in it."""
+    return "ab" + text[2:34] + "cd"
+
+
+async def test_a_gap_of_any_size_in_the_positions_is_no_work(
+    event_log: Log, database: DatabaseUrls
+) -> None:
+    event_log.append(RandomHistory(25).commits(30))
+    with psycopg.connect(database.owner) as connection:
+        connection.execute(
+            "SELECT setval('ledger.ledger_events_notification_id_seq', 4000000000000000000)"
+        )
+    event_log.append(RandomHistory(26).commits(30))
+
+    await rebuild([], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS)
+
+    assert comparable(stored_rows(database.service)) == comparable(event_log.naive_rows())
