@@ -85,5 +85,4 @@ class Accounts:
             key,
             work,
             result_type=PurchaseResult,
-            streams=(account_id(user_id),),
         )

@@ -37,7 +37,7 @@ class Conversations:
 
         self._free_writes.take(command.user_id)
         try:
-            committed = await self._ledger.transact(work, streams=(conversation_id,))
+            committed = await self._ledger.transact(work)
         except Exception:
             self._free_writes.add(command.user_id, -1)
             raise

@@ -267,10 +267,7 @@ class ChatProcess:
                 turns_dropped=prompt.turns_dropped,
             )
 
-        streams: tuple[UUID, ...] = (account_id(command.user_id), conversation_id)
-        if command.key is not None:
-            streams = (*streams, command.key.claim_id)
-        return await self._ledger.transact(work, streams=streams)
+        return await self._ledger.transact(work)
 
     def _claim(
         self, transaction: Transaction, key: IdempotencyKey | None, response_id: UUID

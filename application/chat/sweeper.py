@@ -142,7 +142,7 @@ class Sweeper:
                     transaction.add(IDEMPOTENCY, abandon(claim, reason="expired", now=now))
 
         try:
-            await self._ledger.transact(work, streams=(account_id,))
+            await self._ledger.transact(work)
         except (HoldNotOpen, HoldNotExpired):
             return 0  # settled meanwhile, or the read model is behind
         log.info("hold_expired", hold_id=str(hold_id), message_id=str(message_id))
@@ -153,4 +153,4 @@ class Sweeper:
             account = transaction.load(ACCOUNT, account_id)
             transaction.add(ACCOUNT, *decide_account(ExpireGrants(), account, self._clock.now()))
 
-        await self._ledger.transact(work, streams=(account_id,))
+        await self._ledger.transact(work)

@@ -57,17 +57,14 @@ async def once(
     work: Callable[[Transaction], R],
     *,
     result_type: type[R],
-    streams: tuple[UUID, ...],
 ) -> Outcome[R]:
     """Run `work` and record its result under the key in the same commit, or replay the result
     recorded before.
 
     Raises IdempotencyKeyReused, CommandInProgress, LedgerUnavailable, and what `work` refuses.
     """
-    if key is not None:
-        streams = (*streams, key.claim_id)
     attempt = partial(_attempt, work, key, clock, result_type)
-    committed = await ledger.transact(attempt, streams=streams)
+    committed = await ledger.transact(attempt)
     result, replayed = committed.value
     return Outcome(result=result, replayed=replayed, position=committed.position)
 

@@ -149,13 +149,11 @@ class Ledger:
         self,
         work: Callable[[Transaction], T],
         *,
-        streams: tuple[UUID, ...] = (),  # noqa: ARG002 - a hint
         patience_s: float = 0.0,
     ) -> Committed[T]:
         """Run `work` until what it adds is stored. A refusal raised by `work` ends it with
         nothing written. It may run more than once, and never waits for anything itself.
 
-        streams: what it is likely to write; a hint, that nothing depends on.
         patience_s: how long a database that is away is waited for, at least.
 
         Raises LedgerUnavailable (then it may have been stored all the same), LedgerBusy, and

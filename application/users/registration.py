@@ -121,7 +121,6 @@ class Registration:
             key,
             lambda transaction: self._work(transaction, new, command),
             result_type=RegisteredUser,
-            streams=(username_claim_id(new.username), email_claim_id(new.email)),
         )
 
     async def _check_same_password(self, user_id: UUID, password: str, turn: PasswordTurn) -> None:

@@ -127,7 +127,7 @@ class Users:
                 raise WrongCredentials("the password was changed meanwhile; sign in again")
             transaction.add(SESSION, *decide_session(command, None, self._clock.now()))
 
-        committed = await self._ledger.transact(work, streams=(user.id,))
+        committed = await self._ledger.transact(work)
         return SignedIn(
             user_id=user.id,
             session_id=command.session_id,
@@ -159,7 +159,7 @@ class Users:
             assert after is not None
             return after
 
-        committed = await self._ledger.transact(work, streams=(session_id,))
+        committed = await self._ledger.transact(work)
         session = committed.value
         if session.revoked_reason is not None:
             raise RefreshTokenReused(
@@ -183,7 +183,7 @@ class Users:
                 revoke = RevokeSession(reason="logout")
                 transaction.add(SESSION, *decide_session(revoke, session, now))
 
-        return (await self._ledger.transact(work, streams=(session_id,))).position
+        return (await self._ledger.transact(work)).position
 
     async def principal(self, *, user_id: UUID, session_id: UUID) -> Principal:
         """Who an access token speaks for, checked against the log and not against the token.
@@ -241,7 +241,7 @@ class Users:
             change = ChangePassword(password_hash=password_hash)
             transaction.add(USER, *decide_user(change, state, self._clock.now()))
 
-        await self._ledger.transact(work, streams=(user.id,))
+        await self._ledger.transact(work)
 
     def _session_end(self) -> datetime:
         return self._clock.now() + self._policy.session_lifetime

@@ -78,7 +78,7 @@ class SharedAccount(given.Account):
             state: AccountState | None = transaction.load(ACCOUNT, self.account_id)
             transaction.add(ACCOUNT, *decide(command, state, at))
 
-        await ledger.transact(work, streams=(self.account_id,))
+        await ledger.transact(work)
 
     def _read(self) -> tuple[e.AccountEvent, ...]:
         stored: list[Any] = list(self._worlds[0].application.events.get(self.account_id))

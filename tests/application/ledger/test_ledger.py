@@ -122,7 +122,7 @@ async def test_many_writers_of_one_stream_in_two_processes_all_get_through(world
         def work(transaction: Transaction) -> None:
             grant(here, transaction, stream_id)
 
-        return (await here.ledger.transact(work, streams=(stream_id,))).position
+        return (await here.ledger.transact(work)).position
 
     positions = await asyncio.gather(*(write(here) for here, _ in writers))
     await other.close()
@@ -160,7 +160,7 @@ async def test_transactions_that_name_the_same_stream_take_turns(world: World) -
             attempts.append(1)
             grant(world, transaction, stream_id)
 
-        await world.ledger.transact(work, streams=(stream_id,))
+        await world.ledger.transact(work)
 
     await asyncio.gather(*(write() for _ in range(25)))
 
@@ -175,7 +175,7 @@ async def test_a_commit_is_finished_although_its_caller_goes_away(world: World) 
         grant(world, transaction, stream_id)
         decided.set()
 
-    task = asyncio.create_task(world.ledger.transact(work, streams=(stream_id,)))
+    task = asyncio.create_task(world.ledger.transact(work))
     await decided.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -183,9 +183,7 @@ async def test_a_commit_is_finished_although_its_caller_goes_away(world: World) 
 
     assert (await load(world, stream_id)).balance.available_micro == 11 * MICRO_PER_CREDIT
     # The next one builds on it.
-    await world.ledger.transact(
-        lambda transaction: grant(world, transaction, stream_id), streams=(stream_id,)
-    )
+    await world.ledger.transact(lambda transaction: grant(world, transaction, stream_id))
 
 
 async def test_a_commit_whose_answer_was_lost_is_recognised_and_not_repeated(

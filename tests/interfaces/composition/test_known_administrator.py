@@ -58,7 +58,7 @@ class Beginning:
             command = AssignRole(role=role, assigned_by=None)
             transaction.add(USER, *decide(command, state, SystemClock().now()))
 
-        await self._ledger.transact(work, streams=(user.id,))
+        await self._ledger.transact(work)
 
     def as_service(self, statement: LiteralString, *parameters: object) -> None:
         """What somebody does who has the password of the service's role."""
