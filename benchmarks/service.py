@@ -18,18 +18,11 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import (
-    balance,
-    engine_memory,
-    inference,
-    ledger,
-    machine,
-    memory,
-    overhead,
-    serving,
-    starting,
-)
+from benchmarks import machine, memory, overhead, starting
 from benchmarks.figures import Figure, table
+from benchmarks.inference import decode, engine_memory, serving
+from benchmarks.ledger import suite
+from benchmarks.read_models import balance
 from benchmarks.running import Service, running
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,13 +41,13 @@ class _Bench:
         self.failures: dict[str, str] = {}
 
     def run(self, *, quick: bool) -> None:
-        self._measure("floors", lambda: ledger.flush_latency(self._folder))
+        self._measure("floors", lambda: suite.flush_latency(self._folder))
         self._measure("start", lambda: self._start(1 if quick else 3, 2 if quick else 5))
         self._measure("memory", lambda: memory.without_model(self._folder))
         if self._parts & {"memory", "chat", "balance"}:
             self._with_service(40 if quick else 300, 3.0 if quick else 10.0)
         self._measure("chat", lambda: self._engine_alone(20 if quick else 100))
-        self._measure("inference", lambda: inference.decode_speed(self._models()))
+        self._measure("inference", lambda: decode.decode_speed(self._models()))
         self._measure("inference", lambda: engine_memory.engine_memory(self._models()))
         repeats = 2 if quick else 5
         self._measure("serving", lambda: serving.serving_speed(self._models(), repeats=repeats))
@@ -94,13 +87,13 @@ class _Bench:
         return [overhead.engine_alone(self._models(), self._engine_ms, messages=messages)]
 
     def _lag(self, seconds: float) -> list[Figure]:
-        return ledger.read_model_lag(
-            self._folder, commands_per_s=ledger.LAG_COMMANDS_PER_S, seconds=seconds
+        return suite.read_model_lag(
+            self._folder, commands_per_s=suite.LAG_COMMANDS_PER_S, seconds=seconds
         )
 
     def _models(self) -> Path:
         """Of the first start, or prepared now."""
-        return inference.prepared_models(self._prepared / "data" / "models")
+        return decode.prepared_models(self._prepared / "data" / "models")
 
     def _measure(self, part: str, measure: Callable[[], list[Figure]]) -> None:
         if part not in self._parts:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures import Figure, Goal, table
-from benchmarks.graph_runner import GraphRunner, RunnerOptions
+from benchmarks.inference.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.prepared.config import Precision
 from infrastructure.inference.prepared.names import TOKENIZER_FILE

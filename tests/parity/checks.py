@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.figures import Figure, Goal
-from benchmarks.graph_runner import GraphRunner, RunnerOptions
+from benchmarks.inference.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.inference.graph.gemma_graph import write_graph
 from infrastructure.inference.prepared.config import GemmaConfig, Precision, WeightSource
 from tests.parity.environment import ask_oracle

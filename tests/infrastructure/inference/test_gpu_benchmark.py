@@ -1,13 +1,13 @@
-"""`benchmarks/gpu.py` runs through where there is no GPU, with a tiny model on the CPU."""
+"""`benchmarks/inference/gpu.py` runs where there is no GPU, with a tiny model on the CPU."""
 
 from functools import partial
 
 import numpy as np
 import pytest
 
-from benchmarks import gpu
-from benchmarks.gpu_limits import token_limit
-from benchmarks.random_model import TINY, RandomWeights, config_of
+from benchmarks.inference import gpu
+from benchmarks.inference.gpu_limits import token_limit
+from benchmarks.inference.random_model import TINY, RandomWeights, config_of
 from infrastructure.inference.prepared.catalogue import BY_NAME, ModelShape
 from tests.infrastructure.inference.reference import reference_logits
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.figures import table
-from benchmarks.inference_peers import PeerProcess, Speeds, side_by_side
-from benchmarks.peer_setup import KINDS
+from benchmarks.inference.peer_setup import KINDS
+from benchmarks.inference.peers import PeerProcess, Speeds, side_by_side
 
 # Answers as peer.py does, always in the same time: 10 tokens a second of decoding.
 STEADY = """

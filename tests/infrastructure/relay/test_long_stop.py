@@ -6,7 +6,7 @@ import time
 import psycopg
 import pytest
 
-from benchmarks.rebuild import fill
+from benchmarks.read_models.rebuild import fill
 from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.proofs.verify.read_models import verify_read_models

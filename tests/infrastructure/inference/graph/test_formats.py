@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from benchmarks.graph_runner import GraphRunner, RunnerOptions
+from benchmarks.inference.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.inference.graph.gemma_graph import write_graph
 from infrastructure.inference.graph.quantize import BLOCK_INT4, quantize_rows_int4
 from infrastructure.inference.prepared.config import GraphFormat, Precision, Provider

@@ -4,7 +4,7 @@ sliding and full layers are committed; `make parity` checks them, and the real m
 import numpy as np
 import pytest
 
-from benchmarks.graph_runner import GraphRunner, RunnerOptions
+from benchmarks.inference.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.inference.prepared.config import Precision
 from infrastructure.inference.preparing.hub_config import read_hub_config
 from infrastructure.inference.preparing.safetensors_folder import SafetensorsFolder

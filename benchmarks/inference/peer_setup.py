@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.hub_copy import write_packaged_copy
+from benchmarks.inference.hub_copy import write_packaged_copy
 from infrastructure.inference.preparing.optimum_export import PINS as OPTIMUM_PINS
 from infrastructure.inference.preparing.own_environment import (
     CommandFailed,
@@ -43,7 +43,7 @@ class PeerFolder:
     """PEERS_DIR names another folder."""
 
     def __init__(self) -> None:
-        self._folder = Path(os.environ.get("PEERS_DIR") or _HERE.parent / ".venv-peers")
+        self._folder = Path(os.environ.get("PEERS_DIR") or _HERE.parents[1] / ".venv-peers")
         self._folder.mkdir(exist_ok=True)
         self._hub = self._folder / "model"
 
@@ -76,7 +76,7 @@ class PeerFolder:
         return target
 
     def _environment(self, kind: PeerKind) -> OwnEnvironment:
-        own = _HERE / "peers" / f"{kind.name}.txt"
+        own = _HERE / "environments" / f"{kind.name}.txt"
         pins = OPTIMUM_PINS if kind.name == "optimum" else own
         folder = self._folder / kind.name
         return OwnEnvironment(folder=folder, pins=pins, with_torch=kind.needs_torch)

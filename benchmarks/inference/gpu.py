@@ -1,7 +1,7 @@
 """Gemma 3 with random weights on a GPU: right numbers, decode and prefill, beside the limits.
 
-    python -m benchmarks.gpu                    1B and 12B on CUDA
-    python -m benchmarks.gpu --tiny             everything on the CPU with a tiny model, in seconds
+    python -m benchmarks.inference.gpu           1B and 12B on CUDA
+    python -m benchmarks.inference.gpu --tiny    all of it on the CPU with a tiny model, in seconds
 
 Needs no download: weights are random, which changes no speed. Graphs are written into a temporary
 folder (25 GB for 12B in bf16). Keys, values and logits stay on the device and next tokens are
@@ -27,9 +27,9 @@ import numpy as np
 
 from application.chat.inference import Sampling
 from benchmarks.figures import Figure, Goal, table
-from benchmarks.gpu_limits import copy_rate, gpu_name, token_limit
-from benchmarks.graph_runner import GraphRunner, RunnerOptions
-from benchmarks.random_model import TINY, RandomWeights, config_of
+from benchmarks.inference.gpu_limits import copy_rate, gpu_name, token_limit
+from benchmarks.inference.graph_runner import GraphRunner, RunnerOptions
+from benchmarks.inference.random_model import TINY, RandomWeights, config_of
 from infrastructure.inference.graph.gemma_graph import write_graph
 from infrastructure.inference.prepared.config import GemmaConfig, Precision, Provider
 from infrastructure.inference.prepared.names import WEIGHTS_FILE
@@ -77,7 +77,7 @@ def check_numbers(plan: Plan, folder: Path) -> bool:
         return True
     import torch
 
-    from benchmarks.gpu_torch import TorchGemma
+    from benchmarks.inference.gpu_torch import TorchGemma
 
     config, right = plan.checked, True
     source, tokens = RandomWeights(config), config.sliding_window + 60
@@ -202,7 +202,7 @@ def _run(
 def beside_torch(plan: Plan, name: str) -> None:
     import torch
 
-    from benchmarks.gpu_torch import TorchGemma
+    from benchmarks.inference.gpu_torch import TorchGemma
 
     config, device = plan.sizes[name], plan.provider.value
     kind = torch.float32 if plan.provider is Provider.CPU else torch.bfloat16
@@ -263,7 +263,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inference.gpu")
     parser.add_argument("--tiny", action="store_true", help="a tiny model on the CPU")
     parser.add_argument("--sizes", nargs="+", default=["gemma3-1b", "gemma3-12b"])
     parser.add_argument("--precisions", nargs="+", default=["bf16", "int8", "int4"])

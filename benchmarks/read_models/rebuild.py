@@ -1,7 +1,7 @@
 """Making all read models anew from the log, and verifying it: events a second, and memory.
 
-`python -m benchmarks.rebuild` fills a database of its own; `--keep` leaves it running for a
-comparison, whose `--database URL` measures whatever code it is started from.
+`python -m benchmarks.read_models.rebuild` fills a database of its own; `--keep` leaves it
+running for a comparison, whose `--database URL` measures whatever code it is started from.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import psycopg
 
 from application.ledger.mapping import EventMapper
 from benchmarks.keys import LEDGER_KEYS
-from benchmarks.replay_cost import floors, measure_round
+from benchmarks.read_models.replay_cost import floors, measure_round
 from domain.accounts import commands as a
 from domain.accounts.decider import decide as decide_account
 from domain.accounts.state import AccountState

@@ -22,7 +22,7 @@ import structlog
 from benchmarks import machine
 from benchmarks.figures import Figure, Goal, of_repeats, table
 from benchmarks.keys import EVENT_MACS, LEDGER_KEYS
-from benchmarks.ledger_load import LedgerLoad
+from benchmarks.ledger.load import LedgerLoad
 from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.identity.clock_ids import SystemClock
@@ -217,7 +217,7 @@ def run(*, rounds: int, commands: int, verifying: bool) -> list[Figure]:
 
 
 def main() -> None:
-    """`python -m benchmarks.ledger_chain`: the price of the proofs."""
+    """`python -m benchmarks.ledger.chain`: the price of the proofs."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--commands", type=int, default=4000, help="in a round")

@@ -1,6 +1,6 @@
 """Tokens per second of the real model at batch 1, beside what the memory allows, and beside others.
 
-    python -m benchmarks.inference [--peers [NAME …]] [--quick]
+    python -m benchmarks.inference.decode [--peers [NAME …]] [--quick]
 
 Peers get environments of their own under .venv-peers, made on first use (about 6 GB and, as
 llama.cpp is compiled, half an hour); one that cannot be had is named in the table.
@@ -26,10 +26,10 @@ from application.chat.inference import (
     Sampling,
     Turn,
 )
-from benchmarks.engine_memory import engine_memory
 from benchmarks.figures import Figure, Goal, of_repeats, table
-from benchmarks.inference_peers import GOALS, Speeds, side_by_side, started_peers
-from benchmarks.serving import endless_sampling
+from benchmarks.inference.engine_memory import engine_memory
+from benchmarks.inference.peers import GOALS, Speeds, side_by_side, started_peers
+from benchmarks.inference.serving import endless_sampling
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.inference.prepared.names import WEIGHTS_FILE
 from infrastructure.inference.preparing.prepare import prepare_model
@@ -180,7 +180,7 @@ def beside_peers(models_dir: Path, names: Sequence[str], *, rounds: int) -> list
 
 
 def main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.inference")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inference.decode")
     parser.add_argument("--peers", nargs="*", choices=tuple(GOALS), help="all where none is named")
     parser.add_argument("--quick", action="store_true", help="three rounds instead of nine")
     parser.add_argument("--models", type=Path, default=Path("data/bench-models"))

@@ -1,7 +1,7 @@
 """What a model takes to be made, to be loaded and to answer eight long prompts at once, each in a
 process of its own so that nothing else is counted.
 
-    python -m benchmarks.engine_memory convert|load|rows|kept MODELS_DIR
+    python -m benchmarks.inference.engine_memory convert|load|rows|kept MODELS_DIR
 
 prints one of these as JSON.
 """
@@ -86,7 +86,7 @@ def engine_memory(models_dir: Path) -> list[Figure]:
 
 
 def _child(part: str, models_dir: Path) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.engine_memory", part, str(models_dir)]
+    command = [sys.executable, "-m", "benchmarks.inference.engine_memory", part, str(models_dir)]
     # What is asked for is fixed above, no shell reads it.
     done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -166,7 +166,9 @@ def main(arguments: Sequence[str]) -> int:
         "kept": _kept,
     }
     if len(arguments) != 2 or arguments[0] not in parts:
-        print("usage: python -m benchmarks.engine_memory convert|load|rows|kept MODELS_DIR")
+        print(
+            "usage: python -m benchmarks.inference.engine_memory convert|load|rows|kept MODELS_DIR"
+        )
         return 2
     print(json.dumps(parts[arguments[0]](Path(arguments[1]))))
     return 0

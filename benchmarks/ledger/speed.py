@@ -13,8 +13,8 @@ import psycopg
 
 from application.ledger.streams import ACCOUNT
 from benchmarks.figures import Figure, Goal, of_repeats, percentile
-from benchmarks.ledger_load import LedgerLoad, Round
-from benchmarks.ledger_peers import (
+from benchmarks.ledger.load import LedgerLoad, Round
+from benchmarks.ledger.peers import (
     GroupCommit,
     StockRecorder,
     make_peers_table,

@@ -1,6 +1,6 @@
 """Our engine beside other runners of the same model, in one run and in turn.
 
-    python -m benchmarks.inference --peers [NAME …]
+    python -m benchmarks.inference.decode --peers [NAME …]
 
 Each peer is a process that keeps its model loaded and waits while the others are measured. In
 every round each runner is asked for the same tokens after the same prompts, one after the other, so
@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any, Protocol
 
 from benchmarks.figures import Figure, Goal, of_repeats
-from benchmarks.peer_setup import KINDS, PeerFolder, PeerKind, PeerMissing
+from benchmarks.inference.peer_setup import KINDS, PeerFolder, PeerKind, PeerMissing
 from infrastructure.inference.sessions.needs import usable_cores
 
 # How many times faster we mean to decode than each.

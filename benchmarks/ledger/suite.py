@@ -11,9 +11,10 @@ from pathlib import Path
 
 import structlog
 
-from benchmarks import ledger_chain, ledger_speed, machine, settlement_floor
+from benchmarks import machine
 from benchmarks.figures import Figure, Goal, of_repeats, percentile, table
-from benchmarks.lag_probe import measure_lag
+from benchmarks.ledger import chain, settlement_floor, speed
+from benchmarks.ledger.lag_probe import measure_lag
 from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 
@@ -84,7 +85,7 @@ def read_model_lag(folder: Path, *, commands_per_s: float, seconds: float) -> li
 
 
 def main() -> None:
-    """`python -m benchmarks.ledger`: the ledger against what it stands on."""
+    """`python -m benchmarks.ledger.suite`: the ledger against what it stands on."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--commands", type=int, default=4000, help="in a round")
@@ -93,10 +94,10 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     print(json.dumps(machine.describe()))
     figures = asyncio.run(settlement_floor.measure(turns=options.rounds * 4))
-    figures += ledger_speed.run(
+    figures += speed.run(
         rounds=options.rounds, commands=options.commands, log_sizes=options.log_sizes
     )
-    figures += ledger_chain.run(rounds=options.rounds, commands=options.commands, verifying=False)
+    figures += chain.run(rounds=options.rounds, commands=options.commands, verifying=False)
     with tempfile.TemporaryDirectory(prefix="chatledger-bench-") as folder:
         Path(folder).chmod(0o755)  # PostgreSQL's own user has to pass through
         figures += read_model_lag(Path(folder), commands_per_s=LAG_COMMANDS_PER_S, seconds=10)

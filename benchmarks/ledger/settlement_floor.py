@@ -19,7 +19,7 @@ from application.ledger.ledger import Ledger, LedgerLimits
 from application.ledger.mapping import EventMapper
 from benchmarks.figures import Figure
 from benchmarks.keys import LEDGER_KEYS
-from benchmarks.ledger_load import GENERATED, LedgerLoad
+from benchmarks.ledger.load import GENERATED, LedgerLoad
 from domain.accounts.events import Balance, CreditsDebited
 from domain.conversations.events import ResponseGenerated
 from domain.events import header

@@ -15,9 +15,9 @@ from application.ledger.mapping import EventMapper
 from benchmarks import machine
 from benchmarks.figures import Figure, Goal, of_repeats, table
 from benchmarks.keys import LEDGER_KEYS
-from benchmarks.ledger_chain import processor_s
-from benchmarks.ledger_load import GENERATED, LedgerLoad
-from benchmarks.settlement_floor import LoadWithoutStore, slice_us
+from benchmarks.ledger.chain import processor_s
+from benchmarks.ledger.load import GENERATED, LedgerLoad
+from benchmarks.ledger.settlement_floor import LoadWithoutStore, slice_us
 from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 from infrastructure.process.garbage import collect_seldom
@@ -128,7 +128,7 @@ async def measure_python(*, turns: int) -> list[Figure]:
 
 
 def main() -> None:
-    """`python -m benchmarks.ledger_macs`."""
+    """`python -m benchmarks.ledger.macs`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--commands", type=int, default=4000, help="in a round")
