@@ -38,12 +38,6 @@ def cookie_of(visitor: Visitor) -> str:
     return str(cookie["value"])
 
 
-def sign_out(visitor: Visitor) -> None:
-    with visitor.page.expect_navigation():  # The page opens again with nothing of before in it.
-        visitor.page.locator("#cl-sign-out").click()
-    expect(visitor.notice).to_contain_text("You are signed out")
-
-
 def test_a_planted_cookie_is_worth_nothing_after_its_owner_signed_in(
     browser: Browser, url: str
 ) -> None:
@@ -60,7 +54,7 @@ def test_a_planted_cookie_is_worth_nothing_after_its_owner_signed_in(
             visitor.sign_in("grace")
             names.append(cookie_of(visitor))
             assert thief.get("/session").status_code == 403
-            sign_out(visitor)
+            visitor.sign_out()
             names.append(cookie_of(visitor))
             assert len(set(names)) == 3
             thief.cookies.set(planted.name, names[1], domain="127.0.0.1")
@@ -80,7 +74,7 @@ def test_nothing_of_the_first_person_is_left_for_the_second_on_the_same_tab(
         visitor.wait_for_answers(1)
         visitor.prompt.fill("A secret draft")
         visitor.take_picture("1-grace")
-        sign_out(visitor)
+        visitor.sign_out()
         visitor.take_picture("2-door")
         api.titles = []
         visitor.sign_in("bob")

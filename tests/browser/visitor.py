@@ -62,6 +62,12 @@ class Visitor:
         self.page.locator("#cl-login-password input").press("Enter")
         expect(self.prompt).to_be_visible()
 
+    def sign_out(self) -> None:
+        """Ends on the page that opens again by itself, with nothing of before in it."""
+        with self.page.expect_navigation():
+            self.page.locator("#cl-sign-out").click()
+        expect(self.notice).to_contain_text("You are signed out")
+
     def fill(self, place: str, text: str) -> None:
         self.page.locator(f"{place} input, {place} textarea").first.fill(text)
 
