@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 
 from application.ledger.event_macs import StateMacs
 from application.read_models import ReadModelsUnavailable
-from infrastructure.event_store.group_commit import GroupCommitRecorder
+from infrastructure.event_store.recorder import GroupCommitRecorder
 from infrastructure.log.state import FIRST_EVENT, other_keys
 from infrastructure.process.condition import describe
 from infrastructure.read_models.queries import PostgresReadModels

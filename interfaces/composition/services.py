@@ -13,7 +13,7 @@ from application.chat.inference import InferenceEngine
 from application.ledger.event_macs import event_macs
 from application.ledger.keys import LedgerKeys
 from application.ledger.ledger import Ledger
-from infrastructure.event_store.group_commit import GroupCommitRecorder
+from infrastructure.event_store.recorder import GroupCommitRecorder
 from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.inference.models.engine import OnnxEngine
 from infrastructure.monitoring.log_end import LogEnd
