@@ -11,7 +11,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 import uvicorn
 
 from infrastructure.identity.clock_ids import TimeOrderedIds
-from infrastructure.inference.preparing.prepare import prepared_manifest
+from infrastructure.inference.prepared.manifest import prepared_manifest
 from infrastructure.settings.service import DEVELOPMENT_ADMIN_PASSWORD, Settings
 from interfaces.cli.refusals import CannotStart
 from interfaces.cli.start.command import GEMMA_TERMS, say
