@@ -10,11 +10,6 @@ from types import FrameType
 from interfaces.cli.options import settings_from
 from interfaces.cli.refusals import CannotStart
 
-GEMMA_TERMS = (
-    "Gemma is provided under and subject to the Gemma Terms of Use found at"
-    " ai.google.dev/gemma/terms"
-)
-
 
 def start(options: argparse.Namespace) -> int:
     """Raises CannotStart, SettingsError, EmbeddedServerError, PreparationError."""
@@ -37,11 +32,6 @@ def start(options: argparse.Namespace) -> int:
     from interfaces.cli.start.serve import serve
 
     return serve(settings, with_page=has_page, skip_init=options.skip_init)
-
-
-def say(text: str) -> None:
-    """Progress for the person who started the service; standard output is theirs, logs are not."""
-    print(text, flush=True)
 
 
 def check_ports_free(host: str, ports: list[tuple[str, str, int]]) -> None:

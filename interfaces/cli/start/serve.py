@@ -10,11 +10,11 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 
 import uvicorn
 
-from infrastructure.identity.clock_ids import TimeOrderedIds
 from infrastructure.inference.prepared.manifest import prepared_manifest
+from infrastructure.process.clock_ids import TimeOrderedIds
 from infrastructure.settings.service import DEVELOPMENT_ADMIN_PASSWORD, Settings
+from interfaces.cli.progress import GEMMA_TERMS, say
 from interfaces.cli.refusals import CannotStart
-from interfaces.cli.start.command import GEMMA_TERMS, say
 from interfaces.cli.start.serve_page import PageProcess, connection_limits
 from interfaces.composition.endpoints import Endpoints, migrate_schema, open_endpoints
 from interfaces.composition.identity import ADMIN_USERNAME

@@ -96,7 +96,7 @@ class PageProcess:
         self._command = [
             sys.executable,
             "-m",
-            "interfaces.cli.start.page_child",
+            "interfaces.cli.page_child",
             *("--host", settings.host),
             *("--ui-port", str(settings.ui_port)),
             *("--api-url", api_url(settings)),
