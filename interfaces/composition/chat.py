@@ -13,9 +13,9 @@ from application.chat.sweeper import Sweeper, SweeperLimits
 from application.conversations import Conversations
 from application.ledger.ledger import Ledger
 from application.read_models import ReadModels
-from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.inference.shared_answers import SharedAnswers, SharingLimits
+from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.settings.chat import parse_price
 from infrastructure.settings.inference import Provider
 from infrastructure.settings.service import Settings

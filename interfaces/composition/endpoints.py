@@ -15,9 +15,9 @@ from infrastructure.database.role_rights import describe_rights, rights_beyond_n
 from infrastructure.embedded.joining import join_servers
 from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, EmbeddedSettings
 from infrastructure.event_store.recorder import open_application
-from infrastructure.identity.clock_ids import SystemClock
 from infrastructure.log.state import is_from_before_macs, unsealed
 from infrastructure.monitoring.log_end import end_trouble
+from infrastructure.process.clock_ids import SystemClock
 from infrastructure.settings.service import Settings, SettingsError
 
 log = structlog.get_logger()

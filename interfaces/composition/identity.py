@@ -14,14 +14,14 @@ from application.users.passwords import Passwords
 from application.users.users import UserPolicy, Users
 from domain.users.events import UserRole
 from infrastructure.identity.administrators import is_empty_ledger, possible_administrators
-from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.identity.password_queue import PasswordLimits, PasswordQueue
 from infrastructure.identity.passwords import BcryptHasher, ZxcvbnStrength
 from infrastructure.identity.tokens import Tokens
+from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.secrets.files import secret_from
 from infrastructure.settings.service import DEVELOPMENT_ADMIN_PASSWORD, Settings, SettingsError
-from interfaces.http.auth.sign_in_guard import GuardLimits, SignInGuard
 from interfaces.http.caller import CallerAddresses
+from interfaces.http.limits.sign_in_guard import GuardLimits, SignInGuard
 from interfaces.web.visitor_address import visitor_key
 
 log = structlog.get_logger()

@@ -14,10 +14,10 @@ from application.ledger.event_macs import event_macs
 from application.ledger.keys import LedgerKeys
 from application.ledger.ledger import Ledger
 from infrastructure.event_store.recorder import GroupCommitRecorder
-from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.inference.models.engine import OnnxEngine
 from infrastructure.monitoring.log_end import LogEnd
 from infrastructure.monitoring.read_model_progress import ReadModelProgress
+from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.process.garbage import collect_seldom
 from infrastructure.process.tasks import cancel_until_done
 from infrastructure.read_models.position_board import PositionBoard
@@ -49,7 +49,7 @@ from interfaces.composition.identity import (
 from interfaces.composition.ledger_keys import ledger_keys
 from interfaces.composition.proofs import build_checkpoints, build_proofs
 from interfaces.http.exports import ExportLimits
-from interfaces.http.rate_limits import PositionWaits, RateLimit
+from interfaces.http.limits.rate_limits import PositionWaits, RateLimit
 from interfaces.http.services import HttpServices
 
 log = structlog.get_logger()
