@@ -19,6 +19,7 @@ from infrastructure.log.state import is_from_before_macs, unsealed
 from infrastructure.monitoring.log_end import end_trouble
 from infrastructure.process.clock_ids import SystemClock
 from infrastructure.settings.service import Settings, SettingsError
+from infrastructure.settings.start_checks import check_service
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ def open_endpoints(
     may_join: those of a service that runs on the same data folder will do.
     Raises EmbeddedServerError, SettingsError.
     """
-    settings.check_service()
+    check_service(settings)
     service_url = settings.database_url.get_secret_value()
     nats_url = settings.nats_url.get_secret_value()
     if service_url and nats_url:

@@ -14,13 +14,14 @@ from interfaces.cli.refusals import CannotStart
 def start(options: argparse.Namespace) -> int:
     """Raises CannotStart, SettingsError, EmbeddedServerError, PreparationError."""
     from infrastructure.process.logs import configure_logs
+    from infrastructure.settings.start_checks import check_start
 
     settings = settings_from(options)
     level = "DEBUG" if settings.debug else settings.log_level
     configure_logs(level=level, as_json=settings.is_production)
     signal.signal(signal.SIGTERM, _interrupt)
     has_api, has_page = options.mode != "ui", options.mode != "api"
-    settings.check_start(api=has_api, page=has_page)
+    check_start(settings, api=has_api, page=has_page)
     ports = [("PORT", "--port", settings.port)] if has_api else []
     ports += [("UI_PORT", "--ui-port", settings.ui_port)] if has_page else []
     check_ports_free(settings.host, ports)
