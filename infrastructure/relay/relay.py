@@ -35,7 +35,7 @@ from infrastructure.relay.nats_connection import (
 )
 from infrastructure.relay.settings import ProjectionSettings
 
-# Any number, as long as every version of the service uses the same.
+# Any number will do, if every version of the service uses the same.
 RELAY_LOCK = 7_203_554_002
 
 # The position up to which every reader of this database is done; None where one has not begun.
@@ -72,7 +72,7 @@ class Relay:
         self.position = 0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         await self._leader.run(self._lead)
 
     async def _lead(self, database: AsyncConnection[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Builds what answers and bills messages."""
+"""The part of the composition root that builds what answers and bills messages."""
 
 from datetime import timedelta
 
@@ -114,7 +114,7 @@ def build_engine(settings: Settings) -> OnnxEngine:
 
 
 async def preload(engine: OnnxEngine, model: str) -> None:
-    """So that the first message does not wait for the weights."""
+    """Load the model now, so that the first message does not wait for the weights."""
     try:
         await engine.preload(model)
     except InferenceError as error:

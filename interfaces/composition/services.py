@@ -1,5 +1,5 @@
-"""The composition root: the only place that builds infrastructure and joins it to the
-application."""
+"""The composition root: builds infrastructure and joins it to the application. The other files of
+this room are its parts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -24,9 +24,7 @@ from infrastructure.read_models.position_board import PositionBoard
 from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
 from infrastructure.read_models.service import ProjectionService
 from infrastructure.relay.settings import ProjectionSettings
-from infrastructure.settings.service import (
-    Settings,
-)
+from infrastructure.settings.service import Settings
 from interfaces.composition.chat import (
     build_chat,
     build_conversations,
@@ -59,9 +57,9 @@ log = structlog.get_logger()
 async def open_services(
     settings: Settings, endpoints: Endpoints, engine: InferenceEngine | None = None
 ) -> AsyncIterator[HttpServices]:
-    """Everything the API serves, running; and everything stopped in the opposite order.
+    """Starts everything that the API needs, and stops it in the opposite order.
 
-    engine: in the place of our own models.
+    engine: used in place of our own models.
     """
     async with AsyncExitStack() as stack:
         keys = ledger_keys(settings, endpoints)

@@ -1,4 +1,4 @@
-"""`chatledger start`: from nothing to a service that answers, saying what it does."""
+"""`chatledger start`: checks the settings and the ports, then serves the API, the page, or both."""
 
 import argparse
 import errno
@@ -59,7 +59,7 @@ def _in_use(host: str, port: int) -> str | None:
         except OSError:
             continue  # A family that this machine does not have; the server leaves it out, too.
         with probe:
-            # So that a port in TIME_WAIT counts as free.
+            # A port in TIME_WAIT counts as free.
             if sys.platform != "win32":
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
