@@ -48,7 +48,7 @@ from infrastructure.inference.preparing.prepare import (
 )
 from infrastructure.inference.sessions.exported_session import ExportedSession
 from infrastructure.inference.sessions.host_session import SessionLimits, open_session
-from infrastructure.inference.sessions.machine_memory import system_memory
+from infrastructure.process.memory import system_memory
 
 PINS = Path(__file__).with_name("optimum.txt")
 VIA = "optimum-onnx 0.1.0"

@@ -12,7 +12,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
-from infrastructure.inference.sessions.machine_memory import cuda_runtime
+from infrastructure.inference.sessions.gpu import cuda_runtime
 
 _CPUINFO = Path("/proc/cpuinfo")
 # As Linux names them, from the least to the most.

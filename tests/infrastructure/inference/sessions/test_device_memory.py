@@ -16,7 +16,7 @@ from infrastructure.inference.prepared.errors import found_no_memory
 from infrastructure.inference.sessions.device import Device, Region, cuda_options
 from infrastructure.inference.sessions.device_graphs import serialised
 from infrastructure.inference.sessions.device_slab import DeviceSlab, slab_shape
-from infrastructure.inference.sessions.machine_memory import gpu_memory
+from infrastructure.inference.sessions.gpu import gpu_memory
 from tests.infrastructure.inference.tiny import TINY
 
 DEVICE = Device(provider=Provider.CPU)
