@@ -31,7 +31,7 @@ from benchmarks.inference.engine_memory import engine_memory
 from benchmarks.inference.peers import GOALS, Speeds, side_by_side, started_peers
 from benchmarks.inference.serving import endless_sampling
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.inference.prepared.names import WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import WEIGHTS_FILE
 from infrastructure.inference.preparing.prepare import prepare_model
 from infrastructure.inference.sessions.needs import usable_cores
 

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from application.chat.inference import Completion, GenerationRequest, PreparedPrompt, Sampling
 from benchmarks.figures import Figure, Goal, of_repeats
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.inference.prepared.names import WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import WEIGHTS_FILE
 from infrastructure.inference.preparing.prepare import prepare_model
 
 _MODEL = "gemma3-270m"

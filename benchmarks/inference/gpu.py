@@ -32,7 +32,7 @@ from benchmarks.inference.graph_runner import GraphRunner, RunnerOptions
 from benchmarks.inference.random_model import TINY, RandomWeights, config_of
 from infrastructure.inference.graph.gemma_graph import write_graph
 from infrastructure.inference.prepared.config import GemmaConfig, Precision, Provider
-from infrastructure.inference.prepared.names import WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import WEIGHTS_FILE
 
 _APART_MAX = {Precision.FP32: 1e-4, Precision.BF16: 0.05, Precision.FP16: 0.02}
 _APART_MAX |= {Precision.INT8: 0.1, Precision.INT4: 0.5}

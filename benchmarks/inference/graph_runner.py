@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from application.chat.inference import Sampling
 from infrastructure.inference.prepared.config import GemmaConfig, Provider
-from infrastructure.inference.prepared.names import GRAPH_FILE
+from infrastructure.inference.prepared.manifest import GRAPH_FILE
 from infrastructure.inference.sessions.device import Device
 from infrastructure.inference.sessions.device_session import DeviceLimits, DeviceSession
 from infrastructure.inference.sessions.host_session import SessionLimits, runs_on

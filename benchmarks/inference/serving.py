@@ -18,8 +18,7 @@ from application.chat.inference import (
 from benchmarks.figures import Figure, Goal, of_repeats, percentile
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.inference.prepared.manifest import read_manifest
-from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import TOKENIZER_FILE, read_manifest
 from infrastructure.inference.sessions.host_session import release_freed_memory
 
 _MODEL = "gemma3-270m"

@@ -25,7 +25,7 @@ from benchmarks.keys import EVENT_MACS, LEDGER_KEYS
 from benchmarks.ledger.load import LedgerLoad
 from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
-from infrastructure.identity.clock_ids import SystemClock
+from infrastructure.process.clock_ids import SystemClock
 from infrastructure.process.garbage import collect_seldom
 from infrastructure.proofs.checkpoints.service import CheckpointService
 from infrastructure.proofs.checkpoints.settings import CheckpointSettings

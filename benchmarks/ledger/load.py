@@ -22,7 +22,7 @@ from domain.conversations.decider import decide as decide_conversation
 from domain.identifiers import account_id
 from domain.pricing.price import per_message
 from infrastructure.event_store.recorder import open_application
-from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
+from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 
 _HOLD_MICRO = 2_000_000
 _CACHED_PRICE = per_message(0)

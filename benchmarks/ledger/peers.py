@@ -18,7 +18,7 @@ from application.ledger.commits import Commit
 from benchmarks.keys import LEDGER_KEYS
 from infrastructure.embedded.programs import postgres_install, postgres_libraries
 from infrastructure.event_store.recorder import LedgerRecorder, open_application
-from infrastructure.identity.clock_ids import TimeOrderedIds
+from infrastructure.process.clock_ids import TimeOrderedIds
 
 # The peers' own table: the log's columns and indexes, without its triggers, hence without a chain.
 PEERS_SCHEMA = "peers"

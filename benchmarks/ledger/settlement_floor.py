@@ -26,7 +26,7 @@ from domain.events import header
 from domain.identifiers import account_id
 from infrastructure.event_store import commit_sql as statement
 from infrastructure.event_store.commit_waiting import Waiting
-from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
+from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.process.garbage import collect_seldom
 
 _CALLERS = 64

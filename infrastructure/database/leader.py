@@ -1,21 +1,33 @@
-"""One of all processes that share a database works; the others stand by to take over."""
+"""Of all processes that share a database, one does a piece of work; the others stand by to take it
+over."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from psycopg import AsyncConnection
 
 from infrastructure.process.condition import Condition, State, keep_running
-from infrastructure.relay.settings import ProjectionSettings
 
-# Many forms of statements, each with a few types of arrays.
+# The projector has many forms of statements, each for a few types of arrays.
 _PREPARED_MAX = 400
 
 
+@dataclass(frozen=True, kw_only=True)
+class LeaderTimes:
+    """retry_s: how often a process in reserve tries to take over. backoff_s_*: between attempts to
+    reach a database that is away."""
+
+    connect_timeout_s: int
+    retry_s: float
+    backoff_s_min: float
+    backoff_s_max: float
+
+
 class Leader:
-    """lock: an advisory lock, of any number as long as every version of the service uses the same.
-    The part of the service that this is says what it does by `condition`."""
+    """lock: the number of an advisory lock; any will do, if every version of the service uses the
+    same. condition: where the part of the service that works here says what it does."""
 
     def __init__(
         self,
@@ -23,18 +35,18 @@ class Leader:
         *,
         name: str,
         lock: int,
-        settings: ProjectionSettings,
+        times: LeaderTimes,
         condition: Condition,
     ) -> None:
         self._service_url = service_url
         self._name = name
         self._lock = lock
-        self._settings = settings
+        self._times = times
         self._condition = condition
 
     async def run(self, work: Callable[[AsyncConnection[Any]], Awaitable[None]]) -> None:
-        """Until cancelled: `work` while this process leads, anew whenever it fails or ends.
-        What it is given is the connection that holds the lock, in autocommit."""
+        """Runs until cancelled. While this process leads, `work` runs, and again whenever it fails
+        or ends. It is given the connection that holds the lock, in autocommit."""
 
         async def session() -> None:
             async with await self._connect() as database:
@@ -44,8 +56,8 @@ class Leader:
         await keep_running(
             session,
             self._condition,
-            backoff_s_min=self._settings.backoff_s_min,
-            backoff_s_max=self._settings.backoff_s_max,
+            backoff_s_min=self._times.backoff_s_min,
+            backoff_s_max=self._times.backoff_s_max,
         )
 
     async def _connect(self) -> AsyncConnection[Any]:
@@ -54,7 +66,7 @@ class Leader:
             self._service_url,
             autocommit=True,
             application_name=self._name,
-            connect_timeout=self._settings.connect_timeout_s,
+            connect_timeout=self._times.connect_timeout_s,
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
@@ -64,8 +76,8 @@ class Leader:
         return connection
 
     async def _lead(self, connection: AsyncConnection[Any]) -> None:
-        """Returns as the only one with the lock, which lasts as long as the connection."""
-        # A leader that vanished from the network is noticed, so that another can take over.
+        """Returns when this process alone has the lock, which lasts as long as the connection."""
+        # So that the server notices a leader that vanished from the network, and frees its lock.
         await connection.execute("SET tcp_keepalives_idle = 10")
         await connection.execute("SET tcp_keepalives_interval = 5")
         await connection.execute("SET tcp_keepalives_count = 3")
@@ -74,4 +86,4 @@ class Leader:
             if await cursor.fetchone() == (True,):
                 return
             self._condition.enter(State.STANDBY)
-            await asyncio.sleep(self._settings.leader_retry_s)
+            await asyncio.sleep(self._times.retry_s)

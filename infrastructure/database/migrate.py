@@ -1,6 +1,6 @@
 """Versioned schema migrations: numbered SQL files, each applied once, in order, under a lock, by
-the role that owns the schema. What was applied is remembered with its hash, so an edited file is
-noticed instead of half believed."""
+the role that owns the schema. Each applied migration is remembered with the hash of its file, so an
+edited file is noticed."""
 
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,9 +13,10 @@ from psycopg.conninfo import conninfo_to_dict
 
 log = structlog.get_logger()
 
-# MAINTAIN, without which a role that owns nothing cannot take LOCK TABLE … EXCLUSIVE.
+# The first version with the privilege MAINTAIN, without which a role that owns nothing cannot take
+# LOCK TABLE … EXCLUSIVE.
 SERVER_VERSION_MIN = 170000
-# Any number, as long as every version of the service uses the same.
+# Any number will do, if every version of the service uses the same.
 _ADVISORY_LOCK = 7_203_554_001
 
 
@@ -53,8 +54,8 @@ def bundled_migrations() -> list[Migration]:
 def migrate(
     owner_url: str, service_url: str, *, connect_timeout_s: int = 10, up_to: int | None = None
 ) -> int:
-    """Apply what is missing, and return the schema's version. up_to: an older version, for what
-    was stored under it.
+    """Apply the missing migrations, and return the schema's version. up_to: stop at this older
+    version, under which something was stored, such as a backup.
 
     Raises MigrationError for a server that is too old, a role that does not own the schema, a
     schema that is newer than this version of the service, or a migration file that changed after
@@ -121,7 +122,7 @@ def _apply_missing(conn: psycopg.Connection, service_role: str, up_to: int | Non
 
 
 def _grant_to_newcomer(conn: psycopg.Connection, service_role: str) -> None:
-    """Migrations grant to the role that the service had when they were applied."""
+    """Grants to a service role that is not the one that the migrations granted to."""
     known = conn.execute(
         "SELECT has_table_privilege(oid, 'ledger.events_with_macs', 'SELECT') FROM pg_roles"
         " WHERE rolname = %s",

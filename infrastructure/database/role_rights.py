@@ -1,7 +1,7 @@
 """What the service's role may do beyond what the service needs, and the SQL that takes it away.
 
-Everything is asked for every role that the service's can become or inherits from, and PostgreSQL's
-own functions count what everybody may.
+Each question is asked for every role that the service's role can become or inherits from.
+PostgreSQL's own functions answer, and they include what is granted to everybody.
 """
 
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from typing import Any
 
 import psycopg
 
-# Names, not the statements: one for each right would fill a screen where a role owns everything.
+# More would fill a screen where a role owns everything.
 _TOLD_MAX = 12
 
 
 @dataclass(frozen=True, order=True)
 class Right:
-    """what: a sentence's end, after "the service's role". remedy: SQL for the schema's owner or a
-    superuser."""
+    """what: completes a sentence that begins with "the service's role". remedy: SQL for the
+    schema's owner or a superuser."""
 
     what: str
     remedy: str
@@ -32,7 +32,8 @@ def rights_beyond_need(service_url: str, *, connect_timeout_s: int) -> list[Righ
         connect_timeout=connect_timeout_s,
     ) as connection:
         found = _asked(connection, _ATTRIBUTES)
-        # Whoever may do everything is not asked for every single thing, nor is an owner.
+        # A superuser may do everything, and an owner everything with its objects: one right says
+        # it.
         superuser = [right for right in found if right.what.startswith("is a superuser")]
         if superuser:
             return superuser

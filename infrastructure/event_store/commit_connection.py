@@ -1,8 +1,9 @@
-"""One connection that carries one exchange at a time, without a thread and without a task.
+"""A connection that carries one exchange at a time, without a thread and without a task.
 
-An exchange is a pipeline of statements sent at once and answered at once, so that the server
-never holds a lock while it waits for us. psycopg opens the connection; what follows speaks its
-`pq` layer directly, because a coroutine for each read and write costs more than the exchange.
+An exchange is a pipeline of statements that are sent together and answered together, so the server
+never waits for us while it holds a lock. psycopg opens the connection; after that this file uses
+psycopg's `pq` layer directly, because a coroutine for each read and write costs more than the
+exchange itself.
 """
 
 import asyncio
@@ -97,7 +98,7 @@ class CommitWire:
             self._pgconn.pipeline_sync()
             self._flush()
         except psycopg.Error as error:
-            # Told in the next turn of the loop, like every other answer.
+            # Reported in the next turn of the loop, like every other answer.
             self._loop.call_soon(self._lose, str(error))
 
     def close(self) -> None:

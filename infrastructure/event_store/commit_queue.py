@@ -1,4 +1,4 @@
-"""The queue of commits, and what becomes of each. `group_commit` says what holds."""
+"""The queue of commits, and what becomes of each. `recorder` says what it guarantees."""
 
 import asyncio
 from collections import deque
@@ -11,10 +11,13 @@ from eventsourcing.persistence import DataError, IntegrityError, OperationalErro
 from application.ledger.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
 from infrastructure.event_store import commit_sql as statement
 from infrastructure.event_store.commit_connection import WireLost
-from infrastructure.event_store.commit_limits import CommitLimits
 from infrastructure.event_store.commit_session import CommitSession, Rejected, Stored
-from infrastructure.event_store.commit_trouble import CommitTrouble
-from infrastructure.event_store.commit_waiting import Waiting, may_be_stored
+from infrastructure.event_store.commit_waiting import (
+    CommitLimits,
+    CommitTrouble,
+    Waiting,
+    may_be_stored,
+)
 from infrastructure.process.garbage import YoungGarbage
 
 log = structlog.get_logger()
@@ -41,8 +44,8 @@ class CommitWriter:
         self._down_since: float | None = None
         self._try_now = asyncio.Event()
         self._stopped = False
-        # In the order in which they are to be stored: under way or in doubt, then parts of a
-        # transaction that failed, then the queue.
+        # In the order in which they will be stored: those under way or in doubt, then the parts of
+        # a transaction that failed, then the queue.
         self._flying: list[Waiting] = []
         self._chains: list[int] = []
         self._in_doubt: list[Waiting] = []
@@ -62,14 +65,15 @@ class CommitWriter:
             raise LedgerBusy("too many commands are waiting to be stored; try again shortly")
         deadline = self._loop.time()
         if self._is_away(deadline):
-            # One more attempt, at once: all that is granted until the database is back.
+            # The database is away, so this commit gets one attempt, made at once.
             self._try_now.set()
         else:
             deadline += self._limits.unavailable_after_s
         self._queue.append(Waiting(commit, deadline))
         if self._flying:
             return
-        # Half of those who take part are sent while the other half still decide.
+        # Half of the commits are sent at once, while the callers of the other half still decide.
+        # `_enough` is that half, counted when the last batch was answered.
         if len(self._queue) >= self._enough:
             self._send()
         elif not self._send_is_due:
@@ -128,8 +132,8 @@ class CommitWriter:
         self._session.store(parameters, self._on_answer)
 
     def _next_batch(self) -> list[Waiting]:
-        """What may be stored together, in order: never two commits with the same row, because the
-        later one is to meet the earlier one's."""
+        """What may be stored together, in order. Two commits with the same row never are: the later
+        one has to find the earlier one's row in the table, and fail."""
         batch: list[Waiting] = []
         while self._parts and not batch:
             batch = [waiting for waiting in self._parts.popleft() if may_be_stored(waiting)]
@@ -164,7 +168,7 @@ class CommitWriter:
                     self._in_doubt = batch
                     log.warning("commit_connection_lost", error=str(answer), commits=len(batch))
         except Exception:
-            # A defect; but nobody may wait for ever because of it, nor may those that come later.
+            # A defect of ours; even so, neither these commits nor later ones may wait for ever.
             log.exception("commit_answer_not_understood", commits=len(batch))
             self._give_up(batch)
         self._enough = max(1, (len(batch) + len(self._queue) + 1) // 2)
@@ -173,7 +177,7 @@ class CommitWriter:
         elif self._queue and not self._send_is_due:
             self._send_is_due = True
             self._loop.call_soon(self._send_now)
-        # While the next transaction is on its way.
+        # Now, while the next transaction is on its way.
         self._garbage.committed(len(batch))
 
     def _give_up(self, batch: list[Waiting]) -> None:
@@ -214,7 +218,8 @@ class CommitWriter:
         self._drop_followers()
 
     def _drop_followers(self) -> None:
-        """At once, so that nobody decides on what will never be stored."""
+        """Fails at once what builds on a failed commit, so that nobody decides on states that will
+        never be stored."""
         self._queue = deque(waiting for waiting in self._queue if may_be_stored(waiting))
 
     async def _connect(self) -> None:
@@ -231,7 +236,7 @@ class CommitWriter:
                 if not failures:
                     log.warning("commit_connection_failed", error=str(error))
             except Exception:
-                # A defect; the commits that wait for the connection have their time limit.
+                # A defect of ours; commits that wait for the connection have their time limit.
                 log.exception("commit_connection_failed")
             failures += 1
             self._expire()
@@ -271,7 +276,7 @@ class CommitWriter:
             self._parts.appendleft(again)
 
     def _expire(self) -> None:
-        """Fail whatever has waited long enough for the database, and what builds on it."""
+        """Fail every commit that has waited too long for the database, and what builds on it."""
         now = self._loop.time()
         expired = [waiting for waiting in self._outstanding() if waiting.deadline < now]
         for waiting in expired:

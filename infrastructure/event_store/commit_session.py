@@ -1,4 +1,4 @@
-"""A session at the server that stores batches: the wire with its statements prepared."""
+"""A session that stores batches of commits: a connection with its statements prepared."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class CommitSession:
             # Plans must not depend on statistics that lag behind a growing table.
             setup="SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan;"
             f" SET lock_timeout = {lock_timeout_ms};"
-            # A role may alter its own defaults, and a commit that is not on disk is none.
+            # A role may change its own defaults, and a commit that is not on disk can be lost.
             " SELECT set_config('synchronous_commit', 'on', false)"
             " WHERE current_setting('synchronous_commit') = 'off';"
             f" SET idle_in_transaction_session_timeout = {2 * lock_timeout_ms}",
@@ -109,7 +109,7 @@ class CommitSession:
     def store(
         self, parameters: list[bytes], on_answer: Callable[[Stored | Rejected | WireLost], None]
     ) -> None:
-        """One transaction. WireLost leaves open whether it happened."""
+        """Store a batch in one transaction. After WireLost it may have happened or not."""
         sends = [_BEGIN_SEND, _LOCK_SEND, _execute(_INSERT, parameters), _NOTIFY_SEND, _COMMIT_SEND]
         if self._must_roll_back:
             sends.insert(0, _ROLLBACK_SEND)
@@ -121,8 +121,8 @@ class CommitSession:
         self._wire.exchange(sends, take)
 
     async def end(self, backend: tuple[bytes, bytes]) -> None:
-        """Returns when that other server process is gone, and with it whatever it was about to
-        do. Raises WireLost."""
+        """Returns when that other server process has ended: from then on it stores nothing more.
+        Raises WireLost."""
         results = await self._wire.ask(
             _query(
                 b"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"

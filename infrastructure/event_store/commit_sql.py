@@ -1,7 +1,7 @@
-"""The statements that store a batch of commits, and the bytes that go in and out of them.
+"""The statements that store a batch of commits, and their parameters and results as bytes.
 
-Parameters are PostgreSQL's binary arrays (array_recv in src/backend/utils/adt/arrayfuncs.c): ten
-of them for a batch cost a fraction of one bind for each event.
+Parameters are PostgreSQL's binary arrays (array_recv in src/backend/utils/adt/arrayfuncs.c). Ten
+arrays for a whole batch cost a fraction of what binding each event by itself would.
 """
 
 import struct
@@ -93,8 +93,8 @@ def insert_parameters(
     chains: Sequence[int],
     reads: Sequence[Sequence[tuple[UUID, int]]],
 ) -> list[bytes]:
-    """One entry of each for a commit. chains: commits with the same number fail together from the
-    first that does."""
+    """Each argument has one entry for every commit. chains: when a commit fails, the later ones
+    with the same number fail with it."""
     ids, versions, topics, states = zip(*chain.from_iterable(rows), strict=True)
     numbers = [_INT.pack(4, number) for number in range(len(rows))]
     own_numbers = [numbers[n] for n, commit in enumerate(rows) for _ in commit]
@@ -126,7 +126,8 @@ def find_parameters(rows: Iterable[Row]) -> list[bytes]:
 
 
 def decode_found(result: pq.abc.PGresult, rows: Sequence[Row]) -> list[int | None]:
-    """The answer to the find statement: a position for each row that is stored as it is given."""
+    """The find statement's answer: for each row its position, or None where the log does not hold
+    exactly this row."""
     found: list[int | None] = [None] * len(rows)
     for n in range(result.ntuples):
         place, position, topic, state = (result.get_value(n, column) or b"" for column in range(4))

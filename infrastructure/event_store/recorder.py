@@ -1,4 +1,27 @@
-"""The event store's recorder: eventsourcing's own, against a schema that migrations made."""
+"""Writes to the event store and reads from it: eventsourcing's recorders, against a schema that
+migrations made, with group commit.
+
+Group commit stores all commands that wait in one transaction, each whole or not at all.
+eventsourcing's own recorder locks the table and flushes the log once for every command; this one
+does so once for all commands that arrived during the previous flush. It guarantees:
+
+1. Commits are stored, and get their positions, in the order in which they were submitted, under
+   LOCK TABLE … EXCLUSIVE. A reader that tails the log misses nothing.
+2. One transaction is under way at a time and is sent as a whole, so the server never waits for us
+   while it holds the lock.
+3. A commit is stored only if every commit that it builds on (`after`) is stored. Within one
+   transaction the SQL statement checks this; across transactions, earlier outcomes are known
+   before later commits are sent.
+4. A commit that meets another writer's rows fails, and so does what builds on it; the rest of its
+   transaction is stored. If the database cannot take a commit's values, the transaction fails, and
+   its halves are tried until the commit stands alone.
+5. When the connection breaks, the old server process is ended first, so that its transaction has
+   either happened or never will. Commits whose events are then found in the log are reported as
+   stored, the others are sent again. Events carry fresh ids, so equal bytes are the same event.
+6. Everything has a bound: commits that wait, the size of a batch, the wait for an answer, and the
+   wait for a database that is away. A commit whose outcome is still unknown after that fails too;
+   a caller who gave it an idempotency key can ask again.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,28 +38,30 @@ from eventsourcing.utils import Environment, EnvType
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
+from application.ledger.commits import Commit, CommitRecorder
 from application.ledger.event_store import LedgerApplication
 from application.ledger.keys import LedgerKeys
-from infrastructure.event_store.group_commit import GroupCommitRecorder
+from infrastructure.event_store.commit_queue import CommitWriter
+from infrastructure.event_store.commit_session import CommitSession, SessionOptions
+from infrastructure.event_store.commit_waiting import CommitLimits, CommitTrouble
 
 EVENTS_SCHEMA = "ledger"
 
-
-# Completed by the library: bounds, order and limit.
+# The library appends bounds, order and limit.
 _SELECT_EVENTS = (
     "SELECT originator_id, originator_version, topic, state FROM {}.events_with_macs"
     " WHERE originator_id = %s"
 )
 _RETRY_PAUSE_S = 0.1
-# Of the application's environment, which is a dictionary and not the process's.
+# A key of the application's environment, which is a dictionary and not the process's.
 _URL = "LEDGER_DATABASE_URL"
 
 
 def _once(method: Any) -> Callable[..., Any]:
-    """The library's method beneath its own retries: ten, however long each waits for a
-    connection, which is most of a minute in which the caller hears nothing."""
-    beneath: Callable[..., Any] = method.__wrapped__
-    return beneath
+    """The library's method without its decorator, which tries ten times: with the wait for a
+    connection each time, that is most of a minute in which the caller hears nothing."""
+    undecorated: Callable[..., Any] = method.__wrapped__
+    return undecorated
 
 
 _insert_events = _once(PostgresApplicationRecorder.insert_events)
@@ -45,7 +70,8 @@ _select = _once(PostgresAggregateRecorder.select_events)
 
 
 def _in_time(recorder: PostgresAggregateRecorder, call: Callable[[], Any]) -> Any:
-    """Tries again after a lost connection, until a new one should have been there."""
+    """The call's result. After a lost connection it is tried again for as long as a new connection
+    may take, and then the error is raised."""
     deadline = time.monotonic() + recorder.datastore.pool.timeout
     while True:
         try:
@@ -64,10 +90,50 @@ class SnapshotRecorder(PostgresAggregateRecorder):
         return _in_time(self, lambda: _select(self, originator_id, **bounds))
 
 
+class GroupCommitRecorder(PostgresApplicationRecorder, CommitRecorder):
+    """`submit` is called in an event loop. The library's own methods, `insert_events` among them,
+    still work beside it, from threads."""
+
+    commit_limits = CommitLimits()
+    _writer: CommitWriter | None = None
+
+    def submit(self, commit: Commit) -> None:
+        if self._writer is None:
+            self._writer = CommitWriter(self._open_session, self.commit_limits)
+        self._writer.submit(commit)
+
+    async def drain(self) -> None:
+        if self._writer is not None:
+            await self._writer.drain()
+
+    def stop(self) -> None:
+        if self._writer is not None:
+            self._writer.stop()
+
+    @property
+    def trouble(self) -> CommitTrouble:
+        return CommitTrouble() if self._writer is None else self._writer.trouble
+
+    async def _open_session(self) -> CommitSession:
+        pool: Any = self.datastore.pool
+        parameters = {name: of for name, of in pool.kwargs.items() if name != "row_factory"}
+        parameters["application_name"] = "chatledger commits"
+        return await CommitSession.open(
+            SessionOptions(
+                url=pool.conninfo,
+                parameters=parameters,
+                schema=self.datastore.schema,
+                table=self.events_table_name,
+                channel=self.channel_name,
+                connect_timeout_s=self.commit_limits.connect_timeout_s,
+                answer_timeout_s=self.commit_limits.answer_timeout_s,
+            )
+        )
+
+
 class LedgerRecorder(GroupCommitRecorder):
-    """Reads events with their MACs, also those of earlier formats, which have theirs beside them.
-    Writes under LOCK TABLE … EXCLUSIVE, so that positions become visible in their order and a
-    reader that tails the log misses nothing."""
+    """Reads each event with its MAC; events from before events carried MACs have theirs in a table
+    beside the log."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -96,12 +162,12 @@ class LedgerFactory(PostgresFactory):
     def __init__(self, env: Environment | EnvType | None) -> None:
         super().__init__(env)
         pool = self.datastore.pool
-        # With all that the URL says (sslmode, keepalives …), of which the library takes five parts.
+        # The library takes five parts of the URL; this keeps the rest (sslmode, keepalives …).
         pool.conninfo = self.env.get(_URL) or ""
         assert isinstance(pool.kwargs, dict)
         pool.kwargs["connect_timeout"] = max(1, round(pool.timeout))
-        # The pool tries at ever longer intervals, and starts anew after this time: so it is never
-        # long behind a database that is back after hours.
+        # The pool's pauses between attempts grow, and start anew after this time. So it notices
+        # soon when a database is back, even after hours.
         pool.reconnect_timeout = pool.timeout
 
 
@@ -113,7 +179,7 @@ def open_application(
     connect_timeout_s: int,
     cached_streams_max: int,
 ) -> LedgerApplication:
-    """The event-sourced application on a PostgreSQL of the given URL; close() releases it."""
+    """The event-sourced application on the PostgreSQL at this URL; close() releases it."""
     parts = conninfo_to_dict(service_url)
     return LedgerApplication(
         {
@@ -126,7 +192,7 @@ def open_application(
             "POSTGRES_PASSWORD": str(parts.get("password", "")),
             "POSTGRES_CONNECT_TIMEOUT": str(connect_timeout_s),
             _URL: service_url,
-            # A writer that stands still with the table's lock does not hold the others for ever.
+            # A writer that hangs with the table's lock must not block the others for ever.
             "POSTGRES_LOCK_TIMEOUT": str(connect_timeout_s),
             "POSTGRES_PRE_PING": "n",
             # Every thread of the ledger may hold one connection, and no more are needed.

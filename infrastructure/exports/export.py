@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from infrastructure.exports.beancount import write_beancount
-from infrastructure.exports.errors import ExportRefused
-from infrastructure.exports.formats import write_csv, write_jsonl, write_parquet
+from infrastructure.exports.formats import ExportRefused, write_csv, write_jsonl, write_parquet
 from infrastructure.exports.tables import Selection, Table
 from infrastructure.log.scan import LogScan
 

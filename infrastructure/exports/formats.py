@@ -7,13 +7,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from infrastructure.exports.errors import ExportRefused
 from infrastructure.exports.tables import Kind, Row, Table, json_text
 
 _BATCH_ROWS = 5000
 _ROW_GROUP_ROWS = 100_000
 # The full-width ones count where the spreadsheet's language is Japanese.
 _FORMULA_BEGINNINGS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
+
+
+class ExportRefused(Exception):
+    """The text says what to do."""
 
 
 def write_jsonl(path: Path, table: Table, rows: Iterable[Row]) -> int:

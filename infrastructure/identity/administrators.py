@@ -1,16 +1,16 @@
-"""Who may be an administrator: everybody whom the log has ever given a role."""
+"""Finds who may be an administrator: everybody whom the log has ever given a role."""
 
 from collections.abc import AsyncGenerator
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-# The log alone, because the service's role can write read models. It reads the whole log once:
-# about a quarter of a second for a million events that are in memory.
+# Asked of the log and not of a read model, because the service's role can write read models. It
+# reads the whole log once: about a quarter of a second for a million events that are in memory.
 _GIVEN_A_ROLE = """
 SELECT DISTINCT originator_id FROM ledger.ledger_events WHERE topic = 'user.role_assigned'
 """
-# Of ids on their way: an event that is forged costs no memory here.
+# Ids fetched at a time, so that any number of forged events takes no memory here.
 _FETCHED_MAX = 1000
 _IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM ledger.ledger_events)"
 
@@ -18,8 +18,8 @@ _IS_EMPTY = "SELECT NOT EXISTS (SELECT FROM ledger.ledger_events)"
 async def possible_administrators(
     service_url: str, *, connect_timeout_s: int
 ) -> AsyncGenerator[UUID]:
-    """Every administrator, and perhaps some who no longer are, or never were; the log's own
-    streams tell.
+    """Every administrator, and perhaps some who no longer are or never were one. Only the user's
+    stream tells.
 
     Raises psycopg.Error.
     """

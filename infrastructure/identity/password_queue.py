@@ -1,7 +1,7 @@
 """A bounded queue in front of the work on passwords, which is slow by design.
 
-Without it a flood of sign-ins takes every core for as long as it lasts, and whoever signs in
-honestly waits behind all of it.
+Without it a flood of sign-ins would take every core for as long as it lasts, and honest users would
+wait behind all of it.
 """
 
 import asyncio
@@ -23,16 +23,21 @@ Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 _WINDOW_S = 60.0
-# Of the niceness that Linux gives each thread: chat and balances come first on a busy core.
+# Linux has a niceness for each thread: on a busy core, chat and balances come first.
 _NICENESS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordLimits:
-    """threads: at work at once; 0: half of the cores. waiting_max: so many strangers wait, and as
-    many who are known; then the owner with most of them makes room. owner_waiting_max: of one
-    stranger, or of one account at an owner that it knows, no more. wait_s_max: who has not had a
-    turn by then is refused. strangers_per_minute: hashes for owners that are not known."""
+    """An owner is an address; it is known to an account that has signed in from it, and a stranger
+    otherwise.
+
+    threads: how many work at once; 0: half of the cores. waiting_max: how many turns of strangers
+    may wait, and as many of known owners; beyond that the owner with most of them makes room.
+    owner_waiting_max: how many of these may be of one stranger, or of one account at an owner that
+    it knows. wait_s_max: who has not had a turn by then is refused. strangers_per_minute: hashes
+    for strangers.
+    """
 
     threads: int = 0
     waiting_max: int = 64
@@ -47,7 +52,7 @@ class PasswordLimits:
 
 @dataclass(eq=False)
 class _Waiting:
-    """turn_came: False for who has to make room."""
+    """turn_came: True when its turn has come, False when it has to make room."""
 
     turn: PasswordTurn
     turn_came: "asyncio.Future[bool]"
@@ -63,7 +68,7 @@ class PasswordQueue:
     def __init__(self, limits: PasswordLimits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
-        # They take turns: a flood of one kind costs the other one turn at most.
+        # The two queues take turns, so a flood in one delays the other by one turn at most.
         self._known: FairQueue[_Waiting] = FairQueue()
         self._strange: FairQueue[_Waiting] = FairQueue()
         self._known_was_last = False
@@ -86,8 +91,8 @@ class PasswordQueue:
         *args: *Args,
         hashes: bool = True,
     ) -> T:
-        """What `work` returns in a thread of the executor, in its turn. hashes: it counts against
-        the budget of strangers. Raises PasswordsBusy."""
+        """Runs `work` in a thread of the executor when its turn comes, and returns its result.
+        hashes: whether it counts against the budget of strangers. Raises PasswordsBusy."""
         self._check_budget(turn)
         await self._admitted(turn)
         try:
@@ -98,8 +103,8 @@ class PasswordQueue:
         except BaseException:
             self._release(turn.owner)
             raise
-        # A thread cannot be interrupted, so the place is free when the work is done, and not
-        # already when nobody waits for it any more.
+        # A thread cannot be interrupted: its place is free when the work is done, even if nobody
+        # waits for the result any more.
         future.add_done_callback(lambda _: self._release(turn.owner))
         return await asyncio.shield(future)
 
@@ -135,7 +140,8 @@ class PasswordQueue:
             raise PasswordsBusy(self._retry_after_s)
 
     def _has_room(self, queue: FairQueue[_Waiting], turn: PasswordTurn) -> bool:
-        """Also when the owner with most of those who wait has made it."""
+        """Whether there is room. The owner with most waiting turns makes some, unless that is this
+        owner."""
         if len(queue) < self._limits.waiting_max:
             return True
         crowd, count = queue.crowd(lambda _: 0)
@@ -153,7 +159,7 @@ class PasswordQueue:
     def _leave(self, queue: FairQueue[_Waiting], waiting: _Waiting) -> None:
         queue.remove(waiting)
         came = waiting.turn_came
-        # Its turn came at the moment in which it gave up.
+        # Its turn came just as it gave up, so it holds a place that nobody uses.
         if came.done() and not came.cancelled() and came.result():
             self._release(waiting.owner)
 
@@ -170,14 +176,14 @@ class PasswordQueue:
             if self._known_was_last:
                 first, second = second, first
             following = (first or second).take(lambda name: self._running[name])
-            # Whoever has just given up may not have left yet.
+            # One that has just given up may still be in the queue.
             if not following.turn_came.done():
                 self._begin(following.turn)
                 following.turn_came.set_result(True)
 
 
 def background_threads(count: int, name: str) -> ThreadPoolExecutor:
-    """Threads that leave the cores to others where the system can tell threads apart."""
+    """Threads that give way to others, on systems where a thread has a priority of its own."""
     return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_step_back)
 
 

@@ -1,4 +1,4 @@
-"""Password hashes with bcrypt, and how easily a password is guessed."""
+"""Hashes passwords with bcrypt, and tells how easily a password is guessed."""
 
 import re
 import unicodedata
@@ -11,16 +11,17 @@ from application.ports import PasswordTurn
 from domain.text import PASSWORD_BYTES_MAX
 from infrastructure.identity.password_queue import PasswordLimits, PasswordQueue, background_threads
 
-# Of an attacker who knows the common passwords, words, names, dates and patterns of keyboards
-# (Wheeler, zxcvbn, USENIX Security 2016). Eight random characters are as many by its count.
+# Guesses that an attacker needs who knows common passwords, words, names, dates and patterns of
+# keyboards (Wheeler, zxcvbn, USENIX Security 2016). For eight random characters zxcvbn counts as
+# many.
 GUESSES_MIN = 1e8
-# Its time grows exponentially with characters that stand for others, such as @ for a: 1.6 s for
-# 72 of them, 0.02 s for 16. So the beginning and the end of a long password are counted alone,
-# and it is as good as the better one.
+# zxcvbn's time grows exponentially with characters that stand for others, such as @ for a: 1.6 s
+# for 72 of them, 0.02 s for 16. So of a long password only the beginning and the end are counted,
+# each by itself, and the better of the two counts.
 COUNTED_CHARACTERS_MAX = 16
-# What everybody knows about everybody here.
+# A word that an attacker tries for every user of this service.
 _SERVICE = "chatledger"
-# Shorter words of a name stand in passwords by chance.
+# Shorter words of a name occur in passwords by chance.
 KNOWN_CHARACTERS_MIN = 4
 
 
@@ -31,7 +32,7 @@ class BcryptHasher:
         self._rounds = rounds
         self._queue = queue or PasswordQueue(PasswordLimits())
         self._threads = background_threads(self._queue.at_once, "bcrypt")
-        # The hash of no password that anybody knows, at the cost of everybody's.
+        # A hash that no password has, and that takes as long to check as a real one.
         self._nobody = (bcrypt.gensalt(rounds) + b"x" * 31).decode()
 
     async def hash(self, password: str, turn: PasswordTurn) -> str:
@@ -41,7 +42,8 @@ class BcryptHasher:
         return digest.decode()
 
     async def verify(self, password: str, password_hash: str, turn: PasswordTurn) -> bool:
-        # More than bcrypt reads, or not encodable: never a password that was accepted.
+        # What bcrypt cannot read whole, or what cannot be encoded, was never accepted as a
+        # password.
         try:
             encoded = password.encode()
         except UnicodeEncodeError:
@@ -59,11 +61,11 @@ class BcryptHasher:
 
 
 class ZxcvbnStrength:
-    """Works on lists that come with the package; nothing leaves the machine."""
+    """zxcvbn works with lists from its package; nothing leaves the machine."""
 
     def __init__(self, queue: PasswordQueue | None = None) -> None:
         self._queue = queue or PasswordQueue(PasswordLimits())
-        # It holds the interpreter lock, so a thread that yields the core would keep it for longer.
+        # zxcvbn holds the interpreter lock, so with a low priority it would hold it for longer.
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="password-strength")
 
     async def is_easily_guessed(
@@ -78,7 +80,7 @@ class ZxcvbnStrength:
 
 
 def is_easily_guessed(password: str, about: tuple[str, ...]) -> bool:
-    """about: names and addresses. What is left of a password without them has to be good."""
+    """about: the user's name and addresses. The password must also be good without them in it."""
     words = {word for text in (*about, _SERVICE) for word in _words(text)}
     known = sorted(words, key=len, reverse=True)
     plain = _plain(password)
@@ -103,5 +105,5 @@ def _words(text: str) -> set[str]:
 
 
 def _plain(text: str) -> str:
-    """Full-width letters and wide blanks are no harder to guess than plain ones."""
+    """With plain letters and blanks in place of full-width ones, which are no harder to guess."""
     return unicodedata.normalize("NFKC", text)

@@ -1,5 +1,5 @@
-"""Reads the event log in order, without the library's models in between: rows come in binary and
-stay bytes until somebody wants the event."""
+"""Reads the event log in order, without eventsourcing's classes in between: rows are read in binary
+and stay bytes until somebody asks for the event."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,13 +14,13 @@ from application.ledger.event_macs import StateMacs, not_authentic
 from application.ledger.mapping import decode_event
 from domain.events import Event
 
-# What the recorder's NOTIFY after each commit is sent on.
+# The channel on which the recorder notifies after each commit.
 COMMIT_CHANNEL = "ledger_events"
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One row of the log. position: its notification_id. recorded_at: by the database's clock,
-    where somebody wanted to know."""
+    """One row of the log. position: its notification_id. recorded_at: by the database's clock; only
+    some queries read it."""
 
     position: int
     topic: str
@@ -30,8 +30,8 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     recorded_at: datetime | None = None
 
     def decode(self, macs: StateMacs) -> Event:
-        """Raises EventNotAuthentic for what the ledger did not write, and
-        MapperDeserialisationError for what cannot be read."""
+        """Raises EventNotAuthentic for an event that the ledger did not write, and
+        MapperDeserialisationError for one that cannot be read."""
         stream = self.originator_id
         doubt = macs.doubt(stream.bytes, self.originator_version, self.topic, self.state)
         if doubt is not None:
@@ -41,7 +41,7 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.decode_unproven()
 
     def decode_unproven(self) -> Event:
-        """Whoever wrote it. Raises MapperDeserialisationError."""
+        """The event, whoever wrote it. Raises MapperDeserialisationError."""
         event: Event = decode_event(
             topic=self.topic,
             originator_id=self.originator_id,
@@ -52,21 +52,21 @@ class LoggedEvent(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class ReadBounds(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one read: it ends before the event that would exceed one of them, but holds at least
-    one event."""
+    """Bounds of one read. It ends before the event that would exceed one of them, but holds at
+    least one event."""
 
     events_max: int = 1000
     bytes_max: int = 4 * 2**20
 
     def filled_by(self, events: Sequence[LoggedEvent]) -> bool:
-        """Whether there may be more events behind these."""
+        """Whether there may be more events after these."""
         return (
             len(events) >= self.events_max
             or sum(len(event.state) for event in events) >= self.bytes_max
         )
 
 
-# The sizes come from the rows' headers: no long state is fetched only to be measured.
+# octet_length takes the size from the row's header, so no long state is fetched to be measured.
 _READ = """
 SELECT notification_id, topic, originator_id, originator_version, state
 FROM (
@@ -93,8 +93,8 @@ async def read_log(
     until: int = _POSITION_MAX,
     topics: Sequence[str] | None = None,
 ) -> Sequence[LoggedEvent]:
-    """The events after position `after`, up to and with `until`, oldest first; empty at the end.
-    topics: of these stored names alone."""
+    """The events after position `after`, up to and including `until`, oldest first; none at the
+    log's end. topics: only events with these stored names."""
     async with connection.cursor(binary=True) as cursor:
         await cursor.execute(
             _READ,
@@ -109,7 +109,7 @@ async def read_log(
         return [LoggedEvent(*row) for row in await cursor.fetchall()]
 
 
-# Positions may have gaps of any size, so only the log knows where so many events end.
+# Positions may have gaps of any size, so only the log knows where a number of events ends.
 STRETCH_END = """
 SELECT notification_id FROM ledger.ledger_events
 WHERE notification_id > %(after)s AND notification_id <= %(until)s
@@ -120,7 +120,8 @@ ORDER BY notification_id OFFSET %(events)s - 1 LIMIT 1
 async def find_stretch_end(
     connection: AsyncConnection[Any], *, after: int, until: int, events: int
 ) -> int:
-    """The position of the so-manieth event behind `after`, or `until` where there are fewer."""
+    """The position of the last of the next `events` events after position `after`; `until` where
+    there are fewer up to there."""
     cursor = await connection.execute(
         STRETCH_END, {"after": after, "until": until, "events": events}
     )
@@ -139,7 +140,7 @@ async def read_head(connection: AsyncConnection[Any]) -> int:
 
 
 async def read_identity(connection: AsyncConnection[Any]) -> UUID:
-    """Which log this is; a restored copy is the same one."""
+    """The log's id. A restored copy has the same id."""
     cursor = await connection.execute("SELECT id FROM ledger.identity")
     row = await cursor.fetchone()
     assert row is not None, "the migration names the log"
@@ -158,7 +159,7 @@ WHERE e.originator_id = given.originator_id AND e.originator_version = given.ori
 
 async def are_in_log(connection: AsyncConnection[Any], events: Sequence[LoggedEvent]) -> bool:
     """Whether the log has each of these events at its position. A log that was restored to an
-    earlier state can have others there, of the same streams and versions."""
+    earlier state may have other events there, with the same streams and versions."""
     cursor = await connection.execute(
         _FOUND,
         (

@@ -1,5 +1,5 @@
-"""Reads the log from one end to the other for those who look at all of it: synchronously, a batch
-at a time, up to the event that was the last one when the reading began."""
+"""Reads the log from one end to the other, for audits and exports: synchronously, a batch at a
+time, up to the event that was the last one when the scan was opened."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ class NoLedger(Exception):
     """The text says what to do."""
 
 
-# The sizes come from the rows' headers: no long state is fetched only to be measured.
+# octet_length takes the size from the row's header, so no long state is fetched to be measured.
 _SCAN = """
 SELECT notification_id, topic, originator_id, originator_version, state, recorded_at
 FROM (
@@ -50,9 +50,9 @@ ORDER BY originator_version LIMIT %s
 
 
 class LogScan:
-    """For one connection. head: the position of the last event when the scan was opened. macs: for
-    whoever believes what the events say; None where they are only compared. left_out: how many
-    events were not written by this ledger."""
+    """A scan over one connection. head: the position of the last event when the scan was opened.
+    macs: prove each event; None where rows are only compared and nothing that they say is believed.
+    left_out: how many events this ledger did not write."""
 
     def __init__(
         self, connection: psycopg.Connection[Any], head: int, macs: StateMacs | None
@@ -67,7 +67,7 @@ class LogScan:
         self.head = head
 
     def events(self, rows: Iterable[LoggedEvent]) -> Iterator[tuple[LoggedEvent, Event]]:
-        """With the event of each row; what this ledger did not write is left out, and counted.
+        """Each row with its event. Rows that this ledger did not write are left out and counted.
 
         Raises MapperDeserialisationError.
         """
@@ -89,8 +89,8 @@ class LogScan:
         until: int = _POSITION_MAX,
         batch_events: int = BATCH_EVENTS,
     ) -> Iterator[LoggedEvent]:
-        """Those after position `after`, up to and with `until`, oldest first. topics: of these
-        stored names alone."""
+        """The rows after position `after`, up to and including `until`, oldest first. topics: only
+        rows with these stored names."""
         end = min(until, self.head)
         chosen = None if topics is None else sorted(topics)
         while True:
@@ -129,10 +129,10 @@ class LogScan:
 def open_scan(
     service_url: str, find_macs: Callable[[], StateMacs], *, connect_timeout_s: int = 5
 ) -> Iterator[LogScan]:
-    """Reads what was committed when it was opened, and nothing of what comes later: events are
-    only ever added, and become visible in the order of their positions.
+    """A scan of what is committed now. It needs no snapshot, because events are only ever added and
+    become visible in the order of their positions.
 
-    find_macs: asked when there is a ledger that they can prove.
+    find_macs: called once it is certain that there is a ledger in this database.
     Raises NoLedger, LogUnsealed, psycopg.Error.
     """
     with psycopg.connect(

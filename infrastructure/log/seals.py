@@ -1,5 +1,5 @@
-"""MACs of events from before events carried their own. They stand beside the log, which cannot be
-changed, and are written once."""
+"""Writes the MACs of events from before events carried their own. They stand in a table beside the
+log, which cannot be changed, and are written once."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,8 @@ _PROGRESS_EVENTS = 10_000
 
 
 def seal(owner_url: str, macs: StateMacs, on_progress: Callable[[float], None]) -> int:
-    """Every event from before there were MACs, or none; returns how many. Raises psycopg.Error."""
+    """Seal every event from before there were MACs, in one transaction; returns how many there are.
+    on_progress: is told the share that is done, 0 to 1. Raises psycopg.Error."""
     with psycopg.connect(owner_url, application_name="chatledger seal") as connection:
         connection.execute("LOCK TABLE ledger.seals IN ACCESS EXCLUSIVE MODE")
         state = read_log_state(connection)

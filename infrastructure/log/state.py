@@ -1,4 +1,4 @@
-"""Whether what the log holds can be believed under the keys at hand, asked before anybody does."""
+"""Checks before the log is used: whether its events carry MACs, and whether our keys prove them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def unsealed(what: str) -> LogUnsealed:
 
 def is_from_before_macs(connection: psycopg.Connection[Any]) -> bool:
     """Whether there are events under a schema without MACs. An earlier version of the service may
-    be writing there: whatever it adds once the schema knows MACs is sealed by nobody."""
+    still be writing there; events that it adds after the schema has MACs would never be sealed."""
     known = connection.execute(
         "SELECT to_regclass('ledger.ledger_events'), to_regclass('ledger.before_macs')"
     ).fetchone()
@@ -89,7 +89,7 @@ def read_log_state(connection: psycopg.Connection[Any]) -> LogState:
 
 
 def check_first_event(connection: psycopg.Connection[Any], macs: StateMacs) -> None:
-    """Whether these are the keys of this log: with others, nothing in it would be believed.
+    """Check that these are the keys of this log; with others, nothing in it would be believed.
 
     Raises OtherKeys.
     """

@@ -1,4 +1,4 @@
-"""Work on the whole log, shared out to processes that each have a core to themselves."""
+"""Work on the whole log, divided among processes that each have a core to themselves."""
 
 import multiprocessing
 import os
@@ -14,8 +14,10 @@ from multiprocessing.context import BaseContext
 from multiprocessing.util import Finalize
 from typing import Any, Generic, Protocol, TypeVar
 
-# What most of the work needs.
-_LOADED_FIRST = (
+import psycopg
+
+# The modules that most of the work needs; a name that is wrong here would be passed over.
+LOADED_FIRST = (
     "infrastructure.read_models.rebuild.stretch",
     "infrastructure.proofs.verify.streams",
     "infrastructure.proofs.verify.events",
@@ -27,9 +29,32 @@ class WorkersLost(Exception):
 
 
 class Worker(Protocol):
-    """Has what one process or thread works with, like a connection of its own."""
+    """What one process or thread works with, such as a connection of its own."""
 
     def close(self) -> None: ...
+
+
+class LogWorker:
+    """A `Worker` with a connection of its own.
+
+    name: of the connection, as PostgreSQL shows it.
+    Raises psycopg.OperationalError where it cannot connect.
+    """
+
+    def __init__(self, service_url: str, name: str, connect_timeout_s: int) -> None:
+        self.connection: psycopg.Connection[Any] = psycopg.connect(
+            service_url,
+            autocommit=True,
+            application_name=name,
+            connect_timeout=connect_timeout_s,
+        )
+        # Each piece of work looks up the MACs of its own events by key. With a hash join,
+        # PostgreSQL would hash all MACs that lie beside an old log, for each piece anew.
+        self.connection.execute("SET enable_hashjoin = off")
+        self.connection.execute("SET enable_mergejoin = off")
+
+    def close(self) -> None:
+        self.connection.close()
 
 
 W = TypeVar("W", bound=Worker)
@@ -38,8 +63,8 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Crew(Generic[W]):
-    """Workers of one kind, made where they work by `begin`, which must be able to travel there.
-    ahead: how many pieces of work should be given out at once to keep them all at it."""
+    """Workers of one kind. begin: makes a worker in its process, so it must be picklable.
+    ahead: how many pieces of work to give out at once, so that no worker waits for the next."""
 
     name: str
     begin: Callable[[], W]
@@ -47,11 +72,11 @@ class Crew(Generic[W]):
     ahead: int
 
     def submit(self, work: Callable[..., R], *arguments: Any) -> "Future[R]":
-        """work: a method of the worker. What it raises, and `begin`, comes with the future."""
+        """work: a method of the worker. What it or `begin` raises, the future raises."""
         return self.executor.submit(_do, self.name, self.begin, work, arguments)
 
     def in_order(self, work: Callable[..., R], pieces: Iterable[tuple[Any, ...]]) -> Iterator[R]:
-        """Their results, of a few pieces more than there are workers at a time."""
+        """Their results, in the order of the pieces. `ahead` of them are under way at a time."""
         waiting: deque[Future[R]] = deque()
         for piece in pieces:
             waiting.append(self.submit(work, *piece))
@@ -73,7 +98,7 @@ class WorkerPool:
 
 @contextmanager
 def worker_pool(processes: int) -> Iterator[WorkerPool]:
-    """For less than two, a thread beside the one who asks. Raises WorkersLost."""
+    """processes: below two, a thread of this process works instead. Raises WorkersLost."""
     if processes < 2:
         executor: Executor = ThreadPoolExecutor(1, thread_name_prefix="worker")
     else:
@@ -96,13 +121,13 @@ def worker_pool(processes: int) -> Iterator[WorkerPool]:
 
 
 def _start_context() -> BaseContext:
-    """A process that is copied from this one would have its threads' locks and connections. One
-    that is copied from a process of nothing but modules starts twice as fast as one that has to
-    load them."""
+    """Not fork: a copy of this process would have its threads' locks and its connections. A fork of
+    a server process that holds nothing but loaded modules starts twice as fast as a fresh process,
+    which has to load them."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_LOADED_FIRST))
+    context.set_forkserver_preload(list(LOADED_FIRST))
     return context
 
 
@@ -129,14 +154,14 @@ def _close_all() -> None:
 
 
 def _begin_process() -> None:
-    # Whoever interrupts the command means the process that this one works for.
+    # Ctrl-C goes to every process; the one that this one works for decides what happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     Finalize(None, _close_all, exitpriority=1)
 
 
 def _end_with_parent() -> None:
-    """A parent that was killed tells nobody, and this process would wait for work for ever."""
+    """Or this process would wait for work for ever after its parent was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

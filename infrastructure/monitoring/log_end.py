@@ -1,7 +1,8 @@
-"""Whether the log can be added to: its end and the chain's end are one, and commits are taken.
+"""Whether commits can be stored: the log and its chain end at the same position, and the database
+takes a commit.
 
-A link of the chain beyond the log's end refuses every later commit, and it shows before anybody has
-tried one.
+A link of the chain beyond the log's end makes the database refuse every later commit. This shows it
+before anybody has tried to commit.
 """
 
 import asyncio
@@ -12,22 +13,22 @@ from psycopg import AsyncConnection
 
 from application.ledger.event_macs import StateMacs
 from application.read_models import ReadModelsUnavailable
-from infrastructure.event_store.group_commit import GroupCommitRecorder
+from infrastructure.event_store.recorder import GroupCommitRecorder
 from infrastructure.log.state import FIRST_EVENT, other_keys
 from infrastructure.process.condition import describe
 from infrastructure.read_models.queries import PostgresReadModels
 
-# Both are written in one transaction, so they are equal at any moment.
+# Both are written in one transaction, so at any moment they are equal.
 _ENDS = """
 SELECT coalesce((SELECT max(notification_id) FROM ledger.ledger_events), 0),
        coalesce((SELECT max(position) FROM ledger.links), 0)
 """
-# As a commit does; nothing of it stays, but that the next position is one further on.
+# What a commit does. It is rolled back; all that stays is a gap of one in the positions.
 _PROBE = """
 INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state)
 VALUES (gen_random_uuid(), 1, 'probe', '')
 """
-# Asking more often would not tell more, and costs the log's lock.
+# Asking more often would tell nothing new, and takes the log's lock.
 _ASKED_S_MIN = 1.0
 _ASK_TIMEOUT_S = 2
 
@@ -41,7 +42,7 @@ def end_trouble(service_url: str, *, connect_timeout_s: int) -> str | None:
 
 
 class LogEnd:
-    """recorder: that stores the commits of this process. macs: under its keys."""
+    """recorder: stores the commits of this process. macs: under the keys of this process."""
 
     def __init__(
         self,
@@ -80,16 +81,16 @@ class LogEnd:
             return found
         commits = self._recorder.trouble
         if (rejected := commits.rejected) is not None:
-            # Nobody may be sending commands any more: then no commit would ever show that it is
-            # over.
+            # After refusals nobody may be sending commands any more, so no commit would show that
+            # the trouble is over.
             await self._probe()
             if commits.rejected is rejected:
                 commits.rejected = None
         return commits.reason
 
     async def _other_keys(self) -> str | None:
-        """On another machine somebody may have begun the same empty ledger with keys of its own:
-        neither believes what the other stores."""
+        """A process on another machine may have begun the same empty ledger with other keys; then
+        neither process believes the events of the other."""
         first = await self._read_models.rows(FIRST_EVENT, ())
         if not first:
             return None

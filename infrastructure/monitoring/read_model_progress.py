@@ -1,7 +1,7 @@
-"""Whether the read models follow the log, whoever should be writing them.
+"""Whether the read models follow the log, whichever process writes them.
 
-The projector of this process may be in reserve, and whoever has the service's role can keep the
-leader's lock or move the positions; so what counts is what stands in the database.
+The projector of this process may be in reserve, and anybody with the service's role can hold the
+leader's lock or change the positions. So the positions in the database are compared with the log.
 """
 
 import time
@@ -13,13 +13,14 @@ from application.read_models import ReadModelsUnavailable
 from infrastructure.process.condition import describe
 from infrastructure.read_models.queries import PostgresReadModels
 
-# Positions are moved to what the log holds, so in one snapshot none is beyond its end.
+# A projector sets a position to that of an event in the log, so in one snapshot none is beyond the
+# log's end.
 _PROGRESS = """
 SELECT coalesce(min(position), 0), coalesce(max(position), 0),
        coalesce((SELECT max(notification_id) FROM ledger.ledger_events), 0)
 FROM read.positions
 """
-# Far longer than a batch takes, or another process needs to take over.
+# Far longer than a batch takes, and than another process needs to take over.
 _STANDS_STILL_S = 30.0
 
 

@@ -1,4 +1,4 @@
-"""What a part of the service is doing, said once at each change, and how it carries on after a
+"""What a part of the service is doing, logged once at each change, and how it goes on after a
 failure."""
 
 import asyncio
@@ -20,7 +20,7 @@ class State(StrEnum):
     AWAY = "away"  # a server cannot be reached, or an event not be projected
 
 
-# Every start and stop of the service goes through all of these, and that is told already.
+# STOPPED and STARTING come with every stop and start of the service, which are logged already.
 _SAY = {
     State.STOPPED: log.debug,
     State.STARTING: log.debug,
@@ -32,7 +32,7 @@ _SAY = {
 
 @dataclass
 class Condition:
-    """last_error: of the failure that was last, also after it has passed."""
+    """last_error: of the latest failure, even when it is over."""
 
     name: str
     state: State = State.STOPPED
@@ -49,7 +49,7 @@ class Condition:
 
 
 def describe(error: BaseException) -> str:
-    """For logs and health: what failed, without addresses' passwords or anybody's data."""
+    """For logs and health: what failed, without passwords of URLs and without anybody's data."""
     name = type(error).__name__
     if isinstance(error, psycopg.Error):
         # The detail and the context of a server's error hold values of rows.

@@ -14,12 +14,14 @@ T = TypeVar("T", bound=Owned)
 
 
 class FairQueue(Generic[T]):
-    """Next is the owner with the fewest running; among equals, who was served longest ago. One
-    owner's things keep their order. When there is no place left, the crowd's newest makes room.
-    Not thread-safe."""
+    """The next owner is the one with the fewest things running, and among equals the one who was
+    served longest ago. One owner's things keep their order. Not thread-safe.
+
+    A caller that bounds the queue asks `crowd` who has most, and takes that owner's `newest`
+    out."""
 
     def __init__(self) -> None:
-        # In the order of turns: who has just been served stands last.
+        # In the order of turns: the owner who has just been served is last.
         self._owners: OrderedDict[str, deque[T]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -33,24 +35,25 @@ class FairQueue(Generic[T]):
         self._owners.setdefault(thing.owner, deque()).append(thing)
 
     def of(self, owner: str) -> int:
-        """How much of one owner waits."""
+        """How many things of one owner wait."""
         return len(self._owners.get(owner, ()))
 
     def crowd(self, running: Callable[[str], int]) -> tuple[str, int]:
-        """Of those who wait, who has most running and waiting, and how much that is. Raises
-        ValueError when nobody waits."""
+        """Among owners who wait: the one with most things running and waiting, and how many those
+        are. Raises ValueError when nobody waits."""
         owner = max(self._owners, key=lambda owner: running(owner) + self.of(owner))
         return owner, running(owner) + self.of(owner)
 
     def newest(self, owner: str) -> T:
-        """What the owner put last, which then does not wait any more."""
+        """Remove and return what this owner put last."""
         thing = self._owners[owner].pop()
         if not self._owners[owner]:
             del self._owners[owner]
         return thing
 
     def take(self, running: Callable[[str], int]) -> T:
-        """running: how much of an owner is being served now. Raises IndexError when empty."""
+        """Remove and return the next thing. running: how many of an owner's are being served now.
+        Raises IndexError when empty."""
         if not self._owners:
             raise IndexError("nobody waits")
         owner = min(self._owners, key=running)
@@ -62,13 +65,13 @@ class FairQueue(Generic[T]):
         return thing
 
     def take_within(self, running: Callable[[str], int], *, each_max: int) -> T | None:
-        """As `take`, but nobody gets more than each_max. None when nobody waits who may be
-        served."""
+        """As `take`, but only for owners with fewer than each_max running. None when no such owner
+        waits."""
         fewest = min(map(running, self._owners), default=each_max)
         return self.take(running) if fewest < each_max else None
 
     def remove(self, thing: T) -> bool:
-        """False when it does not wait here."""
+        """Whether the thing was waiting here, and now is not."""
         things = self._owners.get(thing.owner, deque())
         if thing not in things:
             return False

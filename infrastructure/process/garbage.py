@@ -4,32 +4,34 @@ By default it walks everything that is alive whenever that has grown by a quarte
 thousand folded states and the service's modules that was a pause of 100 to 400 ms, in which no
 command was answered. States and events hold no cycles; reference counts free them.
 
-It counts what is made less what is freed. Where new states take the place of old ones that hardly
-grows, and the young are not looked at until there are hundreds of thousands of them, all at once:
-that was the slowest hundredth of all settlements. So they are also looked at after so many commits.
+The collector counts allocations less deallocations. Where new states replace old ones, that count
+hardly grows, so hundreds of thousands of young objects gather before all are looked at together:
+that was the slowest hundredth of all settlements. So they are also looked at after a number of
+commits.
 """
 
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# Allocations between collections of the young, and how many of those between the older ones.
+# Allocations between two collections of the young generation, and how many collections of each
+# generation come before one of the next older.
 _THRESHOLDS = (20_000, 100, 50)
-# Between collections of the young. A commit leaves a dozen to some forty objects, of which a
-# thousand take 0.1 to 0.2 ms, and what is under way is looked at each time: more often costs more,
-# more seldom takes longer at once.
+# Between two collections of the young generation. A commit leaves some 12 to 40 objects; a thousand
+# objects take 0.1 to 0.2 ms. More often would cost more in all, as what is under way is looked at
+# each time; less often would make each pause longer.
 _COMMITS = 1024
 
 
 def collect_seldom() -> None:
-    """What is loaded now is never looked at again; what comes later, seldom."""
+    """What is loaded now is never looked at again, and what is made later only seldom."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_THRESHOLDS)
 
 
 class YoungGarbage:
-    """Looks at what some commits have left, so that it never becomes much."""
+    """Collects the young generation after every so many commits."""
 
     def __init__(self) -> None:
         self._commits = 0
@@ -43,7 +45,7 @@ class YoungGarbage:
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """For a stretch of work that makes many objects and no cycles."""
+    """For work that makes many objects and no cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,5 +1,6 @@
-"""One line per event: JSON in production, readable text elsewhere. What can be a secret never
-gets in: URLs lose their passwords, and fields that are named like secrets their values."""
+"""The log of the process, one line for each event: JSON in production, readable text elsewhere.
+Secrets stay out: passwords are cut out of URLs, and fields whose names sound like secrets lose
+their values."""
 
 import logging
 import re
@@ -12,7 +13,7 @@ import structlog
 
 _SECRET_NAMES = re.compile(r"password|secret|token|authorization|cookie|api_key", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(\w+://[^\s:/@]+):[^\s@]+@")
-# NATS takes a token in the place of a user.
+# NATS takes a token in place of a user's name.
 _URL_TOKEN = re.compile(r"\b(nats|tls|wss?)://[^\s:/@]+@")
 _CONNINFO_PASSWORD = re.compile(r"\b(password|passwd|token)=\S+", re.IGNORECASE)
 
@@ -43,8 +44,8 @@ def _cleaned(name: object, value: Any) -> Any:
 
 
 class _StandardError:
-    """Wherever standard error goes now. A log that nobody takes any more, because the terminal was
-    closed or the disk is full, must not fail the command that it tells of."""
+    """Whatever sys.stderr is at the time. A line that cannot be written, because the terminal was
+    closed or the disk is full, must not fail the command that logs it."""
 
     def write(self, text: str) -> int:
         with suppress(OSError, ValueError):
@@ -87,6 +88,6 @@ def configure_logs(*, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Requests are logged by the service itself, with their ids and without their queries.
+    # The service logs requests itself, with their ids and without their query strings.
     for name in ("uvicorn.access", "httpx", "httpcore", "nats", "psycopg.pool"):
         logging.getLogger(name).setLevel(logging.ERROR)

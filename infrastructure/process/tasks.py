@@ -8,11 +8,11 @@ _AGAIN_S = 0.25
 
 
 async def cancel_until_done(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel, and again as long as a task goes on. How each ended is not looked at.
+    """Cancel the tasks, again and again until all have ended. How each ended is ignored.
 
-    Until Python 3.12 `asyncio.wait_for`, which psycopg and nats-py wait with, loses a cancellation
-    that comes in the same turn as what it waits for (python/cpython#86296): one stop in twenty of
-    a busy relay never ended.
+    Once is not enough: before Python 3.12 `asyncio.wait_for`, which psycopg and nats-py use, loses
+    a cancellation that comes in the same turn of the loop as the result (python/cpython#86296).
+    With a busy relay, one stop in twenty never ended.
     """
     pending = set(tasks)
     while pending:
@@ -21,4 +21,4 @@ async def cancel_until_done(tasks: Iterable[asyncio.Task[Any]]) -> None:
         done, pending = await asyncio.wait(pending, timeout=_AGAIN_S)
         for task in done:
             if not task.cancelled():
-                task.exception()  # or asyncio would complain that nobody asked
+                task.exception()  # asyncio complains of exceptions nobody asked for

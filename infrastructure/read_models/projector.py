@@ -60,7 +60,7 @@ class Projector:
             service_url,
             name="chatledger projector",
             lock=PROJECTOR_LOCK,
-            settings=settings,
+            times=settings.leader_times,
             condition=self.condition,
         )
         self.positions: dict[str, int] = {}

@@ -2,16 +2,19 @@
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from application.ledger.keys import LedgerKeys
 from infrastructure.process.condition import Condition, State
 from infrastructure.process.tasks import cancel_until_done
 from infrastructure.read_models.position_board import PositionBoard
 from infrastructure.read_models.projector import Projector
+from infrastructure.read_models.writer import read_projected
 from infrastructure.relay.inbox import Inbox
 from infrastructure.relay.relay import Relay
 from infrastructure.relay.settings import ProjectionSettings
 from infrastructure.relay.subscription import Subscription
+from projections.registry import PROJECTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,9 @@ class ProjectionService:
     ) -> None:
         self.board = board or PositionBoard()
         inbox = Inbox(events_max=settings.inbox_events_max)
-        self._relay = Relay(service_url, nats_url, settings, keys)
+        names = [projection.name for projection in PROJECTIONS]
+        read_up_to = partial(read_projected, names=names)
+        self._relay = Relay(service_url, nats_url, settings, keys, read_up_to)
         self._subscription = Subscription(nats_read_url or nats_url, settings, inbox)
         self._projector = Projector(
             service_url,

@@ -1,4 +1,4 @@
-"""Messages that were received and not yet projected."""
+"""Messages that were received and are not projected yet."""
 
 import asyncio
 from collections import deque
@@ -8,8 +8,8 @@ from infrastructure.relay.messages import PackedEvents
 
 
 class Inbox:
-    """Bounded: when it is full everything in it is dropped, for PostgreSQL has it all, and in
-    bulk that is the faster way."""
+    """Bounded. When it is full everything in it is dropped: PostgreSQL has all of it, and reading
+    it there in bulk is faster."""
 
     def __init__(self, *, events_max: int) -> None:
         self._events_max = events_max
@@ -34,8 +34,8 @@ class Inbox:
         self._arrived.set()
 
     def take(self, *, after: int, events_max: int) -> list[LoggedEvent] | None:
-        """The events that follow position `after` without a gap; None where there is a gap and the
-        log has to be read before anything more is taken."""
+        """The events that follow position `after` without a gap. None where there is a gap: then
+        the log has to be read before anything more is taken."""
         if self._missed:
             self._missed = False
             return None
@@ -44,7 +44,7 @@ class Inbox:
             message = self._messages[0]
             if message.last > after:
                 if message.previous > after or not message.events:
-                    # The message stays: it is passed over once the log was read.
+                    # The message stays; when the log has been read, it is skipped.
                     return taken or None
                 taken += (event for event in message.events if event.position > after)
                 after = message.last
@@ -59,7 +59,7 @@ class Inbox:
         return self._messages[0] if self._messages else None
 
     def drop(self, message: PackedEvents | None) -> None:
-        """Nothing happens where the message is no longer the first."""
+        """Remove the message if it is still the first."""
         if message is not None and self.first is message:
             self._messages.popleft()
             self._events -= len(message.events)

@@ -1,4 +1,4 @@
-"""Events on their way through NATS: many in one message, with what it takes to notice a gap, and
+"""Events on their way through NATS: many in one message, with the positions that show a gap, and
 with a MAC, because whoever gets a password of NATS can publish there."""
 
 from collections.abc import Sequence
@@ -10,19 +10,20 @@ from application.ledger.keys import MAC_BYTES, LedgerKeys, UnknownKey
 from infrastructure.log.reader import LoggedEvent
 
 _FORMAT = b"chatledger message v1\n"
-# Of the key's id, the MAC and their framing.
+# An upper bound for the key's id, the MAC and their framing.
 _ENVELOPE_BYTES = 128
 _ID_MAC_BYTES = 8
 
 
 class ForgedMessage(Exception):
-    """It proves nothing, or it is of another log or stream; the text says why."""
+    """The message's MAC does not prove that this ledger wrote it for this stream; the text says
+    why."""
 
 
 class PackedEvents(msgspec.Struct, frozen=True, array_like=True):
     """first and last: positions of the first and the last event. previous: position of the event
     before the first, 0 at the beginning of the log; positions may have gaps, so only this shows
-    whether something is missing. Without events, they are too large for the transport and have
+    whether something is missing. events: empty where they are too large for the transport, and have
     to be read from the log."""
 
     first: int
@@ -45,7 +46,7 @@ _envelope_decoder = msgspec.msgpack.Decoder(_Envelope)
 
 
 class MessageCodec:
-    """For the messages of one log in one stream: those of another prove nothing here."""
+    """For the messages of one log in one stream; those of another log or stream are refused."""
 
     def __init__(self, keys: LedgerKeys, *, stream: str, log: UUID) -> None:
         self._keys = keys.for_purpose("messages")
@@ -55,8 +56,8 @@ class MessageCodec:
     def pack(
         self, events: Sequence[LoggedEvent], *, previous: int, bytes_max: int
     ) -> tuple[str, bytes]:
-        """The message's id, under which JetStream drops a second one, and the message. Nobody else
-        can tell the id beforehand, and so keep the message out by sending one with its id."""
+        """The message's id and the message. JetStream drops a second message with the same id.
+        Nobody can know the id beforehand, so nobody can keep the message out by using it first."""
         first, last = events[0].position, events[-1].position
         packed = PackedEvents(first=first, last=last, previous=previous, events=list(events))
         body = _encoder.encode(packed)

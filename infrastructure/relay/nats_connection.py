@@ -1,5 +1,5 @@
-"""Connections to NATS. None of them mends itself: whoever uses one starts again from a known
-position when it breaks."""
+"""Connections to NATS. They do not reconnect by themselves: when one breaks, its user opens another
+and starts again from a known position."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,13 +20,13 @@ log = structlog.get_logger()
 
 RELAY_INBOX = "_INBOX.relay"
 READER_INBOX = "_INBOX.reader"
-# A message's headers and JetStream's own framing.
+# An upper bound for a message's headers and JetStream's own framing.
 _HEADER_BYTES = 4096
 
 
 class _Client(Client):
-    """nats-py takes tls:// for a wish: it asks for TLS only where the server says that it is
-    required, and whoever stands in between could say that it is not."""
+    """For nats-py tls:// is a wish: it uses TLS only where the server says that TLS is required. An
+    attacker between the two could say that it is not, so that is an error here."""
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         server = self._current_server
@@ -52,8 +52,8 @@ async def nats_connection(
     url: str, *, name: str, inbox: str, settings: ProjectionSettings
 ) -> AsyncIterator[NatsConnection]:
     """url: one server, or several with commas between. inbox: RELAY_INBOX or READER_INBOX, where
-    answers are received, so that a user need not be allowed to receive those of others. Raises
-    OSError, TimeoutError or nats.errors.Error."""
+    answers are received; with one for each user, nobody needs the right to receive another's
+    answers. Raises OSError, TimeoutError or nats.errors.Error."""
     closed = asyncio.Event()
 
     async def on_closed() -> None:
@@ -91,7 +91,7 @@ async def ensure_stream(jetstream: JetStreamContext, settings: ProjectionSetting
         subjects=[settings.subject],
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
-        # PostgreSQL has everything: what falls out here is read from there.
+        # What is discarded here is read from PostgreSQL, which has everything.
         discard=DiscardPolicy.OLD,
         max_age=settings.stream_age_s_max,
         max_bytes=settings.stream_bytes_max,
@@ -102,8 +102,8 @@ async def ensure_stream(jetstream: JetStreamContext, settings: ProjectionSetting
 
 
 async def ensure(jetstream: JetStreamContext, config: StreamConfig) -> None:
-    """Make the stream. One that is there with other bounds gets these, where this user may change
-    streams, and goes on with its own elsewhere."""
+    """Make the stream. One that exists with other bounds gets these if this user may change
+    streams, and keeps its own otherwise."""
     try:
         await jetstream.add_stream(config)
     except BadRequestError:
@@ -118,4 +118,5 @@ async def ensure(jetstream: JetStreamContext, config: StreamConfig) -> None:
 
 
 async def _ignore(error: Exception) -> None:
-    """The failure is raised where the connection is used; here it would be said twice."""
+    """The error is raised where the connection is used as well; logged here it would appear
+    twice."""

@@ -1,5 +1,5 @@
-"""What the two users of NATS may do, as nats-server's configuration says it. Nobody of them can
-change, empty or remove a stream, so a password that somebody got takes nothing away.
+"""What the two users of NATS may do, in the form of nats-server's configuration. Neither of them
+can change, empty or remove a stream, so a stolen password cannot take anything away.
 
 relay: publishes events and checkpoints, and makes the streams where they are missing.
 reader: receives events, and reads checkpoints.
@@ -20,7 +20,7 @@ def relay_permissions(stream: str) -> Permissions:
             f"{stream}.checkpoints.*",
             f"{_API}.STREAM.CREATE.{stream}",
             f"{_API}.STREAM.CREATE.{checkpoints}",
-            # To go on behind the last checkpoint that is there.
+            # To go on after the last published checkpoint.
             f"{_API}.STREAM.MSG.GET.{checkpoints}",
         ],
         inbox=RELAY_INBOX,
@@ -33,17 +33,17 @@ def reader_permissions(stream: str) -> Permissions:
         publish += [
             f"{_API}.STREAM.INFO.{name}",
             f"{_API}.STREAM.MSG.GET.{name}",
-            # Consumers of its own, which JetStream forgets with the connection.
+            # Its own consumers, which JetStream forgets with the connection.
             f"{_API}.CONSUMER.CREATE.{name}",
             f"{_API}.CONSUMER.CREATE.{name}.>",
-            # What a consumer with flow control is answered on.
+            # Where a consumer with flow control answers.
             f"$JS.FC.{name}.>",
         ]
     return _permissions(publish=publish, inbox=READER_INBOX)
 
 
 def _checkpoints(stream: str) -> str:
-    """A part of a name can be no wildcard."""
+    """NATS takes no wildcard for a part of a name, so `*` stands for all names."""
     return stream if stream == "*" else f"{stream}-checkpoints"
 
 

@@ -1,13 +1,13 @@
 """Publishes the committed events, in order, to JetStream.
 
-One relay at a time works for a database; it holds an advisory lock. Where to go on, PostgreSQL
-says: what the stream ends with may be anybody's. What is published twice, or not at all, readers
-notice by the positions in the messages.
+One relay at a time works for a database; it holds an advisory lock. It asks PostgreSQL where to go
+on, because anybody may have published the stream's last message. Readers notice by the positions
+in the messages what was published twice, or not at all.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,6 @@ from infrastructure.log.reader import (
     read_log,
 )
 from infrastructure.process.condition import Condition, State
-from infrastructure.read_models.writer import read_projected
 from infrastructure.relay.messages import MessageCodec
 from infrastructure.relay.nats_connection import (
     RELAY_INBOX,
@@ -35,18 +34,27 @@ from infrastructure.relay.nats_connection import (
     nats_connection,
 )
 from infrastructure.relay.settings import ProjectionSettings
-from projections.registry import PROJECTIONS
 
-# Any number, as long as every version of the service uses the same.
+# Any number will do, if every version of the service uses the same.
 RELAY_LOCK = 7_203_554_002
+
+# The position up to which every reader of this database is done; None where one has not begun.
+ReadUpTo = Callable[[AsyncConnection[Any]], Awaitable[int | None]]
 
 
 class Relay:
-    """position: of the last event that JetStream has acknowledged."""
+    """position: of the last event that JetStream has acknowledged. read_up_to: tells where to begin
+    in a process that has not published yet."""
 
     def __init__(
-        self, service_url: str, nats_url: str, settings: ProjectionSettings, keys: LedgerKeys
+        self,
+        service_url: str,
+        nats_url: str,
+        settings: ProjectionSettings,
+        keys: LedgerKeys,
+        read_up_to: ReadUpTo,
     ) -> None:
+        self._read_up_to = read_up_to
         self._nats_url = nats_url
         self._keys = keys
         self._settings = settings
@@ -58,13 +66,13 @@ class Relay:
             service_url,
             name="chatledger relay",
             lock=RELAY_LOCK,
-            settings=settings,
+            times=settings.leader_times,
             condition=self.condition,
         )
         self.position = 0
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         await self._leader.run(self._lead)
 
     async def _lead(self, database: AsyncConnection[Any]) -> None:
@@ -91,7 +99,7 @@ class Relay:
     async def _publish_waiting(
         self, database: AsyncConnection[Any], publisher: "Publisher", position: int
     ) -> int:
-        """Publishes everything after `position`; returns the last event's."""
+        """Publishes every event after `position`; returns the last one's position."""
         more = True
         while more:
             events = await read_log(database, after=position, bounds=self._bounds)
@@ -106,17 +114,16 @@ class Relay:
         self.position = position
 
     async def _wait_for_commit(self, database: AsyncConnection[Any]) -> None:
-        """Notifications that came since the last wait end it at once."""
+        """Returns at once where a notification came since the last wait."""
         async for _ in database.notifies(timeout=self._settings.poll_s, stop_after=1):
             pass
 
     async def _resume(self, database: AsyncConnection[Any]) -> int:
-        """The position after which to publish: what this relay has published, or else what is
-        projected. Of more than readers keep they would read the log anyway, and of nothing
-        projected, too: then the log's end."""
+        """The position after which to publish: where this relay was, or else where the readers are.
+        Readers that are further behind than their inbox is long read the log anyway, and so does a
+        reader that has not begun. For these there is nothing to publish again: the log's end."""
         head = await read_head(database)
-        names = [projection.name for projection in PROJECTIONS]
-        position = self.position or await read_projected(database, names)
+        position = self.position or await self._read_up_to(database)
         if position is None or position > head:
             return head
         end = await find_stretch_end(
@@ -127,8 +134,8 @@ class Relay:
 
 class Publisher:
     """Publishes without waiting for each acknowledgement, and notices when one fails or is
-    overdue. After that it must not be used again. on_acknowledged: told of each message's last
-    position."""
+    overdue; after that it must not be used again. on_acknowledged: called with the last position of
+    each message."""
 
     def __init__(
         self,
@@ -178,6 +185,6 @@ class Publisher:
         self._pending.clear()
 
     def _done(self, position: int, future: asyncio.Future[PubAck]) -> None:
-        # Asking for the exception also tells asyncio that a failure was taken note of.
+        # asyncio complains about a failure whose exception nobody has asked for.
         if not future.cancelled() and future.exception() is None:
             self._on_acknowledged(position)

@@ -3,6 +3,8 @@ root."""
 
 from dataclasses import dataclass
 
+from infrastructure.database.leader import LeaderTimes
+
 MIB = 2**20
 
 
@@ -11,13 +13,12 @@ class ProjectionSettings:
     """stream: the JetStream stream's name; its one subject is `<stream>.events`.
 
     poll_s: how long a lost notification or message can go unnoticed. away_poll_s: how often the
-    projector reads the log while NATS is away. leader_retry_s: how often a process in reserve
-    tries to take over. backoff_s_*: between attempts to reach a server that is away.
-    ack_timeout_s: how long JetStream may take to acknowledge; unacknowledged_max: how many
-    messages may wait for that at once. message_*: of one message, where a single event may exceed
-    the bytes. batch_*: of one transaction of the projector. inbox_events_max: received and not
-    yet projected; what comes beyond is read from PostgreSQL instead. stream_*: what JetStream
-    keeps.
+    projector reads the log while NATS is away. leader_retry_s: how often a process in reserve tries
+    to take over. backoff_s_*: between attempts to reach a server that is away. ack_timeout_s: how
+    long JetStream may take to acknowledge; unacknowledged_max: how many messages may wait for that
+    at once. message_*: bounds of one message; a single event may exceed the bytes. batch_*: bounds
+    of one transaction of the projector. inbox_events_max: events received and not yet projected;
+    beyond that they are read from PostgreSQL instead. stream_*: what JetStream keeps.
     """
 
     stream: str = "chatledger"
@@ -44,6 +45,15 @@ class ProjectionSettings:
                 "the name of the JetStream stream must not be empty, nor hold spaces, dots,"
                 " slashes, '*' or '>'"
             )
+
+    @property
+    def leader_times(self) -> LeaderTimes:
+        return LeaderTimes(
+            connect_timeout_s=self.connect_timeout_s,
+            retry_s=self.leader_retry_s,
+            backoff_s_min=self.backoff_s_min,
+            backoff_s_max=self.backoff_s_max,
+        )
 
     @property
     def subject(self) -> str:

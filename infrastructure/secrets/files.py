@@ -1,4 +1,5 @@
-"""Secrets that nobody chose: drawn once, kept in the data folder, readable by its owner only."""
+"""Secrets that the operator does not set: drawn at random once, and kept in the data folder in
+files that only their owner can read."""
 
 import os
 import secrets

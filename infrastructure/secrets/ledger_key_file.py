@@ -23,7 +23,7 @@ from application.ledger.keys import LedgerKeys
 log = structlog.get_logger()
 
 _KEY_BYTES = 32
-# Drawn, so that the keys of two ledgers never have one id.
+# Drawn at random, so that keys of two ledgers never share an id.
 _ID_BYTES = 4
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
@@ -33,7 +33,7 @@ class LedgerKeyError(Exception):
 
 
 class _Reread:
-    """Reads the file when it has changed since."""
+    """Reads the file again whenever it has changed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -42,10 +42,10 @@ class _Reread:
         self._said: str | None = None
 
     def __call__(self) -> Mapping[str, bytes]:
-        """As they were where the file cannot be read."""
+        """The secrets by key id; where the file cannot be read, those that were read last."""
         try:
             found = self._path.stat()
-            # Also another owner or mode counts, with which it can be read at last.
+            # The time of a change of the inode: a new owner or mode may make the file readable.
             seen = found.st_ino, found.st_ctime_ns
             if seen != self._seen:
                 self._seen = seen
@@ -84,7 +84,7 @@ def load_ledger_keys(path: Path) -> LedgerKeys:
 
 
 def make_ledger_keys(path: Path) -> LedgerKeys:
-    """For a ledger without events. A file that is there already is left as it is.
+    """Makes the file for a ledger without events, and reads it. An existing file stays as it is.
 
     Raises LedgerKeyError, OSError.
     """
@@ -92,7 +92,7 @@ def make_ledger_keys(path: Path) -> LedgerKeys:
     key_id, key = _new_key()
     whole = _written_beside(path, key_id, {key_id: key})
     try:
-        # Of two who make it at once, the second takes what the first has made.
+        # When two processes make it at once, the second uses the first one's file.
         os.link(whole, path)
     except FileExistsError:
         pass
@@ -102,13 +102,13 @@ def make_ledger_keys(path: Path) -> LedgerKeys:
 
 
 def rotate_ledger_keys(path: Path) -> str:
-    """A new key, which becomes the current one, beside those that are there; returns its id. The
-    file keeps its owner and mode, and a link stays one.
+    """Adds a new key, which becomes the current one; returns its id. The file keeps its owner and
+    mode, and a symbolic link stays a link.
 
     Raises LedgerKeyError, OSError.
     """
     path = path.resolve()
-    load_ledger_keys(path)  # before its folder is looked for
+    load_ledger_keys(path)  # Says what is wrong before the folder is opened.
     with _one_at_a_time(path.parent):
         known = load_ledger_keys(path)
         key_id, key = _new_key()
@@ -126,7 +126,7 @@ def rotate_ledger_keys(path: Path) -> str:
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Of two who rotate at once, neither loses the other's key."""
+    """So that of two rotations at the same time neither loses the other's key."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -140,7 +140,7 @@ def _new_key() -> tuple[str, bytes]:
 
 
 def _written_beside(path: Path, current: str, keys: Mapping[str, bytes]) -> Path:
-    """On the disk, readable by its owner only."""
+    """The path of a whole file beside `path`: on the disk, and readable by its owner only."""
     content = {
         "current": current,
         "keys": {key_id: b64encode(key).decode() for key_id, key in keys.items()},

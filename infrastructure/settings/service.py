@@ -13,12 +13,6 @@ from infrastructure.settings.inference import InferenceSettings
 from infrastructure.settings.network import NetworkSettings
 from infrastructure.settings.page import PageSettings
 from infrastructure.settings.reachability import BadAddress, is_loopback_alone
-from infrastructure.settings.start_checks import (
-    exposure_problems,
-    page_problems,
-    port_problems,
-    service_problems,
-)
 from infrastructure.settings.storage import StorageSettings
 from infrastructure.settings.types import Count, Port, Seconds
 
@@ -84,19 +78,6 @@ class Settings(
             )
         return self
 
-    def check_start(self, *, api: bool, page: bool) -> None:
-        """Before this process serves. Raises SettingsError with every problem."""
-        problems = [*exposure_problems(self), *page_problems(self)]
-        if api:
-            problems += service_problems(self)
-        if api and page:
-            problems += port_problems(self)
-        _refuse(problems)
-
-    def check_service(self) -> None:
-        """Before this process opens database and NATS. Raises SettingsError with every problem."""
-        _refuse([*page_problems(self), *service_problems(self)])
-
     @property
     def is_production(self) -> bool:
         return self.environment is Environment.PRODUCTION
@@ -110,11 +91,6 @@ class Settings(
             return is_loopback_alone(self.host)
         except BadAddress:
             return False
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        raise SettingsError("; ".join(problems))
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -1,9 +1,8 @@
-"""What settings alone can tell before anything is started: a list of sentences, each with the
-setting's name and what to do. All are told at once."""
+"""Checks of the settings before anything is started. Each problem is a sentence with the setting's
+name and what to do; all problems are reported at once."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -16,9 +15,7 @@ from infrastructure.settings.reachability import (
     database_user,
     is_loopback_alone,
 )
-
-if TYPE_CHECKING:
-    from infrastructure.settings.service import Settings
+from infrastructure.settings.service import Settings, SettingsError
 
 SECRET_CHARACTERS_MIN = 32
 BCRYPT_ROUNDS_MIN = 10  # OWASP, Password Storage Cheat Sheet
@@ -26,8 +23,29 @@ _DRAW = 'draw one: python3 -c "import secrets; print(secrets.token_urlsafe(48))"
 _ALLOWED_PLAIN = "ALLOW_PLAIN_TEXT_NETWORK=true where the network itself encrypts"
 
 
-def page_problems(settings: "Settings") -> Iterator[str]:
-    """Of what the chat page needs."""
+def check_start(settings: Settings, *, api: bool, page: bool) -> None:
+    """For a process that is about to serve. Raises SettingsError with every problem."""
+    problems = [*_exposure_problems(settings), *_page_problems(settings)]
+    if api:
+        problems += _service_problems(settings)
+    if api and page:
+        problems += _port_problems(settings)
+    _refuse(problems)
+
+
+def check_service(settings: Settings) -> None:
+    """For a process that is about to open database and NATS. Raises SettingsError with every
+    problem."""
+    _refuse([*_page_problems(settings), *_service_problems(settings)])
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise SettingsError("; ".join(problems))
+
+
+def _page_problems(settings: Settings) -> Iterator[str]:
+    """With what the chat page needs."""
     if settings.is_production:
         yield from _secret_problems("SECRET_KEY", settings.secret_key)
     if settings.api_url:
@@ -35,8 +53,8 @@ def page_problems(settings: "Settings") -> Iterator[str]:
         yield from _address_problems(settings, "API_URL", settings.api_url, is_safe, "use https://")
 
 
-def service_problems(settings: "Settings") -> Iterator[str]:
-    """Of what everything else needs."""
+def _service_problems(settings: Settings) -> Iterator[str]:
+    """With what everything else needs."""
     database, nats = (
         setting.get_secret_value() for setting in (settings.database_url, settings.nats_url)
     )
@@ -73,7 +91,7 @@ def service_problems(settings: "Settings") -> Iterator[str]:
         yield from _role_problems(database, owner)
 
 
-def exposure_problems(settings: "Settings") -> Iterator[str]:
+def _exposure_problems(settings: Settings) -> Iterator[str]:
     """Of letting other machines in."""
     try:
         is_for_this_machine = is_loopback_alone(settings.host)
@@ -100,7 +118,7 @@ def exposure_problems(settings: "Settings") -> Iterator[str]:
         )
 
 
-def port_problems(settings: "Settings") -> Iterator[str]:
+def _port_problems(settings: Settings) -> Iterator[str]:
     """Of API and page in one start."""
     if settings.port == settings.ui_port != 0:
         yield (
@@ -123,7 +141,7 @@ def _secret_problems(name: str, setting: SecretStr) -> Iterator[str]:
 
 
 def _address_problems(
-    settings: "Settings", name: str, value: str, is_safe: Callable[[str], bool], remedy: str
+    settings: Settings, name: str, value: str, is_safe: Callable[[str], bool], remedy: str
 ) -> Iterator[str]:
     try:
         safe = is_safe(value)

@@ -9,7 +9,7 @@ from application.ledger.event_macs import event_macs
 from application.ledger.keys import LedgerKeys
 from infrastructure.backup.archive import Manifest, open_archive
 from infrastructure.backup.dump import SEALS_TABLE
-from infrastructure.identity.clock_ids import SystemClock
+from infrastructure.process.clock_ids import SystemClock
 from infrastructure.proofs.checkpoints.signing_key import SigningKey
 from infrastructure.secrets.ledger_key_file import load_ledger_keys, make_ledger_keys
 from infrastructure.settings.service import Settings

@@ -1,4 +1,5 @@
-"""Settings as the command line changed them."""
+"""What all commands do with their options: settings as the command line changed them, and a refusal
+of options that contradict each other or the ledger."""
 
 import argparse
 
@@ -11,6 +12,11 @@ _FLAGS = {
     "api_url": "api_url",
     "data_dir": "data_dir",
 }
+
+
+class OptionsRefused(Exception):
+    """Each option can be read, but together, or for this ledger, they make no sense; the text says
+    what to change."""
 
 
 def settings_from(options: argparse.Namespace) -> Settings:

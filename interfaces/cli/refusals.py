@@ -16,7 +16,7 @@ def explain(error: Exception) -> str:
     from infrastructure.backup.archive import BackupRefused
     from infrastructure.database.migrate import MigrationError
     from infrastructure.embedded.errors import EmbeddedServerError
-    from infrastructure.exports.errors import ExportRefused
+    from infrastructure.exports.formats import ExportRefused
     from infrastructure.inference.prepared.errors import PreparationError
     from infrastructure.log.scan import NoLedger
     from infrastructure.log.state import LogUnsealed, OtherKeys
@@ -25,7 +25,7 @@ def explain(error: Exception) -> str:
     from infrastructure.read_models.rebuild.rebuild import ReadModelsBusy, RebuildInProgress
     from infrastructure.secrets.ledger_key_file import LedgerKeyError
     from infrastructure.settings.service import SettingsError
-    from interfaces.cli.audit.moments import OptionsRefused
+    from interfaces.cli.options import OptionsRefused
 
     match error:
         case CannotStart() | EmbeddedServerError() | PreparationError() | MigrationError():

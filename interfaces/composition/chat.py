@@ -1,4 +1,4 @@
-"""Builds what answers and bills messages."""
+"""The part of the composition root that builds what answers and bills messages."""
 
 from datetime import timedelta
 
@@ -13,9 +13,9 @@ from application.chat.sweeper import Sweeper, SweeperLimits
 from application.conversations import Conversations
 from application.ledger.ledger import Ledger
 from application.read_models import ReadModels
-from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.inference.shared_answers import SharedAnswers, SharingLimits
+from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.settings.chat import parse_price
 from infrastructure.settings.inference import Provider
 from infrastructure.settings.service import Settings
@@ -114,7 +114,7 @@ def build_engine(settings: Settings) -> OnnxEngine:
 
 
 async def preload(engine: OnnxEngine, model: str) -> None:
-    """So that the first message does not wait for the weights."""
+    """Load the model now, so that the first message does not wait for the weights."""
     try:
         await engine.preload(model)
     except InferenceError as error:

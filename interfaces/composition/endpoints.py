@@ -1,5 +1,5 @@
-"""Where the servers are: the operator's, or our own for as long as they are needed; and the ledger
-on them."""
+"""The part of the composition root that finds the servers, the operator's or embedded ones that it
+starts; that brings the schema up to date, and opens the ledger on them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,18 +15,19 @@ from infrastructure.database.role_rights import describe_rights, rights_beyond_n
 from infrastructure.embedded.joining import join_servers
 from infrastructure.embedded.servers import DataDirInUse, EmbeddedServers, EmbeddedSettings
 from infrastructure.event_store.recorder import open_application
-from infrastructure.identity.clock_ids import SystemClock
 from infrastructure.log.state import is_from_before_macs, unsealed
 from infrastructure.monitoring.log_end import end_trouble
+from infrastructure.process.clock_ids import SystemClock
 from infrastructure.settings.service import Settings, SettingsError
+from infrastructure.settings.start_checks import check_service
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Where the servers are. owner_url: for migrations alone. nats_read_url: as a user who only
-    reads; empty: nats_url. failing: embedded servers that end as soon as they are started."""
+    """owner_url: used for migrations only. nats_read_url: of a NATS user who only reads; empty: use
+    nats_url. failing: the names of embedded servers that end as soon as they are started."""
 
     owner_url: str
     service_url: str
@@ -39,12 +40,12 @@ class Endpoints:
 def open_endpoints(
     settings: Settings, on_progress: Callable[[str], None], *, may_join: bool = False
 ) -> Iterator[Endpoints]:
-    """The operator's servers, or our own for those that are not configured.
+    """The operator's servers, or embedded ones where none are configured.
 
-    may_join: those of a service that runs on the same data folder will do.
+    may_join: whether to use the embedded servers of a service that runs on the same data folder.
     Raises EmbeddedServerError, SettingsError.
     """
-    settings.check_service()
+    check_service(settings)
     service_url = settings.database_url.get_secret_value()
     nats_url = settings.nats_url.get_secret_value()
     if service_url and nats_url:
@@ -85,7 +86,7 @@ def open_endpoints(
 
 
 def open_ledger(settings: Settings, endpoints: Endpoints, keys: LedgerKeys) -> Ledger:
-    """close() releases it."""
+    """The ledger; its close() releases what it holds."""
     application = open_application(
         endpoints.service_url,
         keys,
@@ -104,9 +105,11 @@ def open_ledger(settings: Settings, endpoints: Endpoints, keys: LedgerKeys) -> L
 def migrate_schema(
     settings: Settings, endpoints: Endpoints, *, for_audit: bool = False, for_sealing: bool = False
 ) -> int:
-    """Its version. In production a service's role with rights beyond its need is refused, but not
-    for_audit: then, and elsewhere, it is warned about. A log from before there were MACs is left
-    as it is, but for_sealing.
+    """Bring the schema up to date; returns its version.
+
+    A service's role with more rights than it needs is refused in production, and logged as a
+    warning elsewhere. for_audit: a warning in production, too. for_sealing: also for a log from
+    before events carried MACs, which is refused otherwise.
 
     Raises LogUnsealed, MigrationError, SettingsError, psycopg.Error.
     """

@@ -1,4 +1,4 @@
-"""What is well and what is not, in sentences for the operator."""
+"""The health of every part of the service, in sentences for the operator."""
 
 import asyncio
 from collections.abc import Callable
@@ -40,14 +40,14 @@ class Health:
         self._asking: asyncio.Task[list[Component]] | None = None
 
     async def components(self) -> list[Component]:
-        """Anybody may ask, as often as they like; those who ask at once share one answer, so that
-        none of them takes the database's connections from those who pay."""
+        """Anybody may ask at any rate. All who ask at the same time share one answer, so that they
+        do not take the database's connections from paying users."""
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
         return await asyncio.shield(self._asking)
 
     async def _ask(self) -> list[Component]:
-        # At once, so that a database that is away is waited for but once.
+        # Together, so that a database that is away costs one timeout and not three.
         of_database = await asyncio.gather(
             self._database(), self._ledger(), self._read_model_progress()
         )
@@ -58,11 +58,12 @@ class Health:
         return [
             *of_database,
             _component("projector", status.projector),
-            # Without NATS the read models are fed from PostgreSQL, so messages can be taken.
+            # Healthy in any state: without NATS the read models are fed from PostgreSQL, so the
+            # service can take messages.
             Component(name=relay.name, healthy=True, detail=relay.detail),
-            # What was forged was not believed, so the same goes for it.
+            # Healthy as well: forged messages were refused.
             Component(name="messages", healthy=True, detail=_messages(status)),
-            # And for what is not signed yet.
+            # Healthy as well: events are stored before they are signed.
             Component(name=checkpoints.name, healthy=True, detail=checkpoints.detail),
             Component(name=published.name, healthy=True, detail=published.detail),
             self._model(),
@@ -121,6 +122,6 @@ def _messages(status: ProjectionStatus) -> str:
 
 def _component(name: str, part: PartStatus) -> Component:
     healthy = part.state in _WELL
-    # What went wrong before is in the log; here it would look like a present fault.
+    # An error that is over is in the log; shown here it would look like a present fault.
     error = "" if healthy or part.last_error is None else f" ({part.last_error})"
     return Component(name=name, healthy=healthy, detail=f"{part.state.value}{error}")

@@ -1,4 +1,5 @@
-"""Builds what knows who is asking: users, tokens, and development's administrator."""
+"""The part of the composition root that builds what tells who is asking: users, tokens, limits on
+guesses; and the administrator that development begins with."""
 
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, closing, contextmanager
@@ -14,14 +15,14 @@ from application.users.passwords import Passwords
 from application.users.users import UserPolicy, Users
 from domain.users.events import UserRole
 from infrastructure.identity.administrators import is_empty_ledger, possible_administrators
-from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.identity.password_queue import PasswordLimits, PasswordQueue
 from infrastructure.identity.passwords import BcryptHasher, ZxcvbnStrength
 from infrastructure.identity.tokens import Tokens
+from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.secrets.files import secret_from
 from infrastructure.settings.service import DEVELOPMENT_ADMIN_PASSWORD, Settings, SettingsError
-from interfaces.http.auth.sign_in_guard import GuardLimits, SignInGuard
 from interfaces.http.caller import CallerAddresses
+from interfaces.http.limits.sign_in_guard import GuardLimits, SignInGuard
 from interfaces.web.visitor_address import visitor_key
 
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ ADMIN_EMAIL = "admin@example.com"
 
 @contextmanager
 def open_users(settings: Settings, ledger: Ledger) -> Iterator[Users]:
-    """With the threads in which passwords are worked on."""
+    """Users, with the threads that hash and check passwords."""
     limits = PasswordLimits(
         threads=settings.password_threads,
         waiting_max=settings.password_queue_max,
@@ -88,14 +89,15 @@ def build_sign_in_guard(settings: Settings) -> SignInGuard:
 
 
 def build_caller_addresses(settings: Settings) -> CallerAddresses:
-    """With the secret that the chat page signs with."""
+    """Checks visitors' addresses with the secret that the chat page signs them with."""
     secret = secret_from(settings.secret_key.get_secret_value(), settings.data_dir / "secret_key")
     return CallerAddresses(visitor_key(secret))
 
 
 async def ensure_admin(settings: Settings, service_url: str, ledger: Ledger, users: Users) -> None:
-    """A new ledger that only this machine reaches begins with a known administrator; where others
-    come in, nobody with that password may be one.
+    """Where only this machine can reach the service, a new ledger begins with an administrator
+    whose password is in the documentation. Where others can, no administrator may have that
+    password.
 
     Raises SettingsError, psycopg.Error.
     """
@@ -105,7 +107,8 @@ async def ensure_admin(settings: Settings, service_url: str, ledger: Ledger, use
         async with aclosing(possible):
             await _refuse_known_password(ledger, users, possible)
         return
-    # In a ledger that has begun, others may be at work whom it would let in.
+    # Not in a ledger with events: others may use it already, and this password would let anybody
+    # in.
     if not await is_empty_ledger(service_url, connect_timeout_s=timeout_s):
         return
     await users.register(
@@ -131,7 +134,7 @@ async def _refuse_known_password(
         try:
             user = await ledger.load(USER, user_id)
         except StreamDamaged as error:
-            # Nobody can sign in as an administrator whose stream is not believed.
+            # Nobody can sign in as a user whose stream does not prove itself.
             damaged, first = damaged + 1, first or str(error)
             continue
         if user is None or user.role is not UserRole.ADMIN:
@@ -139,7 +142,7 @@ async def _refuse_known_password(
         if await users.has_password(user, DEVELOPMENT_ADMIN_PASSWORD):
             found.append(user.username)
     if damaged:
-        # Once for all: whoever can add rows to the log could fill the disk with our lines.
+        # One line for all of them: whoever can add rows to the log could fill the disk otherwise.
         log.error("administrators_not_checked", count=damaged, first=first)
     if found:
         commands = ", ".join(f"`chatledger users set-password {name}`" for name in found)

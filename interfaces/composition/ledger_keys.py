@@ -13,8 +13,8 @@ from interfaces.composition.endpoints import Endpoints
 
 
 def ledger_keys(settings: Settings, endpoints: Endpoints) -> LedgerKeys:
-    """Those of the key file, which is made for a ledger without events; for whoever writes, or
-    believes what is written. The schema is up to date.
+    """The keys of the key file, checked against the log; for callers that write events or rely on
+    them. For a ledger without events the file is made. The schema must be up to date.
 
     Raises LogUnsealed, OtherKeys, LedgerKeyError, OSError, psycopg.Error.
     """
@@ -25,7 +25,8 @@ def ledger_keys(settings: Settings, endpoints: Endpoints) -> LedgerKeys:
 
 
 def keys_of_file(settings: Settings, endpoints: Endpoints) -> LedgerKeys:
-    """The same for whoever finds out what is not as it should be: they may be another log's keys.
+    """The keys of the key file, unchecked: they may be another log's. For callers that find out
+    what is wrong with a log. For a ledger without events the file is made.
 
     Raises LogUnsealed, LedgerKeyError, OSError, psycopg.Error.
     """
@@ -39,7 +40,8 @@ def keys_of_file(settings: Settings, endpoints: Endpoints) -> LedgerKeys:
 
 
 def macs_of_log(settings: Settings, endpoints: Endpoints) -> StateMacs | None:
-    """For a backup of a log as it is; None where it is from before events carried MACs, or empty.
+    """For a backup, which takes any log as it is. None where the log is empty, or is from before
+    events carried MACs and is not sealed.
 
     Raises LedgerKeyError, OSError, psycopg.Error.
     """

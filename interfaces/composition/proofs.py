@@ -4,7 +4,7 @@ import os
 
 from application.ledger.event_macs import event_macs
 from application.ledger.keys import LedgerKeys
-from infrastructure.identity.clock_ids import SystemClock
+from infrastructure.process.clock_ids import SystemClock
 from infrastructure.proofs.checkpoints.proofs import PostgresProofs
 from infrastructure.proofs.checkpoints.service import CheckpointService
 from infrastructure.proofs.checkpoints.settings import CheckpointSettings

@@ -1,5 +1,5 @@
-"""The composition root: the only place that builds infrastructure and joins it to the
-application."""
+"""The composition root: builds infrastructure and joins it to the application. The other files of
+this room are its parts."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -13,20 +13,18 @@ from application.chat.inference import InferenceEngine
 from application.ledger.event_macs import event_macs
 from application.ledger.keys import LedgerKeys
 from application.ledger.ledger import Ledger
-from infrastructure.event_store.group_commit import GroupCommitRecorder
-from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
+from infrastructure.event_store.recorder import GroupCommitRecorder
 from infrastructure.inference.models.engine import OnnxEngine
 from infrastructure.monitoring.log_end import LogEnd
 from infrastructure.monitoring.read_model_progress import ReadModelProgress
+from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.process.garbage import collect_seldom
 from infrastructure.process.tasks import cancel_until_done
 from infrastructure.read_models.position_board import PositionBoard
 from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
 from infrastructure.read_models.service import ProjectionService
 from infrastructure.relay.settings import ProjectionSettings
-from infrastructure.settings.service import (
-    Settings,
-)
+from infrastructure.settings.service import Settings
 from interfaces.composition.chat import (
     build_chat,
     build_conversations,
@@ -49,7 +47,7 @@ from interfaces.composition.identity import (
 from interfaces.composition.ledger_keys import ledger_keys
 from interfaces.composition.proofs import build_checkpoints, build_proofs
 from interfaces.http.exports import ExportLimits
-from interfaces.http.rate_limits import PositionWaits, RateLimit
+from interfaces.http.limits.rate_limits import PositionWaits, RateLimit
 from interfaces.http.services import HttpServices
 
 log = structlog.get_logger()
@@ -59,9 +57,9 @@ log = structlog.get_logger()
 async def open_services(
     settings: Settings, endpoints: Endpoints, engine: InferenceEngine | None = None
 ) -> AsyncIterator[HttpServices]:
-    """Everything the API serves, running; and everything stopped in the opposite order.
+    """Starts everything that the API needs, and stops it in the opposite order.
 
-    engine: in the place of our own models.
+    engine: used in place of our own models.
     """
     async with AsyncExitStack() as stack:
         keys = ledger_keys(settings, endpoints)

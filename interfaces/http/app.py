@@ -10,10 +10,10 @@ from starlette.routing import Mount, Route
 
 from interfaces.http.auth.routes import router as auth_router
 from interfaces.http.billing.routes import router as billing_router
-from interfaces.http.body_limit import BodyLimit
 from interfaces.http.chat.routes import router as chat_router
 from interfaces.http.head import HeadAsGet
 from interfaces.http.health.routes import router as health_router
+from interfaces.http.limits.body_limit import BodyLimit
 from interfaces.http.performance.routes import router as performance_router
 from interfaces.http.problems import PROBLEM_RESPONSES, install_problem_handlers
 from interfaces.http.query import WithoutQuery

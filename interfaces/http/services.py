@@ -13,10 +13,10 @@ from application.proofs import Proofs
 from application.read_models import ReadModels
 from application.users.users import Users
 from infrastructure.identity.tokens import Tokens
-from interfaces.http.auth.sign_in_guard import SignInGuard
 from interfaces.http.caller import CallerAddresses
 from interfaces.http.exports import ExportLimits
-from interfaces.http.rate_limits import PositionWaits, RateLimit
+from interfaces.http.limits.rate_limits import PositionWaits, RateLimit
+from interfaces.http.limits.sign_in_guard import SignInGuard
 
 
 @dataclass(frozen=True, kw_only=True)

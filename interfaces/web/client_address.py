@@ -3,24 +3,25 @@
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
-# One site has so many IPv6 addresses to itself (RFC 6177), so they count as one.
+# A site has a whole network of 64 bits to itself (RFC 6177), so its IPv6 addresses count as one.
 _IPV6_SITE_BITS = 64
-# Of clients that come again and again; reading an address costs more than all else here.
+# Addresses whose site is remembered: parsing one costs more than everything else here.
 _KEPT = 4096
-# The longest that is one, with the name of an interface. A proxy may pass on anything.
+# The longest text that can be an address, with the name of an interface. A proxy may pass on
+# anything.
 _CHARACTERS_MAX = 64
-# Whatever is no address counts as one, so that nobody has as many as they can make up.
+# Every text that is no address counts as this one, so that nobody gains by making texts up.
 UNKNOWN = "unknown"
 
 
 def plain_address(address: str) -> str:
-    """Without an interface's name, and an IPv4 address as one, also where IPv6 carries it."""
+    """The address without an interface's name; an IPv4 address in IPv6 form becomes plain IPv4."""
     parsed = _parsed(address)
     return UNKNOWN if parsed is None else str(parsed)
 
 
 def site_of(address: str) -> str:
-    """What counts as one address."""
+    """What limits count as one client: an IPv4 address, or a site's IPv6 network."""
     return UNKNOWN if len(address) > _CHARACTERS_MAX else _site_of(address)
 
 

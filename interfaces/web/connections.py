@@ -1,15 +1,15 @@
 """Connections of a web server, with bounds on what a client may keep waiting.
 
-uvicorn closes a connection that is idle between two requests, and waits for ever for everything
-else: for the rest of a header or a body, and for a client that does not read its answer. Here all
-connections of a server are looked at a few times in their shortest patience. A wait for the client
-has its time limit, which grows with the bytes that arrive or leave, so that a slow line is served
-and a line that drips is not (as RequestReadTimeout does in Apache).
+uvicorn closes a connection that is idle between two requests, but waits for ever for everything
+else: the rest of a header or a body, and a client that does not read its answer. Here a timer looks
+at all connections of a server, a few times within the shortest time limit. Every wait for a client
+has a time limit, which grows with the bytes that arrive or leave: a slow line is served, a line
+that drips is not (as RequestReadTimeout does in Apache).
 
-At a bound on their number, connections that wait for their client make room for a new one, those
-that wait longest first (as nginx reuses idle connections). Whoever holds half-sent requests
-therefore pushes out their own, and shuts nobody out. Only where all are at work is a new one
-refused.
+When their number reaches its bound, connections that wait for their client make room for a new one,
+those that have waited longest first (as nginx reuses idle connections). So a client that holds
+half-sent requests pushes out its own and shuts nobody out. A new connection is refused only when
+all others are at work.
 """
 
 import asyncio
@@ -32,14 +32,15 @@ log = structlog.get_logger()
 
 _LOOKS_IN_SHORTEST_TIMEOUT = 4
 _LOOK_INTERVAL_S_MAX = 1.0
-# This share of those that could go goes at once, so that a flood is not sorted anew each time.
+# Of the connections that could make room one in so many goes at once, so that in a flood they are
+# not sorted anew for each new connection.
 _SHARE_THAT_MAKES_ROOM = 16
 _REPORT_INTERVAL_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionLimits:
-    """What clients of one server may hold; docs/settings.md explains each under its name there."""
+    """What clients of one server may hold; docs/settings.md explains each under the same name."""
 
     header_timeout_s: float = 10.0
     body_timeout_s: float = 20.0
@@ -67,7 +68,7 @@ class ConnectionLimits:
 
 
 class Wait(Enum):
-    """For what only the client can give."""
+    """What a connection waits for that only the client can give."""
 
     NOTHING = auto()
     NEXT_REQUEST = auto()
@@ -77,9 +78,9 @@ class Wait(Enum):
 
 
 class BoundedConnection(H11Protocol):
-    """uvicorn's connection, which tells what it waits for.
+    """uvicorn's connection, which also tells what it waits for.
 
-    The state is worked out from what uvicorn keeps anyway when somebody looks, so that a request
+    That is worked out from what uvicorn keeps anyway, at the moment when it is asked, so a request
     costs nothing more.
     """
 
@@ -119,7 +120,7 @@ class BoundedConnection(H11Protocol):
 
     @property
     def bytes_to_read(self) -> int:
-        """Of answers, not yet taken by the client."""
+        """Bytes of answers that the client has not taken yet."""
         return self.transport.get_write_buffer_size()
 
     def wait(self) -> Wait:
@@ -130,26 +131,26 @@ class BoundedConnection(H11Protocol):
         if is_closing:
             return Wait.NOTHING
         if self.conn.their_state is h11.SEND_BODY:
-            # Reading is paused while the application does not take what is here.
+            # Reading is paused while the application does not take what has arrived.
             return Wait.NOTHING if self.flow.read_paused else Wait.BODY
         if not is_answered:
             return Wait.NOTHING
         return Wait.HEADERS if self.timeout_keep_alive_task is None else Wait.NEXT_REQUEST
 
     def give_up(self, wait: Wait) -> None:
-        """The client was waited for long enough."""
+        """End a wait that has lasted too long."""
         if wait is Wait.READER:
             self.transport.abort()
             return
         is_answering = self.cycle is not None and self.cycle.response_started
-        # Browsers connect ahead of their requests, and expect silence at the end of that.
+        # Browsers open connections before they have a request, and expect no answer on those.
         has_begun = self.bytes_received if wait is Wait.HEADERS else not is_answering
         if has_begun:
             self.transport.write(bytes(REQUEST_TIMEOUT))
         self.close()
 
     def close(self) -> None:
-        """Whatever the application still says goes nowhere."""
+        """Close the connection; what the application still sends is dropped."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -158,7 +159,8 @@ class BoundedConnection(H11Protocol):
 
 @dataclass
 class _Watched:
-    """since_s: when `seen` was first seen. bytes_then: received, or still to be read, then."""
+    """since_s: when the state `seen` was first seen. bytes_then: bytes received, or still to be
+    read by the client, at that time."""
 
     site: str
     since_s: float
@@ -181,7 +183,7 @@ class Connections:
         return len(self._watched)
 
     def admit(self, connection: BoundedConnection) -> bool:
-        """Whether there was room, or others made room."""
+        """Whether the connection may stay: there was room, or others have made room."""
         address = "" if connection.client is None else connection.client[0]
         site = site_of(address)
         neighbours = self._by_site.get(site, {})
@@ -233,7 +235,7 @@ class Connections:
             case Wait.HEADERS:
                 return limits.header_timeout_s
             case Wait.BODY:
-                # What surrounds the bytes of a chunked body must not buy more time than a body.
+                # The framing of a chunked body must not buy more time than the largest body.
                 earned = min(moved, limits.body_bytes_max)
                 return limits.body_timeout_s + earned / limits.bytes_per_s_min
             case Wait.READER:
@@ -242,7 +244,7 @@ class Connections:
                 return float("inf")
 
     def _make_room_anywhere(self) -> bool:
-        """Whoever holds most gives first."""
+        """Sites with most connections make room first."""
         crowds = sorted(self._by_site.values(), key=len, reverse=True)
         return any(self._make_room(crowd) for crowd in crowds)
 
@@ -280,7 +282,7 @@ class Connections:
 
 
 def _seen(connection: BoundedConnection, wait: Wait) -> tuple[object, ...]:
-    """Is another one as soon as a wait is over and the next has begun."""
+    """A value that changes as soon as one wait is over and another has begun."""
     return (wait, connection.cycle, connection.answers_drained)
 
 

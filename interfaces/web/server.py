@@ -1,4 +1,4 @@
-"""How both web servers, the API and the chat page, are set up."""
+"""The set-up of both web servers, the API's and the chat page's."""
 
 import structlog
 import uvicorn
@@ -9,15 +9,15 @@ from interfaces.web.client_address import site_of
 from interfaces.web.connections import BoundedConnection, ConnectionLimits, Connections
 from interfaces.web.turned_away import TOO_MANY_REQUESTS_OPEN
 
-# For databases, logs, models and whatever else is open beside the connections of clients.
+# Files open beside the connections of clients: databases, logs, models and others.
 _OTHER_OPEN_FILES = 256
 
 log = structlog.get_logger()
 
 
 class WebServerConfig(uvicorn.Config):
-    """uvicorn with bounded connections. A client's address is the one it connects from, unless
-    that is a trusted proxy: then it is what the proxy says, and so is the scheme."""
+    """uvicorn with bounded connections. A client's address is the one that it connects from, unless
+    that is a trusted proxy: then the proxy's word counts for the address and the scheme."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class WebServerConfig(uvicorn.Config):
             host=host,
             port=port,
             http=BoundedConnection,
-            # An upgraded connection would be out of these bounds, and nothing here needs one.
+            # A WebSocket would be outside of these bounds, and nothing here needs one.
             ws="none",
             log_config=None,
             log_level="warning",
@@ -45,7 +45,7 @@ class WebServerConfig(uvicorn.Config):
             workers=1,
             timeout_graceful_shutdown=shutdown_timeout_s,
         )
-        # uvicorn says int, and hands it to the event loop, which takes any number of seconds.
+        # uvicorn declares an int, and passes it to the event loop, which takes fractions too.
         self.timeout_keep_alive = limits.keep_alive_timeout_s  # type: ignore[assignment]
 
     def load(self) -> None:
@@ -65,8 +65,8 @@ class WebServerConfig(uvicorn.Config):
 
 
 class RequestsOfOneClient:
-    """Behind a proxy, which is one address with many connections, open requests of each client
-    are what is bounded."""
+    """Bounds the open requests of each client behind a proxy, whose many connections all come from
+    one address."""
 
     def __init__(self, app: ASGIApp, requests_max: int) -> None:
         self._app = app
@@ -96,7 +96,7 @@ class RequestsOfOneClient:
 
 
 def allow_open_files(connections_max: int) -> bool:
-    """Whether this process may have so many connections open, after asking for it."""
+    """Ask the system for so many open connections; returns whether it grants them."""
     try:
         import resource
     except ImportError:  # Windows knows no such limit.

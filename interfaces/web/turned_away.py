@@ -1,4 +1,4 @@
-"""Answers that a web server gives before any application is asked."""
+"""Answers that a web server gives by itself, before the application sees the request."""
 
 import json
 from dataclasses import dataclass

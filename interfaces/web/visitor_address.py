@@ -1,8 +1,8 @@
-"""The address of a page's visitor, as the page tells it to the API.
+"""The address of a visitor of the chat page, as the page passes it to the API.
 
-The page calls the API for everybody, so the API would see one address for all of them. Page and
-API share SECRET_KEY; under a key derived from it the page signs the address it saw, and the API
-believes nobody else.
+The page calls the API for all of its visitors, so the API would see one address for all. Page and
+API share SECRET_KEY. The page signs the address that it sees under a key derived from that, and the
+API believes only addresses with this signature.
 """
 
 import hmac
@@ -10,7 +10,7 @@ from base64 import urlsafe_b64encode
 from hashlib import sha256
 
 VISITOR_HEADER = "Chatledger-Visitor"
-# Between two machines whose clocks differ a little, and long enough for a slow request.
+# Enough for two machines whose clocks differ a little, and for a slow request.
 SIGNATURE_AGE_S_MAX = 60
 
 

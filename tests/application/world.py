@@ -31,9 +31,9 @@ from domain.events import Event
 from domain.identifiers import account_id
 from domain.pricing.price import Price, per_message
 from infrastructure.event_store.recorder import open_application
-from infrastructure.identity.clock_ids import TimeOrderedIds
 from infrastructure.identity.passwords import BcryptHasher, ZxcvbnStrength
 from infrastructure.log.reader import ReadBounds, read_log
+from infrastructure.process.clock_ids import TimeOrderedIds
 from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
 from infrastructure.read_models.writer import ProjectionWriter
 from projections.registry import PROJECTIONS

@@ -6,6 +6,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,12 @@ OF_THE_LIBRARY = "eventsourcing.domain"
 IMPURE_CALLS = frozenset(
     {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input", "eval", "exec"}
 )
+# Options of import-linter's contracts that are lists of modules, and those that name none.
+MODULE_OPTIONS = (
+    *("source_modules", "forbidden_modules", "protected_modules", "allowed_importers"),
+    *("containers", "ancestors"),
+)
+FLAGS = ("allow_indirect_imports", "exhaustive")
 # Writes `__init__` from field names alone, as the standard library's dataclasses do.
 WRITES_CODE = "domain/records.py"
 
@@ -96,9 +103,42 @@ def test_the_contracts_of_the_layers_hold() -> None:
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
-def test_every_forbidden_module_exists_because_a_misspelt_one_would_pass_in_silence() -> None:
+def exists(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package that it would be in
+        return False
+
+
+def contracts() -> list[dict[str, Any]]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    contracts = settings["tool"]["importlinter"]["contracts"]
-    forbidden = {name for each in contracts for name in each.get("forbidden_modules", ())}
-    assert forbidden
-    assert sorted(name for name in forbidden if find_spec(name) is None) == []
+    found: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return found
+
+
+def named(contract: dict[str, Any]) -> Iterator[str]:
+    """Every module that a contract names, whatever its type calls the option."""
+    for option in MODULE_OPTIONS:
+        yield from contract.get(option, ())
+    containers = contract.get("containers", ())
+    for layer in contract.get("layers", ()):
+        for name in layer.split(" | "):
+            yield from (f"{container}.{name}" for container in containers)
+            if not containers:
+                yield name
+    for pair in contract.get("ignore_imports", ()):
+        yield from pair.split(" -> ")
+
+
+@pytest.mark.parametrize("contract", contracts(), ids=lambda contract: contract["name"])
+def test_every_module_of_a_contract_exists_because_a_misspelt_one_could_pass_in_silence(
+    contract: dict[str, Any],
+) -> None:
+    assert set(contract) - {"name", "type", *FLAGS} <= {
+        *MODULE_OPTIONS,
+        "layers",
+        "ignore_imports",
+    }, "an option that may name modules and is not looked at here"
+    names = sorted(set(named(contract)))
+    assert names
+    assert [name for name in names if not exists(name)] == []

@@ -17,7 +17,7 @@ from benchmarks.figures import Figure, Goal, table
 from benchmarks.inference.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.prepared.config import Precision
-from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import TOKENIZER_FILE
 from infrastructure.inference.preparing.gguf_file import GgufFile
 from infrastructure.inference.preparing.gguf_weights import GgufWeights
 from infrastructure.inference.preparing.hub_config import read_hub_config

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from infrastructure.inference.prepared.catalogue import BY_NAME
 from infrastructure.inference.prepared.config import GraphFormat, Precision
-from infrastructure.inference.prepared.manifest import Source
-from infrastructure.inference.prepared.names import GRAPH_FILE
+from infrastructure.inference.prepared.manifest import GRAPH_FILE, Source
 from infrastructure.inference.preparing.model_source import Filled, OpenedSource, Progress
 from infrastructure.inference.preparing.optimum_export import OptimumSource, optimum_environment
 from tests.infrastructure.inference.tiny import (

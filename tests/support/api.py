@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from application.ledger.keys import LedgerKeys
 from infrastructure.database.migrate import migrate
 from infrastructure.embedded.servers import EmbeddedServers
-from infrastructure.identity.clock_ids import TimeOrderedIds
+from infrastructure.process.clock_ids import TimeOrderedIds
 from infrastructure.secrets.ledger_key_file import load_ledger_keys
 from infrastructure.settings.service import Settings, load_settings
 from interfaces.composition.endpoints import Endpoints

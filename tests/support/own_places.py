@@ -21,7 +21,7 @@ DEFAULT_PORTS = frozenset(
 _DATA = str(ROOT / "data")
 _ALLOWED = str(ROOT / "data" / "test-models")
 _SETTINGS = ".env"
-_PROGRAMS = ("interfaces.cli.main", "interfaces.cli.start.page_child", "chatledger", "startup.py")
+_PROGRAMS = ("interfaces.cli.main", "interfaces.cli.page_child", "chatledger", "startup.py")
 
 
 class NotOurs(AssertionError):

@@ -21,7 +21,7 @@ from application.chat.inference import InferenceError, PreparedPrompt, PromptToo
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.answers.transcript_template import exchanges
 from infrastructure.inference.prepared.errors import ModelFileDamaged
-from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import TOKENIZER_FILE
 
 START_OF_TURN, END_OF_TURN = "<start_of_turn>", "<end_of_turn>"
 CONTROL_TOKENS = ("<bos>", "<eos>", START_OF_TURN, END_OF_TURN)

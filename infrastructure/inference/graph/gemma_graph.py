@@ -32,7 +32,7 @@ from infrastructure.inference.prepared.config import (
     Provider,
     WeightSource,
 )
-from infrastructure.inference.prepared.names import GRAPH_FILE, WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import GRAPH_FILE, WEIGHTS_FILE
 from infrastructure.inference.prepared.versions import GRAPH_VERSION
 
 __all__ = ["Precision", "write_graph"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from infrastructure.inference.graph.tensor_file import StoredTensor, TensorFile
-from infrastructure.inference.prepared.names import WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import WEIGHTS_FILE
 
 OPSET = 20
 IR_VERSION = 10

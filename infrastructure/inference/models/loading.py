@@ -22,8 +22,13 @@ from infrastructure.inference.answers.worker import ModelWorker, QueueLimits
 from infrastructure.inference.prepared.catalogue import CatalogueEntry
 from infrastructure.inference.prepared.config import Provider
 from infrastructure.inference.prepared.errors import ModelFileDamaged, found_no_memory
-from infrastructure.inference.prepared.manifest import Manifest, check_hashes, read_manifest
-from infrastructure.inference.prepared.names import GRAPH_FILE, TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import (
+    GRAPH_FILE,
+    TOKENIZER_FILE,
+    Manifest,
+    check_hashes,
+    read_manifest,
+)
 from infrastructure.inference.prepared.versions import TEMPLATE_VERSION, TURNS_TEMPLATE_VERSION
 from infrastructure.inference.sessions.chunks import Chunks
 from infrastructure.inference.sessions.engine_settings import STALL_MS_MAX, OnnxEngineSettings

@@ -8,15 +8,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from application.chat.inference import MemoryReleased, ModelTooLarge
-from infrastructure.inference.models.gpu_memory import gpu_memory
 from infrastructure.inference.models.model_slot import ModelSlot, NoRoomNow
 from infrastructure.inference.prepared.manifest import Manifest
 from infrastructure.inference.sessions.engine_settings import OnnxEngineSettings
+from infrastructure.inference.sessions.gpu import gpu_memory
 from infrastructure.inference.sessions.host_session import release_freed_memory
 from infrastructure.inference.sessions.needs import MemoryNeeds, memory_needs
+from infrastructure.process.memory import resident_bytes, system_memory
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ _log = logging.getLogger(__name__)
 _SHARE = 0.75
 # The same of a GPU's, which nothing else uses.
 _GPU_SHARE = 0.9
-_CGROUP = Path("/sys/fs/cgroup")
 _UNLOAD_TIMEOUT_S = 10.0
 # How long a model that is answering may take to forget what it keeps.
 _DROP_TIMEOUT_S = 10.0
@@ -156,23 +155,3 @@ class ModelMemory:
                 release_freed_memory()
                 return True
         return False
-
-
-def system_memory() -> tuple[int, int]:
-    """Bytes this process could have at most, and bytes it could still get: the machine's, or the
-    container's where that has less."""
-    import psutil
-
-    machine = psutil.virtual_memory()
-    total, available = int(machine.total), int(machine.available)
-    with suppress(OSError, ValueError):  # No cgroup v2, or no limit ("max").
-        limit = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text())
-        total, available = min(total, limit), min(available, max(0, limit - used))
-    return total, available
-
-
-def resident_bytes() -> int:
-    import psutil
-
-    return int(psutil.Process().memory_info().rss)

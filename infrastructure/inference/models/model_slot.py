@@ -18,8 +18,7 @@ from infrastructure.inference.answers.threads import LOADING
 from infrastructure.inference.answers.turnstile import Turnstile
 from infrastructure.inference.models.loading import ReadyModel, load_model
 from infrastructure.inference.prepared.catalogue import CatalogueEntry
-from infrastructure.inference.prepared.manifest import Manifest
-from infrastructure.inference.preparing.prepare import prepared_manifest
+from infrastructure.inference.prepared.manifest import Manifest, prepared_manifest
 from infrastructure.inference.sessions.engine_settings import OnnxEngineSettings
 from infrastructure.inference.sessions.kernels import computed_on
 

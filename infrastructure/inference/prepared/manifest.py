@@ -1,4 +1,5 @@
-"""manifest.json: what a prepared model is made of, and whether its files are still that.
+"""The folder of a prepared model: its files, and manifest.json, which says what the model is made
+of and whether its files are still that.
 
 The manifest's hash is the SHA-256 of its canonical JSON. It names the weights, the graph and
 the prompt template together, so an answer that records it can be traced to all three.
@@ -6,14 +7,20 @@ the prompt template together, so an answer that records it can be traced to all 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from infrastructure.inference.prepared.catalogue import CATALOGUE, CatalogueEntry
 from infrastructure.inference.prepared.config import GemmaConfig
 from infrastructure.inference.prepared.errors import ModelFileDamaged
-from infrastructure.inference.prepared.names import MANIFEST_FILE
+from infrastructure.inference.prepared.versions import graph_version
+
+GRAPH_FILE = "model.onnx"
+WEIGHTS_FILE = "weights.bin"
+TOKENIZER_FILE = "tokenizer.json"
+MANIFEST_FILE = "manifest.json"
 
 _FORMAT = 1
 _READ_BYTES = 4 * 1024 * 1024
@@ -113,6 +120,22 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.hash != said:
         raise ModelFileDamaged(path, "its content does not match its own hash")
     return manifest
+
+
+def prepared_manifest(
+    name: str, models_dir: Path, catalogue: Sequence[CatalogueEntry] = CATALOGUE
+) -> Manifest | None:
+    """The manifest of a whole, current model, else None. Reads no weights."""
+    folder = models_dir / name
+    try:
+        manifest = read_manifest(folder)
+        check_sizes(manifest, folder)
+    except ModelFileDamaged:
+        return None
+    if manifest.graph_version != graph_version(manifest.via):
+        return None
+    known = {(entry.name, entry.template_version) for entry in catalogue}
+    return manifest if (name, manifest.template_version) in known else None
 
 
 def check_sizes(manifest: Manifest, folder: Path) -> None:

@@ -16,8 +16,7 @@ from infrastructure.inference.prepared.errors import (
     PreparationError,
     SourceUnusable,
 )
-from infrastructure.inference.prepared.manifest import Source
-from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import TOKENIZER_FILE, Source
 from infrastructure.inference.preparing.hub_config import CONFIG_FILE, read_hub_config
 from infrastructure.inference.preparing.model_source import (
     Filled,

@@ -16,12 +16,18 @@ from pathlib import Path
 import numpy as np
 
 from infrastructure.inference.graph.tensor_file import JOURNAL_SUFFIX
-from infrastructure.inference.models.model_memory import system_memory
 from infrastructure.inference.prepared.catalogue import CATALOGUE, CatalogueEntry
 from infrastructure.inference.prepared.config import GemmaConfig, GraphFormat, Precision, Provider
 from infrastructure.inference.prepared.errors import PreparationError
-from infrastructure.inference.prepared.manifest import Manifest, Source, record_of
-from infrastructure.inference.prepared.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import (
+    GRAPH_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    Source,
+    prepared_manifest,
+    record_of,
+)
 from infrastructure.inference.preparing.model_source import (
     Filled,
     Progress,
@@ -38,11 +44,11 @@ from infrastructure.inference.preparing.own_environment import (
 from infrastructure.inference.preparing.prepare import (
     open_source,
     prepare_from,
-    prepared_manifest,
     wanted,
 )
 from infrastructure.inference.sessions.exported_session import ExportedSession
 from infrastructure.inference.sessions.host_session import SessionLimits, open_session
+from infrastructure.process.memory import system_memory
 
 PINS = Path(__file__).with_name("optimum.txt")
 VIA = "optimum-onnx 0.1.0"

@@ -8,8 +8,7 @@ from pathlib import Path
 from infrastructure.inference.prepared.catalogue import CatalogueEntry
 from infrastructure.inference.prepared.config import GraphFormat, Precision
 from infrastructure.inference.prepared.errors import PreparationError
-from infrastructure.inference.prepared.manifest import Source
-from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import TOKENIZER_FILE, Source
 from infrastructure.inference.preparing.model_source import (
     Filled,
     OpenedSource,

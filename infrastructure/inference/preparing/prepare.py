@@ -15,19 +15,19 @@ from infrastructure.inference.graph.tensor_file import JOURNAL_SUFFIX
 from infrastructure.inference.prepared.catalogue import CATALOGUE, CatalogueEntry
 from infrastructure.inference.prepared.config import GraphFormat, Precision, Provider
 from infrastructure.inference.prepared.errors import (
-    ModelFileDamaged,
     NotEnoughDisk,
     PreparationError,
 )
 from infrastructure.inference.prepared.manifest import (
+    GRAPH_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
     FileRecord,
     Manifest,
-    check_sizes,
-    read_manifest,
+    prepared_manifest,
     record_of,
     write_manifest,
 )
-from infrastructure.inference.prepared.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from infrastructure.inference.prepared.versions import graph_version
 from infrastructure.inference.preparing.model_source import (
     TERMS_FILES,
@@ -102,22 +102,6 @@ def prepare_from(
         raise PreparationError(
             f"{entry.title} cannot be prepared in {models_dir}: {error.strerror or error}"
         ) from error
-
-
-def prepared_manifest(
-    name: str, models_dir: Path, catalogue: Sequence[CatalogueEntry] = CATALOGUE
-) -> Manifest | None:
-    """The manifest of a whole, current model, else None. Reads no weights."""
-    folder = models_dir / name
-    try:
-        manifest = read_manifest(folder)
-        check_sizes(manifest, folder)
-    except ModelFileDamaged:
-        return None
-    if manifest.graph_version != graph_version(manifest.via):
-        return None
-    known = {(entry.name, entry.template_version) for entry in catalogue}
-    return manifest if (name, manifest.template_version) in known else None
 
 
 def wanted(

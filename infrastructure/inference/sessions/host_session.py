@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infrastructure.inference.prepared.config import GemmaConfig, Provider
-from infrastructure.inference.prepared.names import GRAPH_FILE
+from infrastructure.inference.prepared.manifest import GRAPH_FILE
 from infrastructure.inference.sessions.chunks import Chunks
 from infrastructure.inference.sessions.host_slab import KvSlab
 from infrastructure.inference.sessions.providers import LOG_ERRORS_ONLY, provider_names, shown

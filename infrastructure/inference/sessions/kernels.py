@@ -12,6 +12,8 @@ import platform
 from functools import cache
 from pathlib import Path
 
+from infrastructure.inference.sessions.gpu import cuda_runtime
+
 _CPUINFO = Path("/proc/cpuinfo")
 # As Linux names them, from the least to the most.
 _INSTRUCTION_SETS = (
@@ -50,8 +52,6 @@ def _processor() -> str:
 
 
 def _gpu() -> str:
-    from infrastructure.inference.models.gpu_memory import cuda_runtime
-
     library = cuda_runtime()
     if library is None:
         return "of unknown architecture"

@@ -52,7 +52,7 @@ class CheckpointPublisher:
             service_url,
             name=_NAME,
             lock=PUBLISHER_LOCK,
-            settings=settings.connections,
+            times=settings.connections.leader_times,
             condition=self.condition,
         )
 

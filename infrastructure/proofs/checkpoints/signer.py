@@ -37,7 +37,7 @@ class Signer:
             service_url,
             name="chatledger checkpoints",
             lock=SIGNER_LOCK,
-            settings=settings.connections,
+            times=settings.connections.leader_times,
             condition=self.condition,
         )
 

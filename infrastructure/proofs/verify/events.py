@@ -9,8 +9,7 @@ from typing import Any
 import psycopg
 
 from infrastructure.log.reader import STRETCH_END
-from infrastructure.log.worker_connection import LogWorker
-from infrastructure.log.workers import WorkerPool
+from infrastructure.log.workers import LogWorker, WorkerPool
 
 _LENGTH = Struct("!I")
 # Of one piece of work, and of what is packed at a time.

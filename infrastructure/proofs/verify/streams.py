@@ -16,8 +16,7 @@ from application.ledger.snapshots import OtherKind, fold
 from application.ledger.streams import ACCOUNT, ALL_KINDS, StreamKind
 from domain.accounts.invariants import evolve_checked
 from infrastructure.log.reader import LoggedEvent
-from infrastructure.log.worker_connection import LogWorker
-from infrastructure.log.workers import WorkerPool
+from infrastructure.log.workers import LogWorker, WorkerPool
 from infrastructure.process.garbage import collection_paused
 from infrastructure.proofs.verify.report import Difference, Findings, PartReport, Progress
 from infrastructure.proofs.verify.snapshots import SnapshotsChecked, SnapshotWalk, StoredSnapshot

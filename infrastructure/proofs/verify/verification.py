@@ -12,7 +12,7 @@ from psycopg import Connection
 
 from application.ledger.event_macs import event_macs
 from application.ledger.keys import LedgerKeys
-from infrastructure.identity.clock_ids import SystemClock
+from infrastructure.process.clock_ids import SystemClock
 from infrastructure.proofs.checkpoints.file import CheckpointFile, read_records
 from infrastructure.proofs.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.proofs.checkpoints.settings import CheckpointSettings

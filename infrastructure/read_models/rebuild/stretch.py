@@ -15,7 +15,7 @@ from psycopg import sql
 from application.ledger.event_macs import StateMacs
 from domain.events import Event
 from infrastructure.log.reader import ReadBounds
-from infrastructure.log.worker_connection import LogWorker
+from infrastructure.log.workers import LogWorker
 from infrastructure.process.garbage import collection_paused
 from infrastructure.read_models.rebuild.csv_rows import COPY_FORMAT, csv_rows
 from infrastructure.read_models.rebuild.folded_rows import CannotFold, Chunk, Values

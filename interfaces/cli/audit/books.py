@@ -24,8 +24,8 @@ from domain.identifiers import account_id, email_claim_id, username_claim_id
 from domain.users.events import UserRegistered
 from infrastructure.exports.export import export
 from infrastructure.exports.tables import TABLES, Selection, money_topics
-from infrastructure.identity.clock_ids import SystemClock
 from infrastructure.log.scan import LogScan, open_scan
+from infrastructure.process.clock_ids import SystemClock
 from infrastructure.secrets.ledger_key_file import load_ledger_keys
 from interfaces.cli.audit.book_tables import amount, statement_text, trial_balance_text
 from interfaces.cli.audit.moments import at_text, before_option, period_option, position_max

@@ -1,4 +1,4 @@
-"""`chatledger audit …`: what an auditor asks, each in a file of its own."""
+"""`chatledger audit …`: the commands of an auditor, and where each is carried out."""
 
 import argparse
 from pathlib import Path
@@ -57,6 +57,15 @@ def audit(options: argparse.Namespace) -> int:
 
             return books(options)
         case _:
-            from interfaces.cli.audit.public_key import public_key
+            return _public_key(options)
 
-            return public_key(options)
+
+def _public_key(options: argparse.Namespace) -> int:
+    """Makes the signing key where there is none yet, so that the public key can be handed out
+    before the service starts for the first time."""
+    from infrastructure.proofs.checkpoints.signing_key import SigningKey
+    from interfaces.cli.options import settings_from
+
+    settings = settings_from(options)
+    print(SigningKey.from_file(settings.checkpoint_key_file).public.pem, end="")
+    return 0

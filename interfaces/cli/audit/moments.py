@@ -6,13 +6,10 @@ from datetime import datetime
 
 from application.books.periods import CLOCK_SKEW_MAX
 from application.books.posted import Period
+from interfaces.cli.options import OptionsRefused
 from interfaces.moments import Moment, NotATime, parse_moment
 
 _POSITION = re.compile(r"0*[1-9][0-9]{0,17}")
-
-
-class OptionsRefused(Exception):
-    """The options can be read, and what they mean cannot be told; the text says what to change."""
 
 
 def moment_option(text: str) -> Moment:

@@ -1,4 +1,4 @@
-"""`chatledger start`: from nothing to a service that answers, saying what it does."""
+"""`chatledger start`: checks the settings and the ports, then serves the API, the page, or both."""
 
 import argparse
 import errno
@@ -10,22 +10,18 @@ from types import FrameType
 from interfaces.cli.options import settings_from
 from interfaces.cli.refusals import CannotStart
 
-GEMMA_TERMS = (
-    "Gemma is provided under and subject to the Gemma Terms of Use found at"
-    " ai.google.dev/gemma/terms"
-)
-
 
 def start(options: argparse.Namespace) -> int:
     """Raises CannotStart, SettingsError, EmbeddedServerError, PreparationError."""
     from infrastructure.process.logs import configure_logs
+    from infrastructure.settings.start_checks import check_start
 
     settings = settings_from(options)
     level = "DEBUG" if settings.debug else settings.log_level
     configure_logs(level=level, as_json=settings.is_production)
     signal.signal(signal.SIGTERM, _interrupt)
     has_api, has_page = options.mode != "ui", options.mode != "api"
-    settings.check_start(api=has_api, page=has_page)
+    check_start(settings, api=has_api, page=has_page)
     ports = [("PORT", "--port", settings.port)] if has_api else []
     ports += [("UI_PORT", "--ui-port", settings.ui_port)] if has_page else []
     check_ports_free(settings.host, ports)
@@ -37,11 +33,6 @@ def start(options: argparse.Namespace) -> int:
     from interfaces.cli.start.serve import serve
 
     return serve(settings, with_page=has_page, skip_init=options.skip_init)
-
-
-def say(text: str) -> None:
-    """Progress for the person who started the service; standard output is theirs, logs are not."""
-    print(text, flush=True)
 
 
 def check_ports_free(host: str, ports: list[tuple[str, str, int]]) -> None:
@@ -68,7 +59,7 @@ def _in_use(host: str, port: int) -> str | None:
         except OSError:
             continue  # A family that this machine does not have; the server leaves it out, too.
         with probe:
-            # So that a port in TIME_WAIT counts as free.
+            # A port in TIME_WAIT counts as free.
             if sys.platform != "win32":
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:

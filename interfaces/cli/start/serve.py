@@ -1,4 +1,4 @@
-"""The API with everything behind it, and the chat page beside it."""
+"""Serves the API with everything that it needs, and starts the chat page beside it."""
 
 import asyncio
 import logging
@@ -10,11 +10,11 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 
 import uvicorn
 
-from infrastructure.identity.clock_ids import TimeOrderedIds
-from infrastructure.inference.preparing.prepare import prepared_manifest
+from infrastructure.inference.prepared.manifest import prepared_manifest
+from infrastructure.process.clock_ids import TimeOrderedIds
 from infrastructure.settings.service import DEVELOPMENT_ADMIN_PASSWORD, Settings
+from interfaces.cli.progress import GEMMA_TERMS, say
 from interfaces.cli.refusals import CannotStart
-from interfaces.cli.start.command import GEMMA_TERMS, say
 from interfaces.cli.start.serve_page import PageProcess, connection_limits
 from interfaces.composition.endpoints import Endpoints, migrate_schema, open_endpoints
 from interfaces.composition.identity import ADMIN_USERNAME
@@ -25,7 +25,7 @@ from interfaces.web.server import WebServerConfig
 
 
 def serve(settings: Settings, *, with_page: bool, skip_init: bool) -> int:
-    """Until Ctrl-C or SIGTERM. Raises CannotStart and what the parts raise."""
+    """Serves until Ctrl-C or SIGTERM. Raises CannotStart, and whatever its parts raise."""
     began = time.monotonic()
     say("chatledger is starting")
     with ExitStack() as stack:
@@ -35,8 +35,8 @@ def serve(settings: Settings, *, with_page: bool, skip_init: bool) -> int:
         say("  Bringing the database schema up to date")
         migrate_schema(settings, endpoints)
         server = _Server(settings, endpoints, with_page=with_page, began=began)
-        # uvicorn raises the signal again after its own clean stop, and exits by itself where the
-        # services could not be opened; what kept them from it is said below.
+        # After a clean stop uvicorn raises the signal again, and it exits by itself when the
+        # services could not be opened; why they could not is raised below.
         with suppress(KeyboardInterrupt, SystemExit):
             server.run()
         say("chatledger is stopping")
@@ -50,7 +50,7 @@ def serve(settings: Settings, *, with_page: bool, skip_init: bool) -> int:
 
 
 class _Server(uvicorn.Server):
-    """Ends answers under way before it waits for their connections."""
+    """A server that ends answers under way before it waits for their connections to close."""
 
     def __init__(
         self, settings: Settings, endpoints: Endpoints, *, with_page: bool, began: float
@@ -99,14 +99,14 @@ class _Server(uvicorn.Server):
                 self._services = services
                 yield services
         except Exception as error:
-            # uvicorn would print a trace; `serve` says it in one sentence, or raises it.
+            # uvicorn would log a trace; instead `serve` raises this error.
             self.failure = error
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             raise
 
 
 def _prepare_default_model(settings: Settings) -> None:
-    """In a process of its own, so that what the conversion needs is given back."""
+    """In a process of its own, whose memory the system gets back when it ends."""
     if prepared_manifest(settings.default_model, settings.prepared_models_dir) is not None:
         say(f"  The model {settings.default_model} is prepared")
         return

@@ -48,8 +48,8 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
     )
 
 
-# What a browser on this machine may call it. Anything else leads here by a name that somebody else
-# chose (DNS rebinding).
+# The names by which a browser on this machine may reach the page. Under any other name it was led
+# here by somebody else (DNS rebinding).
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -89,14 +89,14 @@ def serve_page(settings: Settings) -> int:
 
 
 class PageProcess:
-    """The page beside the API. It ends with this process, however this process ends, because it
-    watches the pipe that is its standard input."""
+    """The page as a process beside the API. Its standard input is a pipe from this process, and it
+    ends when the pipe does, however this process ends."""
 
     def __init__(self, settings: Settings) -> None:
         self._command = [
             sys.executable,
             "-m",
-            "interfaces.cli.start.page_child",
+            "interfaces.cli.page_child",
             *("--host", settings.host),
             *("--ui-port", str(settings.ui_port)),
             *("--api-url", api_url(settings)),
@@ -109,7 +109,7 @@ class PageProcess:
         return None if self._process is None else self._process.pid
 
     def __enter__(self) -> Self:
-        # A session of its own: Ctrl-C reaches the API alone, which then stops the page.
+        # In a session of its own, so that Ctrl-C reaches only the API, which then stops the page.
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             self._command, stdin=subprocess.PIPE, start_new_session=True
         )

@@ -22,7 +22,7 @@ from domain.events import Event, header
 from domain.identifiers import account_id, idempotency_claim_id, username_claim_id
 from domain.sessions.events import SessionOpened
 from domain.users.events import PasswordChanged, RoleAssigned, UserRole
-from infrastructure.identity.clock_ids import TimeOrderedIds
+from infrastructure.process.clock_ids import TimeOrderedIds
 from tests.application.world import PASSWORD, World, message, welcome_balance
 from tests.support.forging import FORGERIES, Forger, Forgery, made
 from tests.support.keys import LEDGER_KEYS

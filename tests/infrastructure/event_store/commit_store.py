@@ -8,7 +8,7 @@ from eventsourcing.persistence import StoredEvent
 from application.ledger.commits import Commit
 from application.ledger.ledger import LedgerApplication
 from domain.identifiers import NAMESPACE
-from infrastructure.event_store.commit_limits import CommitLimits
+from infrastructure.event_store.commit_waiting import CommitLimits
 from infrastructure.event_store.recorder import LedgerRecorder, open_application
 from tests.support.keys import LEDGER_KEYS
 from tests.support.servers import DatabaseUrls

@@ -8,7 +8,7 @@ import pytest
 from eventsourcing.persistence import DataError, IntegrityError, StoredEvent
 
 from application.ledger.commits import Commit, LedgerBusy, PredecessorFailed
-from infrastructure.event_store.commit_limits import CommitLimits
+from infrastructure.event_store.commit_waiting import CommitLimits
 from tests.infrastructure.event_store.commit_store import (
     Store,
     commit,

@@ -10,9 +10,9 @@ from eventsourcing.persistence import IntegrityError, OperationalError
 
 from application.ledger.commits import Commit, PredecessorFailed
 from infrastructure.event_store.commit_connection import CommitWire, WireLost
-from infrastructure.event_store.commit_limits import CommitLimits
 from infrastructure.event_store.commit_queue import CommitWriter
 from infrastructure.event_store.commit_session import CommitSession
+from infrastructure.event_store.commit_waiting import CommitLimits
 from tests.infrastructure.event_store.commit_store import Store, commit, event, rows, stream
 from tests.support.database_proxy import DatabaseProxy
 from tests.support.servers import DatabaseUrls

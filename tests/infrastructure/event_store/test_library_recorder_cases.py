@@ -13,7 +13,7 @@ from eventsourcing.postgres import PostgresDatastore
 from psycopg.conninfo import conninfo_to_dict
 
 from application.ledger.commits import Commit
-from infrastructure.event_store.group_commit import GroupCommitRecorder
+from infrastructure.event_store.recorder import GroupCommitRecorder
 from tests.support.servers import DatabaseUrls
 
 # The module of the library's cases imports its cipher, which needs a package that neither we nor

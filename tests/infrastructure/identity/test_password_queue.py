@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from application.ports import OPERATOR, PasswordsBusy, PasswordTurn
-from infrastructure.identity.clock_ids import TimeOrderedIds
 from infrastructure.identity.password_queue import PasswordLimits, PasswordQueue, background_threads
+from infrastructure.process.clock_ids import TimeOrderedIds
 
 
 def stranger(owner: str) -> PasswordTurn:

@@ -23,7 +23,7 @@ from infrastructure.inference.prepared.config import (
     Precision,
     WeightSource,
 )
-from infrastructure.inference.prepared.names import GRAPH_FILE
+from infrastructure.inference.prepared.manifest import GRAPH_FILE
 
 _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from infrastructure.inference.prepared.names import GRAPH_FILE
+from infrastructure.inference.prepared.manifest import GRAPH_FILE
 from tests.infrastructure.inference.tiny import TINY
 
 # What the logits depend on beside their own row, made of the graph's inputs.

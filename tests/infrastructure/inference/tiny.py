@@ -11,8 +11,15 @@ from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.graph.gemma_graph import Precision, write_graph
 from infrastructure.inference.prepared.config import GemmaConfig, Provider
-from infrastructure.inference.prepared.manifest import Manifest, Source, record_of, write_manifest
-from infrastructure.inference.prepared.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import (
+    GRAPH_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    Source,
+    record_of,
+    write_manifest,
+)
 from infrastructure.inference.prepared.versions import GRAPH_VERSION, TEMPLATE_VERSION
 from infrastructure.inference.sessions.chunks import Chunks
 from infrastructure.inference.sessions.device import Device

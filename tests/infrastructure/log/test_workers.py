@@ -5,12 +5,13 @@ import sys
 import threading
 import time
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
 
-from infrastructure.log.workers import WorkersLost, worker_pool
+from infrastructure.log.workers import LOADED_FIRST, WorkersLost, worker_pool
 
 WITHIN_S = 20.0
 
@@ -124,3 +125,8 @@ def test_a_process_that_is_lost_is_told_with_what_to_do() -> None:
 
     with pytest.raises(WorkersLost, match="set REPLAY_PROCESSES=1"):
         lose_one()
+
+
+@pytest.mark.parametrize("module", LOADED_FIRST)
+def test_what_workers_load_first_is_there_or_each_would_load_it_by_itself(module: str) -> None:
+    assert find_spec(module) is not None

@@ -7,8 +7,7 @@ from uuid import UUID
 from domain.accounts.events import AccountOpened
 from domain.events import header
 from infrastructure.database.migrate import migrate
-from infrastructure.event_store.group_commit import GroupCommitRecorder
-from infrastructure.event_store.recorder import open_application
+from infrastructure.event_store.recorder import GroupCommitRecorder, open_application
 from infrastructure.monitoring.log_end import LogEnd
 from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
 from tests.support.forging import Forger, made

@@ -16,9 +16,9 @@ from application.ledger.keys import LedgerKeys
 from infrastructure.log.reader import LoggedEvent, ReadBounds, are_in_log, read_log
 from infrastructure.process.condition import State
 from infrastructure.read_models.service import ProjectionService
-from infrastructure.relay.forgeries import Forgeries
 from infrastructure.relay.messages import ForgedMessage, MessageCodec
 from infrastructure.relay.relay import RELAY_LOCK
+from infrastructure.relay.subscription import Forgeries
 from tests.infrastructure.relay.running import Running, eventually
 from tests.projections.log import Log
 from tests.projections.random_history import RandomHistory

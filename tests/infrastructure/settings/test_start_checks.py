@@ -8,6 +8,7 @@ import pytest
 
 from infrastructure.secrets.strength import SECRET_BITS_MIN, secret_bits
 from infrastructure.settings.service import Settings, SettingsError, load_settings
+from infrastructure.settings.start_checks import check_start
 
 PRODUCTION = {
     "environment": "production",
@@ -33,7 +34,7 @@ def problems(**changes: object) -> str:
     settings = load_settings(_env_file=None, **changes)
     said = ""
     try:
-        settings.check_start(api=True, page=True)
+        check_start(settings, api=True, page=True)
     except SettingsError as refusal:
         said = str(refusal)
     assert "\n" not in said
@@ -193,9 +194,9 @@ def test_the_page_alone_needs_its_own_settings_and_no_others() -> None:
         api_url="https://api.example",
         secret_key=PRODUCTION["secret_key"],
     )
-    settings.check_start(api=False, page=True)
+    check_start(settings, api=False, page=True)
     with pytest.raises(SettingsError, match="SECRET_KEY"):
-        load_settings(_env_file=None, environment="production").check_start(api=False, page=True)
+        check_start(load_settings(_env_file=None, environment="production"), api=False, page=True)
 
 
 def test_a_page_finds_the_api_on_the_address_that_both_bind() -> None:

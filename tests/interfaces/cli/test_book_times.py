@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from domain.accounts.events import AccountEvent, MoneyEvent
-from infrastructure.identity.clock_ids import SystemClock
-from interfaces.cli.audit.moments import OptionsRefused
+from infrastructure.process.clock_ids import SystemClock
 from interfaces.cli.main import parser
+from interfaces.cli.options import OptionsRefused
 from interfaces.cli.refusals import explain
 from tests.interfaces.cli.test_books import Operator, operator
 

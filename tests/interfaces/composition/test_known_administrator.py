@@ -16,7 +16,7 @@ from domain.users.commands import AssignRole
 from domain.users.decider import decide
 from domain.users.events import UserRole
 from infrastructure.database.migrate import migrate
-from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
+from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.settings.service import (
     DEVELOPMENT_ADMIN_PASSWORD,
     Settings,

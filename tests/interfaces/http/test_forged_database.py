@@ -24,7 +24,7 @@ from domain.records import changed
 from domain.users.events import RoleAssigned, UserRole
 from domain.users.state import UserState
 from infrastructure.event_store.recorder import open_application
-from infrastructure.identity.clock_ids import TimeOrderedIds
+from infrastructure.process.clock_ids import TimeOrderedIds
 from interfaces.composition.endpoints import Endpoints
 from interfaces.composition.services import open_services
 from interfaces.http.app import create_app

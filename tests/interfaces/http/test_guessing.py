@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 
 from infrastructure.embedded.servers import EmbeddedServers
-from interfaces.http.auth.sign_in_guard import GuardLimits, SignInGuard
 from interfaces.http.caller import CallerAddresses
+from interfaces.http.limits.sign_in_guard import GuardLimits, SignInGuard
 from interfaces.web.visitor_address import VISITOR_HEADER, sign_address, visitor_key
 from tests.support.api import JWT_SECRET, PASSWORD, Api, Person, running_api
 

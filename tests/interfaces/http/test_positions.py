@@ -6,7 +6,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from interfaces.http.rate_limits import PositionWaits
+from interfaces.http.limits.rate_limits import PositionWaits
 from tests.interfaces.http.problem import NOWHERE, check_problem
 from tests.support.api import Api, Person
 

@@ -17,7 +17,7 @@ from domain.accounts.decider import decide
 from domain.accounts.events import CreditsDebited, CreditsHeld
 from domain.identifiers import account_id
 from infrastructure.event_store.recorder import open_application
-from infrastructure.identity.clock_ids import SystemClock
+from infrastructure.process.clock_ids import SystemClock
 from infrastructure.proofs.checkpoints.signing_key import SigningKey
 from interfaces.cli.audit.receipt import verify_receipt
 from interfaces.cli.main import parser

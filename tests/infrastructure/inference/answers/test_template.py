@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from application.chat.inference import InferenceError, PreparedPrompt, PromptTooLong, Role, Turn
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.answers.transcript_template import TranscriptTemplate, neutralise
-from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import TOKENIZER_FILE
 from tests.infrastructure.inference.tiny import tiny_tokenizer, write_tiny_tokenizer
 
 MODEL = "gemma3-270m"

@@ -11,7 +11,7 @@ from application.chat.inference import InferenceError, PreparedPrompt, PromptToo
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.answers.turns_template import TurnsTemplate
 from infrastructure.inference.prepared.errors import ModelFileDamaged
-from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import TOKENIZER_FILE
 from tests.infrastructure.inference.tiny import BOS_ID, SPECIAL, STOP_IDS, write_tiny_tokenizer
 
 START, END = SPECIAL.index("<start_of_turn>"), SPECIAL.index("<end_of_turn>")

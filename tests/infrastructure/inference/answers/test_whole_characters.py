@@ -17,8 +17,7 @@ from infrastructure.inference.answers.answer_text import AnswerText
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer, IncrementalText
 from infrastructure.inference.answers.transcript_template import STOPS
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.inference.prepared.manifest import read_manifest
-from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import TOKENIZER_FILE, read_manifest
 
 MODEL = "gemma3-270m"
 TEXTS = [

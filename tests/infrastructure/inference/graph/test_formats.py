@@ -20,7 +20,7 @@ from infrastructure.inference.graph.gemma_graph import write_graph
 from infrastructure.inference.graph.quantize import BLOCK_INT4, quantize_rows_int4
 from infrastructure.inference.prepared.config import GraphFormat, Precision, Provider
 from infrastructure.inference.prepared.errors import PreparationError
-from infrastructure.inference.prepared.names import GRAPH_FILE, WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import GRAPH_FILE, WEIGHTS_FILE
 from tests.infrastructure.inference.formats import StoredWeights, write_widened
 from tests.infrastructure.inference.reference import reference_logits
 from tests.infrastructure.inference.tiny import TINY, TinyWeights

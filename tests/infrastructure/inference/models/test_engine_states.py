@@ -15,7 +15,7 @@ from application.chat.inference import (
 )
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.inference.prepared.config import Precision, Provider
-from infrastructure.inference.prepared.names import MANIFEST_FILE, WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import MANIFEST_FILE, WEIGHTS_FILE
 from tests.infrastructure.inference.asking import (
     MODEL,
     answer_to,

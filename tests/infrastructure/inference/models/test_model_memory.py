@@ -20,8 +20,12 @@ from application.chat.inference import (
 )
 from infrastructure.inference.models.engine import OnnxEngine
 from infrastructure.inference.prepared.catalogue import CatalogueEntry
-from infrastructure.inference.prepared.manifest import read_manifest, record_of, write_manifest
-from infrastructure.inference.prepared.names import GRAPH_FILE
+from infrastructure.inference.prepared.manifest import (
+    GRAPH_FILE,
+    read_manifest,
+    record_of,
+    write_manifest,
+)
 from infrastructure.inference.sessions.needs import memory_needs
 from tests.infrastructure.inference.asking import (
     LONG,

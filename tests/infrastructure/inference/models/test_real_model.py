@@ -23,8 +23,7 @@ from application.chat.inference import (
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer, IncrementalText
 from infrastructure.inference.answers.transcript_template import TranscriptTemplate, neutralise
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
-from infrastructure.inference.prepared.manifest import read_manifest
-from infrastructure.inference.prepared.names import TOKENIZER_FILE
+from infrastructure.inference.prepared.manifest import TOKENIZER_FILE, read_manifest
 from infrastructure.inference.preparing.gguf_file import GgufFile
 from infrastructure.inference.preparing.gguf_weights import GgufWeights
 from infrastructure.inference.sessions.host_session import GemmaSession, SessionLimits, open_session

@@ -14,9 +14,9 @@ from infrastructure.inference.models.engine import OnnxEngine
 from infrastructure.inference.prepared.catalogue import BY_NAME
 from infrastructure.inference.prepared.config import GraphFormat, Precision, Provider
 from infrastructure.inference.prepared.errors import NotEnoughDisk, PreparationError, SourceUnusable
-from infrastructure.inference.prepared.manifest import Manifest
+from infrastructure.inference.prepared.manifest import Manifest, prepared_manifest
 from infrastructure.inference.preparing.model_source import graph_bytes
-from infrastructure.inference.preparing.prepare import prepare_model, prepared_manifest
+from infrastructure.inference.preparing.prepare import prepare_model
 from tests.infrastructure.inference.asking import answer_to, settings_for
 from tests.infrastructure.inference.hub_damage import BAD
 from tests.infrastructure.inference.hub_folder import (

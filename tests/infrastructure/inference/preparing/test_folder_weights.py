@@ -14,8 +14,12 @@ from infrastructure.inference.graph.gemma_graph import Precision
 from infrastructure.inference.graph.graph_writer import GraphWriter
 from infrastructure.inference.graph.tensor_file import StoredTensor, TensorFile
 from infrastructure.inference.prepared.config import GemmaConfig
-from infrastructure.inference.prepared.manifest import Manifest, check_hashes
-from infrastructure.inference.prepared.names import GRAPH_FILE, WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import (
+    GRAPH_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    check_hashes,
+)
 from infrastructure.inference.preparing.hub_config import read_hub_config
 from infrastructure.inference.preparing.prepare import prepare_model
 from infrastructure.inference.preparing.safetensors_folder import SafetensorsFolder

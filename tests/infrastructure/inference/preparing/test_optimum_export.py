@@ -15,13 +15,18 @@ import pytest
 
 from infrastructure.inference.prepared.catalogue import BY_NAME
 from infrastructure.inference.prepared.errors import NotEnoughDisk, PreparationError
-from infrastructure.inference.prepared.manifest import Manifest, check_hashes
-from infrastructure.inference.prepared.names import GRAPH_FILE, WEIGHTS_FILE
+from infrastructure.inference.prepared.manifest import (
+    GRAPH_FILE,
+    WEIGHTS_FILE,
+    Manifest,
+    check_hashes,
+    prepared_manifest,
+)
 from infrastructure.inference.preparing.hub_config import read_hub_config
 from infrastructure.inference.preparing.hub_copy import write_hub_copy
 from infrastructure.inference.preparing.optimum_export import PINS, VIA, OptimumSource, export_model
 from infrastructure.inference.preparing.own_environment import EnvironmentMissing, OwnEnvironment
-from infrastructure.inference.preparing.prepare import prepare_from, prepared_manifest
+from infrastructure.inference.preparing.prepare import prepare_from
 from infrastructure.inference.preparing.safetensors_folder import SafetensorsFolder
 from infrastructure.inference.preparing.safetensors_weights import SafetensorsWeights, tensor_shapes
 from tests.infrastructure.inference.hub_folder import change_config, write_hub_folder

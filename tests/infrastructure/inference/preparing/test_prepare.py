@@ -10,8 +10,12 @@ import pytest
 
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.inference.prepared.errors import NotEnoughDisk, PreparationError
-from infrastructure.inference.prepared.manifest import check_hashes, read_manifest
-from infrastructure.inference.preparing.prepare import prepare_model, prepared_manifest
+from infrastructure.inference.prepared.manifest import (
+    check_hashes,
+    prepared_manifest,
+    read_manifest,
+)
+from infrastructure.inference.preparing.prepare import prepare_model
 
 MODEL = "gemma3-270m"
 

@@ -12,9 +12,13 @@ import pytest
 from infrastructure.inference.graph.tensor_file import JOURNAL_SUFFIX, StoredTensor, TensorFile
 from infrastructure.inference.prepared.config import GemmaConfig, Precision
 from infrastructure.inference.prepared.errors import PreparationError
-from infrastructure.inference.prepared.manifest import Manifest, check_hashes
-from infrastructure.inference.prepared.names import WEIGHTS_FILE
-from infrastructure.inference.preparing.prepare import prepare_model, prepared_manifest
+from infrastructure.inference.prepared.manifest import (
+    WEIGHTS_FILE,
+    Manifest,
+    check_hashes,
+    prepared_manifest,
+)
+from infrastructure.inference.preparing.prepare import prepare_model
 from tests.infrastructure.inference.hub_folder import CONFIG, NAME, entry_for, write_hub_folder
 
 # As float32 its table is larger than what is written between two flushes.

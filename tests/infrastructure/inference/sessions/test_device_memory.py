@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from infrastructure.inference.models.gpu_memory import gpu_memory
 from infrastructure.inference.prepared.config import Provider
 from infrastructure.inference.prepared.errors import found_no_memory
 from infrastructure.inference.sessions.device import Device, Region, cuda_options
 from infrastructure.inference.sessions.device_graphs import serialised
 from infrastructure.inference.sessions.device_slab import DeviceSlab, slab_shape
+from infrastructure.inference.sessions.gpu import gpu_memory
 from tests.infrastructure.inference.tiny import TINY
 
 DEVICE = Device(provider=Provider.CPU)

@@ -15,14 +15,15 @@ from application.chat.inference import Completion, ModelUnavailable, Sampling
 from infrastructure.inference.models.engine import OnnxEngine
 from infrastructure.inference.prepared.config import Precision
 from infrastructure.inference.prepared.manifest import (
+    GRAPH_FILE,
+    TOKENIZER_FILE,
     Manifest,
+    prepared_manifest,
     read_manifest,
     record_of,
     write_manifest,
 )
-from infrastructure.inference.prepared.names import GRAPH_FILE, TOKENIZER_FILE
 from infrastructure.inference.prepared.versions import EXPORT_VERSION
-from infrastructure.inference.preparing.prepare import prepared_manifest
 from infrastructure.inference.sessions.exported_session import ExportedSession
 from infrastructure.inference.sessions.host_session import BatchSession, SessionLimits, open_session
 from infrastructure.inference.sessions.needs import keeps_rows_on_device

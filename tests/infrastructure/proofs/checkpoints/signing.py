@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 from nats.js.errors import NotFoundError
 
-from infrastructure.identity.clock_ids import SystemClock
+from infrastructure.process.clock_ids import SystemClock
 from infrastructure.proofs.checkpoints.file import CheckpointFile
 from infrastructure.proofs.checkpoints.publisher import checkpoint_stream
 from infrastructure.proofs.checkpoints.records import SignedCheckpoint

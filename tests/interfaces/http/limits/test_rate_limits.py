@@ -2,8 +2,8 @@
 
 import pytest
 
+from interfaces.http.limits.rate_limits import WINDOW_S, RateLimit
 from interfaces.http.problems import RateLimited
-from interfaces.http.rate_limits import WINDOW_S, RateLimit
 
 
 class Clock:

@@ -8,7 +8,7 @@ import pytest
 
 from domain.errors import IdempotencyKeyReused, UserIsSuspended, WrongCredentials
 from domain.identifiers import NAMESPACE
-from interfaces.http.auth.sign_in_guard import GuardLimits, SignInGuard
+from interfaces.http.limits.sign_in_guard import GuardLimits, SignInGuard
 from interfaces.http.problems import RateLimited
 
 LIMITS = GuardLimits(

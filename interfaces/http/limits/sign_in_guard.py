@@ -20,7 +20,7 @@ from uuid import UUID
 
 from application.ports import PasswordTurn
 from domain.errors import IdempotencyKeyReused, WrongCredentials
-from interfaces.http.auth.failures import FailureBounds, Failures
+from interfaces.http.limits.failures import FailureBounds, Failures
 from interfaces.http.problems import RateLimited
 
 

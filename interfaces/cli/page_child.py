@@ -1,5 +1,5 @@
-"""The chat page as a child: as `chatledger start --mode ui`, and it ends when its standard input
-does, which is when its parent is gone."""
+"""`chatledger start --mode ui` as a child process, which ends when its standard input does: that is
+when its parent is gone."""
 
 import os
 import signal

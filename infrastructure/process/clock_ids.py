@@ -1,4 +1,4 @@
-"""Clock and ids, for real."""
+"""The clock and the ids of a running service."""
 
 import secrets
 import time
