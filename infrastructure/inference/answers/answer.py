@@ -36,7 +36,7 @@ class Answer:
     """Takes the tokens of one row as they are chosen. Raises InferenceError at once where the
     request cannot be answered at all.
 
-    length: tokens of the row whose keys and values stand in the slab, once it is prefilled.
+    length: tokens of the row whose keys and values stand in the kv_cache, once it is prefilled.
     """
 
     def __init__(self, model: LoadedModel, request: GenerationRequest) -> None:

@@ -174,7 +174,7 @@ class ModelWorker:
             while not self._closed:
                 if self.running or len(self._waiting) or self._drops:
                     return True
-                if self._batch.has_unsettled:
+                if self._batch.has_answers_to_prefill:
                     return True
                 self._changed.wait()
         return False
@@ -195,8 +195,8 @@ class ModelWorker:
             batch.admit(job)
         if batch.jobs:
             batch.step()
-        elif batch.has_unsettled and job is None:
-            batch.settle()
+        elif batch.has_answers_to_prefill and job is None:
+            batch.prefill_answered()
         if batch.last_took_s is not None:
             self._average_s += _AVERAGE_WEIGHT * (batch.last_took_s - self._average_s)
             batch.last_took_s = None

@@ -28,9 +28,9 @@ from infrastructure.inference.graph.weight_nodes import WeightNodes, rounded
 from infrastructure.inference.prepared.config import (
     GemmaConfig,
     GraphFormat,
+    ModelWeights,
     Precision,
     Provider,
-    WeightSource,
 )
 from infrastructure.inference.prepared.names import GRAPH_FILE, WEIGHTS_FILE
 from infrastructure.inference.prepared.versions import GRAPH_VERSION
@@ -41,7 +41,7 @@ Progress = Callable[[float], None]
 
 
 def write_graph(
-    source: WeightSource,
+    source: ModelWeights,
     folder: Path,
     precision: Precision,
     on_progress: Progress,
@@ -66,7 +66,7 @@ def write_graph(
 
 
 class _GemmaWriter:
-    def __init__(self, source: WeightSource, graph: GraphWriter, kind: GraphFormat) -> None:
+    def __init__(self, source: ModelWeights, graph: GraphWriter, kind: GraphFormat) -> None:
         self.source = source
         self.config: GemmaConfig = source.config
         self.graph = graph
@@ -143,7 +143,7 @@ class _GemmaWriter:
         for part in ("key", "value"):
             graph.input(f"past.{layer}.{part}", self.format.activations, shape)
             graph.output(f"present.{layer}.{part}", self.format.activations, shape)
-        everything = config.sees_everything(layer)
+        everything = config.is_full_attention(layer)
         rope = "global" if everything else "local"
         return graph.node(
             "GroupQueryAttention",

@@ -59,7 +59,7 @@ class TensorFile:
         self._tensors: list[StoredTensor] = []
         self._kept = 0
         self.size_bytes = 0
-        self._take_up(path)
+        self._resume(path)
         self._file = path.open("r+b" if self._tensors else "wb")
         self._file.truncate(self.size_bytes)
         self._file.seek(self.size_bytes)
@@ -83,7 +83,7 @@ class TensorFile:
         return self._hash.hexdigest()
 
     @property
-    def tensors_kept(self) -> int:
+    def tensors_resumed(self) -> int:
         """How many tensors an earlier run has left."""
         return self._kept
 
@@ -156,7 +156,7 @@ class TensorFile:
         # Through bytes, because memory views know no bfloat16.
         self._write(np.ascontiguousarray(values).view(np.uint8).data.cast("B"))
 
-    def _take_up(self, path: Path) -> None:
+    def _resume(self, path: Path) -> None:
         self._place = 0
         if self._key is None:
             return

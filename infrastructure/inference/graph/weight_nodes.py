@@ -22,7 +22,7 @@ from infrastructure.inference.graph.quantize import (
     quantize_rows_int4,
 )
 from infrastructure.inference.graph.tensor_file import StoredTensor
-from infrastructure.inference.prepared.config import GraphFormat, Precision, WeightSource
+from infrastructure.inference.prepared.config import GraphFormat, ModelWeights, Precision
 from infrastructure.inference.prepared.errors import PreparationError
 
 # The embedding table passes in blocks of about so many float32 bytes, whatever its width.
@@ -55,7 +55,7 @@ def rounded(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
 class WeightNodes:
     """Methods return the name of the node's output, in the format's activations."""
 
-    def __init__(self, source: WeightSource, graph: GraphWriter, kind: GraphFormat) -> None:
+    def __init__(self, source: ModelWeights, graph: GraphWriter, kind: GraphFormat) -> None:
         self._source = source
         self._graph = graph
         self._format = kind

@@ -13,7 +13,7 @@ from application.chat.inference import ModelUnavailable, Role, Turn
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.batch import Batch
 from infrastructure.inference.answers.jobs import Outbox
-from infrastructure.inference.answers.kept_prefixes import KeptPrefixes
+from infrastructure.inference.answers.prefix_cache import PrefixCache
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.answers.transcript_template import PromptTemplate, TranscriptTemplate
 from infrastructure.inference.answers.turns_template import TurnsTemplate
@@ -21,7 +21,7 @@ from infrastructure.inference.answers.turnstile import Turnstile
 from infrastructure.inference.answers.worker import ModelWorker, QueueLimits
 from infrastructure.inference.prepared.catalogue import CatalogueEntry
 from infrastructure.inference.prepared.config import Provider
-from infrastructure.inference.prepared.errors import ModelFileDamaged, found_no_memory
+from infrastructure.inference.prepared.errors import ModelFileDamaged, is_out_of_memory
 from infrastructure.inference.prepared.manifest import Manifest, check_hashes, read_manifest
 from infrastructure.inference.prepared.names import GRAPH_FILE, TOKENIZER_FILE
 from infrastructure.inference.prepared.versions import TEMPLATE_VERSION, TURNS_TEMPLATE_VERSION
@@ -29,7 +29,7 @@ from infrastructure.inference.sessions.chunks import Chunks
 from infrastructure.inference.sessions.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.inference.sessions.exported_session import ExportedSession, UnknownGraph
 from infrastructure.inference.sessions.host_session import (
-    BatchSession,
+    HostSession,
     SessionLimits,
     open_session,
     release_freed_memory,
@@ -78,7 +78,7 @@ def load_model(
         raise
     except Exception as error:
         _log.exception("%s cannot be loaded", entry.name)
-        if found_no_memory(error):
+        if is_out_of_memory(error):
             raise MemoryError from error
         raise ModelUnavailable(
             f"ONNX Runtime cannot load {entry.title} ({type(error).__name__}); the log says why"
@@ -124,7 +124,7 @@ def _load(
         context_tokens=limits.context_tokens,
         runs_on=provider,
     )
-    kept = KeptPrefixes(model.chunks, bytes_max=settings.kept_bytes_max)
+    kept = PrefixCache(model.chunks, bytes_max=settings.kept_bytes_max)
     _warm_up(model, kept, template, turnstile)
     outbox = Outbox()
     batch = Batch(model, kept, outbox)
@@ -200,10 +200,10 @@ def _on_device(
 
 def _batch_session(
     manifest: Manifest, folder: Path, session: Any, limits: SessionLimits
-) -> BatchSession:
+) -> HostSession:
     """Raises ModelFileDamaged where the graph is not what the manifest says."""
     if manifest.via is None:
-        return BatchSession(session, manifest.config, limits)
+        return HostSession(session, manifest.config, limits)
     try:
         return ExportedSession(session, manifest.config, limits)
     except UnknownGraph as error:
@@ -212,7 +212,7 @@ def _batch_session(
 
 
 def _warm_up(
-    model: LoadedModel, kept: KeptPrefixes, template: PromptTemplate, turnstile: Turnstile
+    model: LoadedModel, kept: PrefixCache, template: PromptTemplate, turnstile: Turnstile
 ) -> None:
     """Prefill the template's header, so that the first answer starts as fast as the others."""
     turn = Turn(role=Role.USER, content="Hi")
@@ -225,15 +225,15 @@ def _warm_up(
             took_s = time.perf_counter() - started
         if last - first == session.limits.chunk_tokens:
             quickest_s = min(quickest_s, took_s)
-        kept.keep("", ids, last, session.slab, 0)
+        kept.keep("", ids, last, session.kv_cache, 0)
     with turnstile:
-        free_of_company = session.check_rows(ids[-1], len(ids))
-    if not free_of_company:
+        rows_are_independent = session.check_row_independence(ids[-1], len(ids))
+    if not rows_are_independent:
         _log.warning(
             "%s decodes its rows one by one: here they would depend on each other", model.name
         )
-    for row in range(session.slab.rows):
-        session.slab.give_back(row)
+    for row in range(session.kv_cache.rows):
+        session.kv_cache.release(row)
     if STALL_MS_MAX < quickest_s * 1000 < math.inf:
         _log.warning(
             "a prefill step of %s took %.0f ms: streams stall for longer than %d ms while prompts"

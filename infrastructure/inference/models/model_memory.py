@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from application.chat.inference import MemoryReleased, ModelTooLarge
-from infrastructure.inference.models.gpu_memory import gpu_memory
 from infrastructure.inference.models.model_slot import ModelSlot, NoRoomNow
 from infrastructure.inference.prepared.manifest import Manifest
 from infrastructure.inference.sessions.engine_settings import OnnxEngineSettings
+from infrastructure.inference.sessions.gpu import gpu_memory
 from infrastructure.inference.sessions.host_session import release_freed_memory
 from infrastructure.inference.sessions.needs import MemoryNeeds, memory_needs
 

@@ -47,7 +47,7 @@ class GraphFormat:
     provider: Provider
 
     def __post_init__(self) -> None:
-        allowed = [provider for provider in Provider if runs(self.weights, provider)]
+        allowed = [provider for provider in Provider if has_kernels(self.weights, provider)]
         if self.provider not in allowed:
             raise ValueError(
                 f"{self.weights} graphs are for {allowed[0].upper()}, not for"
@@ -61,7 +61,7 @@ class GraphFormat:
         """Without a provider the CPU where it can, without weights int8 there and bf16 on CUDA."""
         if weights is None:
             weights = Precision.BF16 if provider is Provider.CUDA else Precision.INT8
-        first = next(known for known in Provider if runs(weights, known))
+        first = next(known for known in Provider if has_kernels(weights, known))
         return cls(weights=weights, provider=provider or first)
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class GraphFormat:
         return "float32" if self.activations == "float16" else self.activations
 
 
-def runs(weights: Precision, provider: Provider) -> bool:
+def has_kernels(weights: Precision, provider: Provider) -> bool:
     """Whether the provider has kernels for such graphs."""
     if weights in (Precision.FP16, Precision.BF16):
         return provider is Provider.CUDA
@@ -131,11 +131,11 @@ class GemmaConfig:
         """Of float32 keys and values in all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim * 4
 
-    def sees_everything(self, layer: int) -> bool:
+    def is_full_attention(self, layer: int) -> bool:
         return (layer + 1) % self.full_attention_every == 0
 
 
-class WeightSource(Protocol):
+class ModelWeights(Protocol):
     """Weights as float32, read one at a time so that no whole model is ever in memory.
 
     Names: "embedding" [vocab, hidden], "final_norm" [hidden] and, under "layers.<i>.",

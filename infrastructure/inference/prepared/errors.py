@@ -44,6 +44,6 @@ class ModelFileDamaged(PreparationError):
 _NO_MEMORY = ("allocate", "bad_alloc", "out of memory", "smaller than requested bytes")
 
 
-def found_no_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether what broke off in ONNX Runtime did so for want of memory."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)

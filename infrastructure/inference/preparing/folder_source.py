@@ -20,9 +20,9 @@ from infrastructure.inference.prepared.manifest import Source
 from infrastructure.inference.prepared.names import TOKENIZER_FILE
 from infrastructure.inference.preparing.hub_config import CONFIG_FILE, read_hub_config
 from infrastructure.inference.preparing.model_source import (
-    Filled,
     OpenedSource,
     Progress,
+    WrittenModel,
     copy_terms,
     graph_bytes,
 )
@@ -92,7 +92,7 @@ class FolderSource:
             source=self.identity(on_progress),
         )
 
-    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
+    def write_model(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> WrittenModel:
         from infrastructure.inference.graph.gemma_graph import write_graph
 
         self._refuse_what_cannot_be_quantised(kind)
@@ -108,7 +108,7 @@ class FolderSource:
         )
         self._write_tokenizer(folder / TOKENIZER_FILE)
         copy_terms(folder)
-        return Filled(
+        return WrittenModel(
             config=self.config,
             bos_id=self.bos_id,
             stop_ids=self.stop_ids,

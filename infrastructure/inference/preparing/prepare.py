@@ -31,10 +31,10 @@ from infrastructure.inference.prepared.names import GRAPH_FILE, TOKENIZER_FILE, 
 from infrastructure.inference.prepared.versions import graph_version
 from infrastructure.inference.preparing.model_source import (
     TERMS_FILES,
-    Filled,
     ModelSource,
     Progress,
     WeightsSource,
+    WrittenModel,
 )
 
 _LOCK_TIMEOUT_S = 600
@@ -64,14 +64,14 @@ def prepare_model(
 
     Raises PreparationError: NotEnoughDisk, SourceUnusable, or the reason in words.
     """
-    entry, folder = wanted(name, folder, catalogue)
+    entry, folder = resolve_model(name, folder, catalogue)
     ready = prepared_manifest(entry.name, models_dir, catalogue)
     try:
         kind = GraphFormat.of(precision, provider)
     except ValueError as error:
         raise PreparationError(f"{entry.title} cannot be prepared so: {error}") from error
     unasked = precision is None and provider is None
-    if folder is None and ready is not None and (unasked or _is_of(ready, kind)):
+    if folder is None and ready is not None and (unasked or _is_made_as(ready, kind)):
         on_progress(1.0, f"{entry.title} is ready.")
         return ready
     source = open_source(entry, folder)
@@ -120,7 +120,7 @@ def prepared_manifest(
     return manifest if (name, manifest.template_version) in known else None
 
 
-def wanted(
+def resolve_model(
     name: str, folder: Path | None, catalogue: Sequence[CatalogueEntry]
 ) -> tuple[CatalogueEntry, Path | None]:
     """Which model is meant, and the folder of its weights where one was named."""
@@ -191,18 +191,18 @@ class _Job:
         temporary = models_dir / f".{entry.name}.preparing"
         # Another process may have been quicker while this one waited.
         ready = prepared_manifest(entry.name, models_dir, self._catalogue)
-        if ready is not None and self._is_wanted(ready, on_progress):
+        if ready is not None and self._is_what_is_wanted(ready, on_progress):
             shutil.rmtree(temporary, ignore_errors=True)
             return ready
-        _keep_begun_weights(temporary)
+        _keep_resumable_weights(temporary)
         free = shutil.disk_usage(models_dir).free + _size(temporary / WEIGHTS_FILE)
         if free < self._disk_bytes:
             raise NotEnoughDisk(models_dir, needed_bytes=self._disk_bytes, free_bytes=free)
         temporary.mkdir(exist_ok=True)
         try:
-            filled = self._source.fill(temporary, self._format, on_progress)
+            written = self._source.write_model(temporary, self._format, on_progress)
             on_progress(0.95, "Writing everything to disk.")
-            manifest = self._manifest(filled, temporary)
+            manifest = self._manifest(written, temporary)
             write_manifest(manifest, temporary)
             _put_in_place(temporary, models_dir / entry.name)
         except Exception:
@@ -211,13 +211,13 @@ class _Job:
             raise
         return manifest
 
-    def _is_wanted(self, ready: Manifest, on_progress: Progress) -> bool:
-        if not _is_of(ready, self._format, self._source.via):
+    def _is_what_is_wanted(self, ready: Manifest, on_progress: Progress) -> bool:
+        if not _is_made_as(ready, self._format, self._source.via):
             return False
         return self._source.identity(on_progress) in (None, ready.source)
 
-    def _manifest(self, filled: Filled, folder: Path) -> Manifest:
-        names = (GRAPH_FILE, *filled.hashes, TOKENIZER_FILE, *TERMS_FILES)
+    def _manifest(self, written: WrittenModel, folder: Path) -> Manifest:
+        names = (GRAPH_FILE, *written.hashes, TOKENIZER_FILE, *TERMS_FILES)
         return Manifest(
             name=self._entry.name,
             title=self._entry.title,
@@ -225,18 +225,18 @@ class _Job:
             graph_version=graph_version(self._source.via),
             template_version=self._entry.template_version,
             providers=(self._format.provider.value,),
-            bos_id=filled.bos_id,
-            stop_ids=filled.stop_ids,
-            config=filled.config,
-            source=filled.source,
+            bos_id=written.bos_id,
+            stop_ids=written.stop_ids,
+            config=written.config,
+            source=written.source,
             licence=self._entry.licence,
             licence_url=self._entry.licence_url,
-            files={name: _record(folder / name, filled.hashes.get(name)) for name in names},
+            files={name: _record(folder / name, written.hashes.get(name)) for name in names},
             via=self._source.via,
         )
 
 
-def _is_of(ready: Manifest, kind: GraphFormat, via: str | None = None) -> bool:
+def _is_made_as(ready: Manifest, kind: GraphFormat, via: str | None = None) -> bool:
     made = (ready.precision, ready.providers, ready.via)
     return made == (kind.weights.value, (kind.provider.value,), via)
 
@@ -247,7 +247,7 @@ def _record(path: Path, known_sha256: str | None) -> FileRecord:
     return FileRecord(size_bytes=path.stat().st_size, sha256=known_sha256)
 
 
-def _keep_begun_weights(temporary: Path) -> None:
+def _keep_resumable_weights(temporary: Path) -> None:
     """Of what an interrupted run left, only weights with a journal are of use to this one."""
     begun = {WEIGHTS_FILE, WEIGHTS_FILE + JOURNAL_SUFFIX}
     if not all((temporary / name).is_file() for name in begun):

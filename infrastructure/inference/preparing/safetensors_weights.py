@@ -1,4 +1,4 @@
-"""Gemma 3 weights out of a safetensors checkpoint, under the names of `WeightSource`.
+"""Gemma 3 weights out of a safetensors checkpoint, under the names of `ModelWeights`.
 
 Checkpoints store norm weights as w where 1 + w is applied. The text part of the multimodal
 wrapper has the same names under a prefix, which differs between old and new checkpoints.
@@ -33,7 +33,7 @@ _LAYER = {
 
 
 class SafetensorsWeights:
-    """A `WeightSource`. Every tensor's presence, type and shape is checked before any is read.
+    """A `ModelWeights`. Every tensor's presence, type and shape is checked before any is read.
 
     Raises SourceUnusable naming the file.
     """
@@ -68,7 +68,7 @@ class SafetensorsWeights:
 
 
 def hub_name(name: str) -> str:
-    """A `WeightSource`'s name as checkpoints have it, without what stands before it there."""
+    """A `ModelWeights`'s name as checkpoints have it, without what stands before it there."""
     if name in _TOP:
         return _TOP[name]
     _, layer, part = name.split(".")
@@ -76,7 +76,7 @@ def hub_name(name: str) -> str:
 
 
 def tensor_shapes(config: GemmaConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of a `WeightSource`, by name."""
+    """The shape of every tensor of a `ModelWeights`, by name."""
     hidden, ffn, head = config.hidden_size, config.feed_forward_size, config.head_dim
     queries, keys = config.heads * head, config.kv_heads * head
     layer: dict[str, tuple[int, ...]] = {

@@ -52,21 +52,21 @@ class Region:
         """One of the regions along the first axis."""
         shape = self.shape[1:]
         size = prod(shape) * _BYTES[self.element]
-        return self._seen(self.address + index * size, shape, self.element)
+        return self._view(self.address + index * size, shape, self.element)
 
     def rows(self, first: int, count: int) -> "Region":
         """Some of the first axis."""
         size = prod(self.shape[1:]) * _BYTES[self.element]
         shape = (count, *self.shape[1:])
-        return self._seen(self.address + first * size, shape, self.element)
+        return self._view(self.address + first * size, shape, self.element)
 
     def words(self, each: int) -> "Region":
         """The same memory as int64[…, each], whatever its numbers: for copying."""
         shape = (self.nbytes // (8 * each), each)
         assert prod(shape) * 8 == self.nbytes
-        return self._seen(self.address, shape, TensorProto.INT64)
+        return self._view(self.address, shape, TensorProto.INT64)
 
-    def _seen(self, address: int, shape: tuple[int, ...], element: int) -> "Region":
+    def _view(self, address: int, shape: tuple[int, ...], element: int) -> "Region":
         return Region(address=address, shape=shape, element=element, alive=self.alive)
 
 
@@ -135,11 +135,11 @@ class Device:
     def bind_output(self, io: Any, name: str, region: Region) -> None:
         io.bind_output(name, self.name, 0, region.element, region.shape, region.address)
 
-    def slot(self, array: NDArray[Any]) -> "Slot":
-        return Slot(self, array)
+    def input(self, array: NDArray[Any]) -> "DeviceInput":
+        return DeviceInput(self, array)
 
 
-class Slot:
+class DeviceInput:
     """A small input of a fixed shape, at a fixed address of the device, which a replayed graph
     reads again."""
 

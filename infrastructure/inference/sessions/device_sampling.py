@@ -19,7 +19,7 @@ from infrastructure.inference.sessions.sampling import (
     Sampler,
     draw_groups,
     draw_tokens,
-    taken,
+    remember_tokens,
     top_indices,
 )
 
@@ -54,7 +54,7 @@ class DeviceSampler:
                 best[rows] = draw_tokens(np.take_along_axis(group, chosen, 1), chosen, drawing)
             else:
                 best[rows] = draw_tokens(values[rows, :top_k], ids[rows, :top_k], drawing)
-        return taken(best, finite, samplers)
+        return remember_tokens(best, finite, samplers)
 
     def fetch(self, logits: Region) -> NDArray[np.float32]:
         """The rows as they are, on the host."""
@@ -67,7 +67,7 @@ class DeviceSampler:
     ) -> list[NDArray[Any]]:
         io = self._session.io_binding()
         self._device.bind_input(io, "logits", logits)
-        for name, array in _wishes(samplers).items():
+        for name, array in _penalties_and_biases(samplers).items():
             io.bind_cpu_input(name, array)
         io.bind_cpu_input("whole_rows", np.array(whole, np.int64))
         for name in ("top_logits", "top_ids", "sums", "whole"):
@@ -77,9 +77,9 @@ class DeviceSampler:
         return found
 
 
-def _wishes(samplers: Sequence[Sampler]) -> dict[str, NDArray[Any]]:
+def _penalties_and_biases(samplers: Sequence[Sampler]) -> dict[str, NDArray[Any]]:
     """Penalties and biases as the graph wants them, with at least one place a row."""
-    seen = [sampler.penalised() for sampler in samplers]
+    seen = [sampler.penalised_tokens() for sampler in samplers]
     biases = [sampler.sampling.logit_bias for sampler in samplers]
     rows = len(samplers)
     seen_ids = np.zeros((rows, max(1, *map(len, seen))), np.int64)

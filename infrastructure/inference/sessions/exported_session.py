@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infrastructure.inference.prepared.config import GemmaConfig
-from infrastructure.inference.sessions.host_session import BatchSession, SessionLimits
+from infrastructure.inference.sessions.host_session import HostSession, SessionLimits
 
 _IDS, _MASK, _POSITIONS, _LOGITS = "input_ids", "attention_mask", "position_ids", "logits"
 
@@ -21,7 +21,7 @@ class UnknownGraph(Exception):
     """The graph's inputs or outputs are not those of an export; the text names them."""
 
 
-class ExportedSession(BatchSession):
+class ExportedSession(HostSession):
     """Rows are run one by one, so none depends on another, and none gains from another."""
 
     def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
@@ -36,7 +36,7 @@ class ExportedSession(BatchSession):
         if wrong := (found - {_POSITIONS}) ^ known:
             raise UnknownGraph(f"missing or unknown: {', '.join(sorted(wrong)[:5])}")
 
-    def check_rows(self, _token: int, _length: int) -> bool:
+    def check_row_independence(self, _token: int, _length: int) -> bool:
         return True
 
     def _run(
@@ -49,7 +49,7 @@ class ExportedSession(BatchSession):
     ) -> NDArray[np.float32]:
         rows, count = ids.shape
         assert rows == 1, "rows are never run together"
-        (total,), cache = totals, self.slab.values[:, first_row]
+        (total,), cache = totals, self.kv_cache.values[:, first_row]
         assert total <= cache.shape[2], "prompts are cut to the window before"
         first = total - count
         given: dict[str, NDArray[Any]] = {_IDS: ids, _MASK: np.ones((1, total), np.int64)}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from infrastructure.inference.prepared.config import GemmaConfig, Provider
 from infrastructure.inference.prepared.names import GRAPH_FILE
 from infrastructure.inference.sessions.chunks import Chunks
-from infrastructure.inference.sessions.host_slab import KvSlab
+from infrastructure.inference.sessions.host_kv_cache import HostKvCache
 from infrastructure.inference.sessions.providers import LOG_ERRORS_ONLY, provider_names, shown
 from infrastructure.inference.sessions.sampling import Sampler, pick_tokens
 
@@ -63,12 +63,12 @@ def runs_on(session: Any) -> str:
     return shown(session.get_providers()[0])
 
 
-class BatchSession:
+class HostSession:
     """Rows 0, 1, … of the slab, each a sequence of its own. For one thread only.
 
     A row's logits do not depend on the other rows: prompts are prefilled one row at a time, and
     decoding kernels sum the same way for any number of rows. Whether they do here is what
-    `check_rows` finds out; rows_together is False where they do not.
+    `check_row_independence` finds out; rows_together is False where they do not.
     """
 
     def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
@@ -76,7 +76,7 @@ class BatchSession:
         self._limits = limits
         self.rows_together = True
         self.vocab_size = config.vocab_size
-        self.slab = KvSlab(config, rows=limits.rows_max, tokens=limits.context_tokens)
+        self.kv_cache = HostKvCache(config, rows=limits.rows_max, tokens=limits.context_tokens)
         # Overwritten by each step.
         self._logits = np.zeros((limits.rows_max, config.vocab_size), np.float32)
         self._bindings: dict[tuple[int, int, int, bool], _Binding] = {}
@@ -106,7 +106,7 @@ class BatchSession:
     def pick(self, logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> list[int | None]:
         return pick_tokens(logits, samplers)
 
-    def check_rows(self, token: int, length: int) -> bool:
+    def check_row_independence(self, token: int, length: int) -> bool:
         """Find out whether row 0, which holds so many tokens, gets the same bits after one more
         token in company as alone. If not, rows are decoded one by one from now on."""
         alone = self.decode_row(0, token, length).copy()
@@ -129,13 +129,13 @@ class BatchSession:
         logits: bool = True,
     ) -> NDArray[np.float32]:
         rows, tokens = ids.shape
-        assert max(totals) <= self.slab.values.shape[3], "prompts are cut to the window before"
+        assert max(totals) <= self.kv_cache.values.shape[3], "prompts are cut to the window before"
         key = (first_row, rows, tokens, logits)
         binding = self._bindings.get(key)
         if binding is None:
             if len(self._bindings) >= _BINDINGS_MAX:
                 self._bindings.clear()
-            caches = self.slab.values[:, first_row : first_row + rows]
+            caches = self.kv_cache.values[:, first_row : first_row + rows]
             out = self._logits[first_row : first_row + rows if logits else first_row]
             binding = self._bindings[key] = _Binding(self._session, caches, out, tokens)
         binding.set(ids, totals)
@@ -145,10 +145,10 @@ class BatchSession:
 
 class GemmaSession:
     """One sequence: `prefill`, then `step` per token. What tests and measurements of the graph
-    alone use; answers come from a `BatchSession`."""
+    alone use; answers come from a `HostSession`."""
 
     def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
-        self._batch = BatchSession(session, config, limits)
+        self._batch = HostSession(session, config, limits)
         self.length = 0
         self._logits = np.zeros((1, config.vocab_size), np.float32)
 

@@ -50,7 +50,7 @@ def _processor() -> str:
 
 
 def _gpu() -> str:
-    from infrastructure.inference.models.gpu_memory import cuda_runtime
+    from infrastructure.inference.sessions.gpu import cuda_runtime
 
     library = cuda_runtime()
     if library is None:

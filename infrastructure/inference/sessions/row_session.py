@@ -1,6 +1,6 @@
 """What a batch needs of a session: rows of keys and values, steps over them, and next tokens.
 
-Two implementations: `session.BatchSession` keeps rows and logits in the host's memory,
+Two implementations: `session.HostSession` keeps rows and logits in the host's memory,
 `device_session.DeviceSession` keeps them where the model runs. Which of them a model has is
 decided once, in `loading`.
 """
@@ -19,7 +19,7 @@ class Block(Protocol):
     def nbytes(self) -> int: ...
 
 
-class RowMemory(Protocol):
+class KvCache(Protocol):
     """Keys and values of all rows. For one thread only."""
 
     @property
@@ -41,7 +41,7 @@ class RowMemory(Protocol):
         """Sliding layers of a row of so many tokens need not hold what they no longer see."""
         ...
 
-    def give_back(self, row: int) -> None:
+    def release(self, row: int) -> None:
         """The row holds nothing any more."""
         ...
 
@@ -51,14 +51,14 @@ class RowSession(Protocol):
 
     Steps return the logits after them, float32[rows, vocab], in a form that only `pick` need
     understand and that the next step overwrites. rows_together: whether rows are decoded in one
-    step, which they are if no row's logits depend on the others; see `check_rows`.
+    step, which they are if no row's logits depend on the others; see `check_row_independence`.
     """
 
     rows_together: bool
     vocab_size: int
 
     @property
-    def slab(self) -> RowMemory: ...
+    def kv_cache(self) -> KvCache: ...
 
     @property
     def limits(self) -> SessionLimits: ...
@@ -80,7 +80,7 @@ class RowSession(Protocol):
         the largest logit is not a number."""
         ...
 
-    def check_rows(self, token: int, length: int) -> bool:
+    def check_row_independence(self, token: int, length: int) -> bool:
         """Find out whether row 0, which holds so many tokens, gets the same bits after one more
         token in company as alone, and decode from now on so that it does. False where rows have
         to be decoded one by one for it, which costs what a batch would have gained."""

@@ -53,13 +53,13 @@ class Sampler:
             raise NumbersNotFinite
         return token
 
-    def penalised(self) -> list[int]:
+    def penalised_tokens(self) -> list[int]:
         return [] if self.sampling.repetition_penalty == 1 else list(self._seen)
 
     def draw(self) -> float:
         return self._random.random()
 
-    def took(self, token: int) -> None:
+    def remember(self, token: int) -> None:
         self._seen[token] = None
 
 
@@ -75,7 +75,7 @@ def pick_tokens(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> lis
         chosen = top_indices(group, top_k)
         values = np.take_along_axis(group, chosen, axis=1)
         best[rows] = draw_tokens(values, chosen, [samplers[row] for row in rows])
-    return taken(best, finite, samplers)
+    return remember_tokens(best, finite, samplers)
 
 
 def draw_groups(samplers: Sequence[Sampler], finite: NDArray[np.bool_]) -> dict[int, list[int]]:
@@ -87,20 +87,20 @@ def draw_groups(samplers: Sequence[Sampler], finite: NDArray[np.bool_]) -> dict[
     return groups
 
 
-def taken(
+def remember_tokens(
     tokens: NDArray[np.int64], finite: NDArray[np.bool_], samplers: Sequence[Sampler]
 ) -> list[int | None]:
     """The rows' tokens, which their samplers remember; None where a row is not finite."""
     found: list[int | None] = []
     for sampler, token, good in zip(samplers, tokens.tolist(), finite, strict=True):
         if good:
-            sampler.took(token)
+            sampler.remember(token)
         found.append(token if good else None)
     return found
 
 
 def _penalise(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> None:
-    seen = [sampler.penalised() for sampler in samplers]
+    seen = [sampler.penalised_tokens() for sampler in samplers]
     counts = [len(tokens) for tokens in seen]
     if not any(counts):
         return

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from infrastructure.inference.sessions.chunks import Chunks
-from infrastructure.inference.sessions.row_session import Block, RowMemory
+from infrastructure.inference.sessions.row_session import Block, KvCache
 
 _KEY_BYTES = 16
 
@@ -27,7 +27,7 @@ class _Place(NamedTuple):
     key: bytes
 
 
-class KeptPrefixes:
+class PrefixCache:
     """For one thread only. bytes_max 0 keeps nothing.
 
     Blocks of the header serve everybody; all others serve their owner alone, so that nobody can
@@ -49,20 +49,20 @@ class KeptPrefixes:
         found = self._found(owner, ids)
         return found[-1].last if found else 0
 
-    def restore(self, owner: str, ids: Sequence[int], slab: RowMemory, row: int) -> int:
+    def restore(self, owner: str, ids: Sequence[int], kv_cache: KvCache, row: int) -> int:
         """Copy what is kept into the row; the number of tokens that are there now."""
         found = self._found(owner, ids)
         for place in found:
-            slab.write(row, place.first, self._blocks[place.key])
+            kv_cache.write(row, place.first, self._blocks[place.key])
         self._touch([place.key for place in found])
         return found[-1].last if found else 0
 
-    def keep(self, owner: str, ids: Sequence[int], last: int, slab: RowMemory, row: int) -> None:
+    def keep(self, owner: str, ids: Sequence[int], last: int, kv_cache: KvCache, row: int) -> None:
         """Keep the block of the row that ends at `last`, if that is where a whole chunk ends."""
         places = self._places(owner, ids[:last]) if self.enabled else []
         if not places or places[-1].last != last:
             return
-        block = slab.read(row, places[-1].first, last)
+        block = kv_cache.read(row, places[-1].first, last)
         if block.nbytes > self._bytes_max:
             return
         if places[-1].key not in self._blocks:

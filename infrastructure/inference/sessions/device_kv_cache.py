@@ -27,7 +27,7 @@ from infrastructure.inference.sessions.needs import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeviceBlock:
+class DeviceKvBlock:
     """value: an OrtValue on the device, int64[stretches, words]."""
 
     value: Any
@@ -38,7 +38,7 @@ class DeviceBlock:
         return int(self.value.tensor_size_in_bytes())
 
 
-class DeviceSlab:
+class DeviceKvCache:
     """For one thread only.
 
     lengths: tokens that stand in each row; what lies beyond is old and never read.
@@ -92,16 +92,16 @@ class DeviceSlab:
             self.write(target, first, self.read(source, first, end))
         self.lengths[target] = tokens
 
-    def read(self, row: int, first: int, last: int) -> DeviceBlock:
+    def read(self, row: int, first: int, last: int) -> DeviceKvBlock:
         memory, places = self._stretches(row, first, last)
         io = self._read.io_binding()
         self._device.bind_input(io, "memory", memory)
         io.bind_cpu_input("places", places)
         io.bind_output("block", self._device.name, 0)
         self._read.run_with_iobinding(io)
-        return DeviceBlock(value=io.get_outputs()[0], tokens=last - first)
+        return DeviceKvBlock(value=io.get_outputs()[0], tokens=last - first)
 
-    def write(self, row: int, first: int, block: DeviceBlock) -> None:
+    def write(self, row: int, first: int, block: DeviceKvBlock) -> None:
         memory, places = self._stretches(row, first, first + block.tokens)
         io = self._write.io_binding()
         self._device.bind_input(io, "memory", memory)
@@ -114,7 +114,7 @@ class DeviceSlab:
     def trim(self, row: int, tokens: int) -> None:
         """Nothing: what was reserved stays reserved."""
 
-    def give_back(self, row: int) -> None:
+    def release(self, row: int) -> None:
         self.lengths[row] = 0
 
     def _stretches(self, row: int, first: int, last: int) -> tuple[Region, NDArray[np.int64]]:
@@ -127,6 +127,6 @@ class DeviceSlab:
         return self._region.words(tokens * self._token_words), places.reshape(-1)
 
 
-def slab_shape(config: GemmaConfig, *, rows: int, tokens: int) -> tuple[int, ...]:
+def kv_cache_shape(config: GemmaConfig, *, rows: int, tokens: int) -> tuple[int, ...]:
     tokens = -(-tokens // TOKENS_STEP) * TOKENS_STEP
     return (2 * config.layers, rows, config.kv_heads, tokens, config.head_dim)

@@ -23,7 +23,7 @@ _TOKENS_STEP = 256
 _CAN_GIVE_BACK = sys.platform == "linux"
 
 
-class KvSlab:
+class HostKvCache:
     """For one thread only. Raises MemoryError where the system refuses the addresses."""
 
     def __init__(self, config: GemmaConfig, *, rows: int, tokens: int) -> None:
@@ -31,7 +31,7 @@ class KvSlab:
         shape = (2 * config.layers, rows, config.kv_heads, tokens, config.head_dim)
         self._region = _reserve(4 * int(np.prod(shape)))
         self._windows = [
-            None if config.sees_everything(layer) else config.sliding_window
+            None if config.is_full_attention(layer) else config.sliding_window
             for layer in range(config.layers)
             for _ in ("key", "value")
         ]
@@ -43,7 +43,7 @@ class KvSlab:
 
     def move(self, source: int, target: int, tokens: int) -> None:
         """Put a row of so many tokens in the place of another one, whose content is lost."""
-        self.give_back(target)
+        self.release(target)
         for layer, values in enumerate(self.values):
             first = self._first_needed(layer, tokens)
             values[target, :, first:tokens] = values[source, :, first:tokens]
@@ -62,7 +62,7 @@ class KvSlab:
             for head in range(self.values.shape[2] if last else 0):
                 self._free(self.values[layer, row, head, :last])
 
-    def give_back(self, row: int) -> None:
+    def release(self, row: int) -> None:
         """The row holds nothing any more; where the system can, its memory is free at once."""
         for values in self.values:
             self._free(values[row])
