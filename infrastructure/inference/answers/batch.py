@@ -1,7 +1,8 @@
-"""The answers that one model is giving now: they enter and leave between two steps.
+"""Continuous batching: the answers that one model is generating now. They join and leave the batch
+between two steps.
 
-Each round runs at most one chunk of one prompt and one decoding step of all rows, so what a
-stream can wait for is one chunk and one step, whatever else is asked.
+Each round runs at most one prefill chunk of one prompt and one decode step of all rows. So a
+stream never waits for more than one chunk and one step, whatever else is asked.
 """
 
 import logging
@@ -26,14 +27,14 @@ from infrastructure.inference.prepared.errors import is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
-# Conversations whose last answer waits to be computed ahead of their next turn.
+# Answered conversations that wait to be prefilled ahead of their next turn.
 _ANSWERED_MAX = 8
 _TRIM_EVERY_TOKENS = 64
 
 
 @dataclass
 class _Row:
-    """chunks: (first, last) of the prompt that are still to run, in order."""
+    """chunks: token ranges (first, last) of the prompt that are not prefilled yet, in order."""
 
     job: Job
     answer: Answer
@@ -42,12 +43,15 @@ class _Row:
 
 
 class Batch:
-    """For one thread only. Rows that decode lie in places 0, 1, … of the kv_cache; the one whose
-    prompt is being prefilled lies behind them."""
+    """For one thread only.
 
-    def __init__(self, model: LoadedModel, kept: PrefixCache, outbox: Outbox) -> None:
+    Answers that are being decoded have the places 0, 1, … in the KV cache. The one whose prompt is
+    being prefilled has the place behind them.
+    """
+
+    def __init__(self, model: LoadedModel, prefix_cache: PrefixCache, outbox: Outbox) -> None:
         self.model = model
-        self.prefix_cache = kept
+        self.prefix_cache = prefix_cache
         self._outbox = outbox
         self._rows: list[_Row] = []
         self._prefilling: _Row | None = None
@@ -65,7 +69,7 @@ class Batch:
 
     @property
     def answers(self) -> list[Answer]:
-        """Those that are being written, by place."""
+        """Those that are being decoded, by place."""
         return [row.answer for row in self._rows]
 
     @property
@@ -89,7 +93,7 @@ class Batch:
         self._prefilling = _Row(job, answer, chunks, time.monotonic())
 
     def drop_ended(self) -> None:
-        """Let go of rows whose reader went away or whose time is over."""
+        """Free the places of answers whose reader went away or whose time is up."""
         now = time.monotonic()
         if self._prefilling is not None and _is_over(self._prefilling.job, now, self._outbox):
             self._drop_prefilling()
@@ -106,7 +110,7 @@ class Batch:
             self._release(len(self._rows) - 1)
 
     def forget(self) -> int:
-        """Keep nothing of earlier prompts; the bytes they took."""
+        """Forget all earlier prompts. Returns the bytes that they took."""
         dropped = self.prefix_cache.bytes_kept
         self.prefix_cache.clear()
         self._answered.clear()
@@ -119,8 +123,8 @@ class Batch:
             self._decode()
 
     def prefill_answered(self) -> None:
-        """With nobody to answer: prefill one chunk of what was answered last, so that it is kept
-        when the conversation goes on."""
+        """Prefill one chunk of the newest finished answer while nobody asks for anything, so that
+        the prefix cache has it when its conversation goes on."""
         assert not self.jobs
         session, (owner, ids) = self.model.session, self._answered[-1]
         left: list[tuple[int, int]] = []
@@ -130,8 +134,8 @@ class Batch:
             if left:
                 session.prefill(0, ids, *left[0])
                 self.prefix_cache.keep(owner, ids, left[0][1], session.kv_cache, 0)
-        except Exception:  # noqa: BLE001  nobody waits for it, and the next answer must come
-            _log.exception("computing ahead broke off")
+        except Exception:  # noqa: BLE001  nobody waits for this, and it must not stop the next answer
+            _log.exception("prefilling an answer ahead of its next turn broke off")
             self._answered.clear()
             return
         finally:
@@ -165,7 +169,7 @@ class Batch:
         lengths = [row.answer.length for row in rows]
         try:
             logits = session.decode(tokens, lengths)
-        except Exception as error:  # noqa: BLE001  whose failure it is, is found out
+        except Exception as error:  # noqa: BLE001  below finds whose failure it is
             if len(rows) == 1:
                 self._outbox.put(rows[0].job, self._failure(error))
                 self._release(0)
@@ -175,7 +179,7 @@ class Batch:
         self._choose(logits, range(len(rows)))
 
     def _decode_alone(self, tokens: Sequence[int], lengths: Sequence[int]) -> None:
-        """After a step of all rows failed: only those whose own step fails must go."""
+        """After a step of all rows has failed: decode one by one, and end only those that fail."""
         for place in reversed(range(len(tokens))):
             try:
                 logits = self.model.session.decode_row(place, tokens[place], lengths[place])
@@ -186,7 +190,7 @@ class Batch:
                 self._choose(logits, [place])
 
     def _choose(self, logits: Any, places: Sequence[int]) -> None:
-        """Sample each place's next token from the logits of a step and hand it on."""
+        """Sample the next token of each place from a step's logits and send it to its reader."""
         rows = [self._rows[place] for place in places]
         picked = self.model.session.pick(logits, [row.answer.sampler for row in rows])
         ended = []
@@ -210,7 +214,7 @@ class Batch:
             self._release(place)
 
     def _release(self, place: int) -> None:
-        """The last row takes the place, and the prefilling one follows behind it."""
+        """Free a place: the last answer moves into it, and the one in prefill moves up."""
         kv_cache, last = self.model.session.kv_cache, len(self._rows) - 1
         if place != last:
             kv_cache.move(last, place, self._rows[last].answer.length)
@@ -227,7 +231,7 @@ class Batch:
         self.model.session.kv_cache.release(len(self._rows))
 
     def _failure(self, error: Exception) -> InferenceError:
-        # The step may have left a row half written, and what is wrong may be older.
+        # The step may have left a row half written, and the fault may be older than this step.
         self.prefix_cache.clear()
         if is_out_of_memory(error):
             _log.error("a step of %s found no memory: %s", self.model.name, error)

@@ -1,4 +1,4 @@
-"""From a prepared folder to a model that answers."""
+"""Loads a prepared folder as a model that answers."""
 
 import logging
 import math
@@ -54,7 +54,7 @@ _TEMPLATES: dict[str, type[TranscriptTemplate | TurnsTemplate]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReadyModel:
-    """worker: answers. template: safe to use from any thread. needs: what it takes while loaded."""
+    """template: safe to use from any thread. needs: the memory that the model takes."""
 
     worker: ModelWorker
     template: PromptTemplate
@@ -65,7 +65,7 @@ class ReadyModel:
 def load_model(
     entry: CatalogueEntry, settings: OnnxEngineSettings, turnstile: Turnstile
 ) -> ReadyModel:
-    """Takes 1 to 3 s. Raises ModelUnavailable with the remedy."""
+    """Takes 1 to 3 s. Raises ModelUnavailable, whose text says what to do, or MemoryError."""
     folder = settings.models_dir / entry.name
     started = time.monotonic()
     try:
@@ -88,7 +88,7 @@ def load_model(
         "%s loaded in %.1f s, computes on %s",
         entry.name,
         time.monotonic() - started,
-        # Found out here, in the thread that loads, and remembered.
+        # Computed here, in the loading thread, and cached for later callers.
         computed_on(ready.runs_on),
     )
     return ready
@@ -153,7 +153,7 @@ def _on_host(
     chosen: Provider,
     names: dict[str, str],
 ) -> tuple[RowSession, str]:
-    """A session that keeps rows in the host's memory, and where it runs."""
+    """A session with its KV cache in the host's memory, and the provider that it runs on."""
     limits = session_limits(manifest, settings)
     session, provider = opened_session(
         partial(
@@ -176,7 +176,7 @@ def _on_device(
     chosen: Provider,
     names: dict[str, str],
 ) -> tuple[RowSession, str]:
-    """A session that keeps rows and logits where it runs, and where that is."""
+    """A session with KV cache and logits in its device's memory, and the provider it runs on."""
     from infrastructure.inference.sessions.device import Device
     from infrastructure.inference.sessions.device_session import DeviceLimits, DeviceSession
 
@@ -201,7 +201,7 @@ def _on_device(
 def _batch_session(
     manifest: Manifest, folder: Path, session: Any, limits: SessionLimits
 ) -> HostSession:
-    """Raises ModelFileDamaged where the graph is not what the manifest says."""
+    """Raises ModelFileDamaged if the graph is not of the kind that the manifest names."""
     if manifest.via is None:
         return HostSession(session, manifest.config, limits)
     try:
@@ -214,7 +214,8 @@ def _batch_session(
 def _warm_up(
     model: LoadedModel, kept: PrefixCache, template: PromptTemplate, turnstile: Turnstile
 ) -> None:
-    """Prefill the template's header, so that the first answer starts as fast as the others."""
+    """Prefill the template's header, so that the first answer starts as fast as later ones, and
+    find out whether batch rows are independent of each other."""
     turn = Turn(role=Role.USER, content="Hi")
     ids = template.prepare("", [turn], completion_tokens_wanted=1).token_ids
     session, quickest_s = model.session, math.inf
@@ -230,7 +231,9 @@ def _warm_up(
         rows_are_independent = session.check_row_independence(ids[-1], len(ids))
     if not rows_are_independent:
         _log.warning(
-            "%s decodes its rows one by one: here they would depend on each other", model.name
+            "%s decodes its rows one by one: on this machine, rows that share a step change each"
+            " other's results",
+            model.name,
         )
     for row in range(session.kv_cache.rows):
         session.kv_cache.release(row)

@@ -24,29 +24,30 @@ from onnx import TensorProto
 
 from infrastructure.inference.prepared.config import GemmaConfig
 from infrastructure.inference.sessions.device import Device, Region, element_of
-from infrastructure.inference.sessions.device_kv_cache import DeviceKvCache, kv_cache_shape
+from infrastructure.inference.sessions.device_kv_cache import DeviceKvCache
 from infrastructure.inference.sessions.device_sampling import DeviceSampler
 from infrastructure.inference.sessions.host_session import SessionLimits
+from infrastructure.inference.sessions.kv_layout import kv_cache_shape, kv_name
 from infrastructure.inference.sessions.sampling import Sampler
 
 _log = logging.getLogger(__name__)
 
-# Bindings kept for another chunk of a prompt of the same shape.
+# Bindings kept for later prefill chunks of the same shape.
 _BINDINGS_MAX = 64
 _NEVER_CAPTURED = "-1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceLimits:
-    """kept_bytes_max: of the device, for earlier prompts. cuda_graphs: decoding steps are
-    captured once for each number of rows and replayed."""
+    """kept_bytes_max: device memory for the prefix cache. cuda_graphs: decode steps are captured
+    once for each number of rows, and replayed from then on."""
 
     kept_bytes_max: int = 0
     cuda_graphs: bool = False
 
 
 class DeviceSession:
-    """See `row_session.RowSession`. session: over a graph of the device's format."""
+    """A `RowSession`. session: of a graph in the device's format."""
 
     def __init__(
         self,
@@ -72,18 +73,18 @@ class DeviceSession:
             kept_bytes_max=of_device.kept_bytes_max,
             chunk_tokens=limits.chunk_tokens,
         )
-        # Of a row, as attention is told: its rotary tables end where positions do.
+        # The most tokens in a row: the rotary tables have no further positions.
         self._longest = min(self.kv_cache.tokens, config.positions_max)
         self._sampler = DeviceSampler(device, vocab_size=self.vocab_size, rows_max=rows)
         self._sizes = _doubling(rows)
         self.rows_together = True
         self._chunks: dict[tuple[int, int], _Binding] = {}
-        # Never dropped: a captured step reads its inputs where they were.
+        # Never dropped: a captured step reads its inputs from the same addresses for ever.
         self._steps: dict[tuple[int, int], _Binding] = {}
 
     @property
     def step_sizes(self) -> tuple[int, ...]:
-        """Numbers of rows that a decoding step may have."""
+        """The numbers of rows that a decode step may have."""
         return tuple(self._sizes)
 
     @property
@@ -117,7 +118,7 @@ class DeviceSession:
         return self._sampler.pick(logits, samplers)
 
     def fetch(self, logits: Region) -> NDArray[np.float32]:
-        """Logits copied to the host, for tests and checks."""
+        """The logits copied to the host, for tests and checks."""
         return self._sampler.fetch(logits)
 
     def check_row_independence(self, token: int, length: int) -> bool:
@@ -135,7 +136,7 @@ class DeviceSession:
         for rows in sorted({min(2, self._limits.rows_max), *self._sizes}):
             lengths = [length, *(row % length for row in range(1, rows))]
             if rows > 1:
-                # The same row in the last place too.
+                # The last row gets a copy of row 0.
                 self.kv_cache.move(0, rows - 1, length)
                 lengths[-1] = length
             found = self.fetch(self.decode([token] * rows, lengths))
@@ -144,8 +145,9 @@ class DeviceSession:
         return True
 
     def _step(self, first: int, token_ids: Sequence[int], lengths: Sequence[int]) -> None:
-        """Rows from the first on, beside others where a step must be larger. What these write
-        lies behind their last token, where their own next step writes."""
+        """A decode step of rows from `first` on, with further rows up to a size that steps may
+        have. The further rows write behind their last token, and their own next step writes there
+        again."""
         count = len(token_ids)
         size = next(size for size in self._sizes if size >= count)
         start = min(first, self._limits.rows_max - size)
@@ -158,7 +160,7 @@ class DeviceSession:
         if binding is None:
             binding = self._bound(start, size, 1, captured=self._cuda_graphs and start == 0)
             self._steps[start, size] = binding
-        # The longest there can be, not the longest there is: that would be another row's.
+        # The longest possible row, because the longest of the batch is another row's.
         self._run(binding, ids, before, total=self._longest)
         self.kv_cache.lengths[first : first + count] = [length + 1 for length in lengths]
 
@@ -187,12 +189,11 @@ class DeviceSession:
         io.bind_ortvalue_input("input_ids", binding.ids.value)
         io.bind_ortvalue_input("seqlens_k", binding.seqlens.value)
         io.bind_ortvalue_input("logits_at", binding.wanted.value)
-        # Attention reads it on the host.
+        # The attention operator reads it on the host.
         io.bind_cpu_input("total_sequence_length", binding.total)
         for place, region in enumerate(self.kv_cache.caches(first_row, rows)):
-            name = f"{place // 2}.{('key', 'value')[place % 2]}"
-            device.bind_input(io, f"past.{name}", region)
-            device.bind_output(io, f"present.{name}", region)
+            device.bind_input(io, kv_name("past", place), region)
+            device.bind_output(io, kv_name("present", place), region)
         device.bind_output(io, "logits", self._logits.rows(first_row, rows))
         if self._cuda_graphs:
             graph = str(rows) if captured else _NEVER_CAPTURED
@@ -202,7 +203,7 @@ class DeviceSession:
 
 @dataclass(frozen=True, kw_only=True)
 class _Binding:
-    """Everything of steps of one shape, bound once; their inputs are then written in place."""
+    """Inputs and outputs of all steps of one shape. Bound once; then written in place."""
 
     io: Any
     options: Any

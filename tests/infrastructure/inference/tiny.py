@@ -18,11 +18,11 @@ from infrastructure.inference.sessions.chunks import Chunks
 from infrastructure.inference.sessions.device import Device
 from infrastructure.inference.sessions.device_session import DeviceLimits, DeviceSession
 from infrastructure.inference.sessions.host_session import (
-    GemmaSession,
     HostSession,
     SessionLimits,
     open_session,
 )
+from tests.infrastructure.inference.sequence_session import SequenceSession
 
 SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
 BOS_ID = 2
@@ -167,8 +167,8 @@ def tiny_session(
     *,
     config: GemmaConfig = TINY,
     chunk_tokens: int = 128,
-) -> GemmaSession:
-    return GemmaSession(
+) -> SequenceSession:
+    return SequenceSession(
         open_session(folder, threads=1, provider="cpu"),
         config,
         SessionLimits(context_tokens=4096, threads=1, chunk_tokens=chunk_tokens),

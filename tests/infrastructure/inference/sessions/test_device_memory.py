@@ -15,8 +15,9 @@ from infrastructure.inference.prepared.config import Provider
 from infrastructure.inference.prepared.errors import is_out_of_memory
 from infrastructure.inference.sessions.device import Device, Region, cuda_options
 from infrastructure.inference.sessions.device_graphs import serialised
-from infrastructure.inference.sessions.device_kv_cache import DeviceKvCache, kv_cache_shape
+from infrastructure.inference.sessions.device_kv_cache import DeviceKvCache
 from infrastructure.inference.sessions.gpu import gpu_memory
+from infrastructure.inference.sessions.kv_layout import kv_cache_shape
 from tests.infrastructure.inference.tiny import TINY
 
 DEVICE = Device(provider=Provider.CPU)
