@@ -16,7 +16,7 @@ def explain(error: Exception) -> str:
     from infrastructure.backup.archive import BackupRefused
     from infrastructure.database.migrate import MigrationError
     from infrastructure.embedded.errors import EmbeddedServerError
-    from infrastructure.exports.errors import ExportRefused
+    from infrastructure.exports.formats import ExportRefused
     from infrastructure.inference.prepared.errors import PreparationError
     from infrastructure.log.scan import NoLedger
     from infrastructure.log.state import LogUnsealed, OtherKeys

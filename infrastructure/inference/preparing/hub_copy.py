@@ -1,4 +1,4 @@
-"""Weights that we can read as the folder that a model hub would give: what other tools read."""
+"""Writes a model's weights as a folder such as model hubs give, for other tools to read."""
 
 import json
 from collections import defaultdict
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from infrastructure.inference.prepared.config import GemmaConfig, ModelWeights
 from infrastructure.inference.preparing.hub_config import CONFIG_FILE
+from infrastructure.inference.preparing.safetensors_folder import INDEX_FILE
 from infrastructure.inference.preparing.safetensors_weights import hub_name, tensor_shapes
 
-_INDEX_FILE = "model.safetensors.index.json"
 _PAD, _EOS = 0, 1
 
 
@@ -24,8 +24,8 @@ def write_hub_copy(
     bos_id: int,
     on_progress: Callable[[float], None] = lambda _: None,
 ) -> None:
-    """config.json, generation_config.json and safetensors (float32) of the text model alone, a
-    file for each layer, so that no more than a layer is in memory. The tokenizer is not written."""
+    """Write config.json, generation_config.json and float32 safetensors of the text model. Each
+    layer has a file, so no more than a layer is in memory. The tokenizer is not written."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,14 +40,14 @@ def write_hub_copy(
         places |= dict.fromkeys(tensors, file)
         on_progress((number + 1) / len(parts))
     size = sum(4 * int(np.prod(shape)) for shape in tensor_shapes(source.config).values())
-    write_json(folder / _INDEX_FILE, {"metadata": {"total_size": size}, "weight_map": places})
+    write_json(folder / INDEX_FILE, {"metadata": {"total_size": size}, "weight_map": places})
     ids = {"bos_token_id": bos_id, "eos_token_id": _EOS, "pad_token_id": _PAD}
     write_json(folder / "generation_config.json", ids)
     write_json(folder / CONFIG_FILE, {**hub_config(source.config), **ids})
 
 
 def hub_config(config: GemmaConfig) -> dict[str, Any]:
-    """With the keys of transformers before version 5, which later ones read too."""
+    """config.json with the keys of transformers before version 5, which later versions read too."""
     kinds = ("sliding_attention", "full_attention")
     factor = config.rope_factor_global
     return {
@@ -80,6 +80,6 @@ def write_json(file: Path, values: Any) -> None:
 
 
 def _stored(source: ModelWeights, name: str) -> NDArray[np.float32]:
-    """A copy, as the file it was read from may be closed before this is let go. Checkpoints keep
-    norm weights as w where 1 + w is applied."""
+    """The tensor as a checkpoint stores it: a norm as w if 1 + w is applied. It is a copy, because
+    the file that it was read from may be closed before this is dropped."""
     return source.tensor(name) - np.float32(name.endswith("norm"))

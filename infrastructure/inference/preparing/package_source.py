@@ -1,4 +1,4 @@
-"""The weights that an installed package brings as a GGUF file."""
+"""Weights that an installed package brings as a GGUF file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ from infrastructure.inference.preparing.model_source import (
     copy_terms,
 )
 
-# The GGUF file (253 MB), the graph (294 MB in int8), the tokenizer (14 MB) and the terms.
+# For the GGUF file (253 MB), the graph (294 MB in int8), the tokenizer (14 MB) and the terms.
 _DISK_BYTES = {Precision.INT8: 600_000_000, Precision.FP32: 1_400_000_000}
 _DISK_BYTES |= {Precision.FP16: 850_000_000, Precision.BF16: 850_000_000}
 _DISK_BYTES |= {Precision.INT4: 550_000_000}
@@ -71,7 +71,7 @@ class PackageSource:
         gguf.unlink()
 
     def write_model(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> WrittenModel:
-        """Fractions as measured on two cores."""
+        """See `ModelSource`. The fractions of the progress were measured on two cores."""
         from infrastructure.inference.graph.gemma_graph import write_graph
 
         title = self._entry.title

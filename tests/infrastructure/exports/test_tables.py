@@ -13,9 +13,8 @@ from arro3.io import read_parquet
 
 from application.books.posted import Period, posted
 from domain.accounts.postings import postings
-from infrastructure.exports.errors import ExportRefused
 from infrastructure.exports.export import export
-from infrastructure.exports.formats import utc_text, write_csv
+from infrastructure.exports.formats import ExportRefused, utc_text, write_csv
 from infrastructure.exports.tables import EVENTS, POSTINGS, Selection
 from infrastructure.log.scan import LogScan, NoLedger, open_scan
 from interfaces.cli.audit.books_arguments import FORMATS

@@ -1,5 +1,0 @@
-"""What keeps an export from being made."""
-
-
-class ExportRefused(Exception):
-    """The text says what to do."""
