@@ -182,8 +182,8 @@ class _Generation:
         return bool(self._followers)
 
     def is_charged_to(self, follower: object, *, last: bool) -> bool:
-        """Whether this follower pays for the work: the one who caused the answer, or the last one to
-        leave if there is none."""
+        """Whether this follower pays for the work: the one who caused the answer or, if there is
+        no answer, the last one to leave."""
         return last if self.completion is None else self._caused_by is follower
 
     async def items(self, follower: object) -> AsyncGenerator[Delta | Completion, None]:

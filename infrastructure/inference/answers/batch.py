@@ -134,7 +134,7 @@ class Batch:
             if left:
                 session.prefill(0, ids, *left[0])
                 self.prefix_cache.keep(owner, ids, left[0][1], session.kv_cache, 0)
-        except Exception:  # noqa: BLE001  nobody waits for this, and it must not stop the next answer
+        except Exception:  # noqa: BLE001  it must not keep the next answer from coming
             _log.exception("prefilling an answer ahead of its next turn broke off")
             self._answered.clear()
             return
