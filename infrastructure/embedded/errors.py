@@ -74,7 +74,7 @@ class StartInterrupted(EmbeddedServerError):
 
 
 def from_os_error(error: OSError, data_dir: Path, needed_bytes: int) -> EmbeddedServerError:
-    """The error to raise for one of the operating system about our own files."""
+    """Turns an operating system's error about our own files into one that says what to do."""
     if error.errno in DISK_FULL_ERRNOS:
         return DiskFull(data_dir, free_bytes=None, needed_bytes=needed_bytes)
     return DataDirNotWritable(data_dir, (error.strerror or str(error)).lower())

@@ -19,7 +19,7 @@ class PostgresServer(Server):
     program: ClassVar[str] = "postgres"
     # SIGINT is the fast shutdown: it rolls transactions back and writes a checkpoint, so the next
     # start needs no recovery. SIGTERM would wait for clients, SIGQUIT would skip the checkpoint.
-    # Neither of them loses anything.
+    # Neither of them loses anything. If our process was killed, it holds no connections any more.
     death_signal: ClassVar[signal.Signals] = signal.SIGINT
     # SIGQUIT before SIGKILL, because on SIGQUIT the postmaster ends its own children.
     stop_signals: ClassVar[tuple[signal.Signals, ...]] = (

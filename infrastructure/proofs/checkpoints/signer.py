@@ -123,7 +123,7 @@ async def records_after(
     query: Query, number: int, key: PublicKey
 ) -> AsyncIterator[tuple[int, list[SignedCheckpoint]]]:
     """The key's records with larger numbers, in pages. Each page has the number of its last row.
-    Query of somebody else are left out."""
+    Rows of somebody else are left out."""
     while True:
         found = await query(
             "SELECT number, record FROM ledger.checkpoints WHERE number > %s"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 # How many differences are listed; of others only the number. A broken page makes thousands.
-_TOLD_MAX = 20
+_LISTED_MAX = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Findings:
 
     def add(self, difference: Difference) -> None:
         self.count += 1
-        if len(self.differences) < _TOLD_MAX:
+        if len(self.differences) < _LISTED_MAX:
             self.differences.append(difference)
 
     def insert(self, difference: Difference) -> None:
@@ -37,7 +37,7 @@ class Findings:
     def merge(self, other: "Findings") -> None:
         self.count += other.count
         both = sorted([*self.differences, *other.differences], key=lambda one: one.position or 0)
-        self.differences = both[:_TOLD_MAX]
+        self.differences = both[:_LISTED_MAX]
 
 
 @dataclass(frozen=True, kw_only=True)
