@@ -165,7 +165,7 @@ def _run(
     runner = GraphRunner(graph, config, options)
     draw = np.random.default_rng(1)
     prompt = draw.integers(0, config.vocab_size, (options.rows, plan.context))
-    runner.check_rows()
+    runner.check_row_independence()
     runner.prefill(prompt)  # The first run of a shape chooses kernels.
     runner.forget()
     began = time.perf_counter()

@@ -40,7 +40,7 @@ def token_limit(
     """Tokens a second if nothing but memory were in the way. weights: bytes of all of them;
     element: bytes of a key's number; rate: bytes a second."""
     seen = [
-        context if config.sees_everything(layer) else min(context, config.sliding_window)
+        context if config.is_full_attention(layer) else min(context, config.sliding_window)
         for layer in range(config.layers)
     ]
     cache = 2 * element * config.kv_heads * config.head_dim * sum(seen)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as nn
 from numpy.typing import NDArray
 
-from infrastructure.inference.prepared.config import GemmaConfig, WeightSource
+from infrastructure.inference.prepared.config import GemmaConfig, ModelWeights
 from infrastructure.inference.preparing.safetensors_weights import tensor_shapes
 
 
@@ -19,7 +19,7 @@ class TorchGemma:
     """dtype: of weights, activations, keys and values; norms and rotation are in float32."""
 
     def __init__(
-        self, source: WeightSource, *, device: str, dtype: Any, rows: int, tokens: int
+        self, source: ModelWeights, *, device: str, dtype: Any, rows: int, tokens: int
     ) -> None:
         self._config = config = source.config
         self._device, self._dtype = device, dtype
@@ -67,7 +67,7 @@ class TorchGemma:
         def by_head(part: str, heads: int) -> Any:
             return self._linear(normed, f"{at}.{part}").view(rows, count, heads, config.head_dim)
 
-        full = config.sees_everything(layer)
+        full = config.is_full_attention(layer)
         query = self._norm(by_head("q", config.heads), f"{at}.q_norm")
         key = self._norm(by_head("k", config.kv_heads), f"{at}.k_norm")
         cosines, sines = (table[first:last] for table in self._rope[full])

@@ -67,10 +67,10 @@ class GraphRunner:
         self.length = 0
         self._samplers = [Sampler(self._options.sampling) for _ in range(self._options.rows)]
 
-    def check_rows(self) -> None:
+    def check_row_independence(self) -> None:
         """What the service does when it has loaded a model."""
         self._session.prefill(0, [2] * 16, 0, 16)
-        self._session.check_rows(2, 16)
+        self._session.check_row_independence(2, 16)
         self.forget()
 
     def step(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:

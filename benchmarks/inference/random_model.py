@@ -57,7 +57,7 @@ def config_of(name: str, *, layers: int | None = None, positions_max: int = 4096
 
 
 class RandomWeights:
-    """A `WeightSource`. Matrices keep the size of what passes through them; norms are near 1."""
+    """A `ModelWeights`. Matrices keep the size of what passes through them; norms are near 1."""
 
     def __init__(self, config: GemmaConfig, *, seed: int = 3) -> None:
         self._config = config

@@ -1,5 +1,6 @@
-"""The backup file: a zip archive that any tool can open. One member for each table, in PostgreSQL's
-binary COPY format, and `manifest.json`, written last, which says what must be in it."""
+"""The backup file: a zip archive that any tool can open. It has a member for each table, in
+PostgreSQL's binary COPY format, and `manifest.json`, which is written last and says what the others
+must hold."""
 
 import zipfile
 import zlib
@@ -12,6 +13,8 @@ from typing import IO
 
 import msgspec
 
+from infrastructure.process.files import new_private_file
+
 FORMAT = "chatledger-backup"
 FORMAT_VERSION = 1
 _MANIFEST = "manifest.json"
@@ -21,11 +24,11 @@ Piece = bytes | bytearray | memoryview
 
 
 class BackupRefused(Exception):
-    """A backup cannot be made or used; the text says what to do."""
+    """A backup cannot be made or restored. The text says what to do."""
 
 
 class TableEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """columns: in the order of the rows. bytes and sha256: of the member, uncompressed."""
+    """columns: in the order of the rows' fields. bytes, sha256: of the member, uncompressed."""
 
     name: str
     columns: list[str]
@@ -47,8 +50,8 @@ class MigrationEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """position: of the log's last event. accounts: debit and credit of every class of account, in
-    micro-credits. needs_sealing: the log is from before events carried MACs, and had none yet."""
+    """position: of the log's last event. accounts: debits and credits of every class of account, in
+    micro-credits. needs_sealing: the log is older than MACs, and its events have none yet."""
 
     format: str = FORMAT
     format_version: int = FORMAT_VERSION
@@ -72,7 +75,7 @@ class ArchiveWriter:
     ) -> TableEntry:
         hashed = sha256()
         count = 0
-        # Larger than 4 GB is no error.
+        # A member may be larger than 4 GB.
         with self._file.open(_member(name), "w", force_zip64=True) as member:
             for chunk in chunks:
                 hashed.update(chunk)
@@ -89,30 +92,18 @@ class ArchiveWriter:
 
 @contextmanager
 def new_archive(path: Path) -> Iterator[ArchiveWriter]:
-    """The file has its name only when it is whole, and can be read by its owner alone.
-
-    Raises BackupRefused, OSError.
-    """
-    if path.exists():
-        raise BackupRefused(f"{path} is there already; choose another name")
-    if not path.parent.is_dir():
-        raise BackupRefused(f"there is no folder {path.parent}; make it, or choose another")
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode=0o600)
-    try:
-        with zipfile.ZipFile(
+    """See `new_private_file`. Raises BackupRefused, OSError."""
+    with (
+        new_private_file(path, BackupRefused) as partial,
+        zipfile.ZipFile(
             partial, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION_LEVEL
-        ) as file:
-            yield ArchiveWriter(file)
-        partial.rename(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        ) as file,
+    ):
+        yield ArchiveWriter(file)
 
 
 class ArchiveReader:
-    """manifest: read, and found to be of this format."""
+    """Raises BackupRefused if the file has no manifest, or one of another format."""
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
         self._path = path
@@ -120,14 +111,14 @@ class ArchiveReader:
         try:
             self.manifest = msgspec.json.decode(file.read(_MANIFEST), type=Manifest)
         except (KeyError, msgspec.MsgspecError, zipfile.BadZipFile) as error:
-            raise self._damaged("it has no manifest that can be read") from error
+            raise self._damaged("its manifest is missing or cannot be read") from error
         if self.manifest.format != FORMAT:
-            raise BackupRefused(f"{path} is no backup of chatledger")
+            raise BackupRefused(f"{path} is no backup of chatledger; choose another file")
         if self.manifest.format_version > FORMAT_VERSION:
-            raise BackupRefused(f"{path} is of a newer version; install the newer chatledger")
+            raise BackupRefused(f"{path} was made by a newer version; install the newer chatledger")
 
     def check(self) -> None:
-        """Every byte of every table against the manifest. Raises BackupRefused."""
+        """Compare every byte of every table with the manifest. Raises BackupRefused."""
         for table in self.manifest.tables:
             hashed = sha256()
             for chunk in self.chunks(table):
@@ -150,11 +141,13 @@ class ArchiveReader:
 def open_archive(path: Path) -> Iterator[ArchiveReader]:
     """Raises BackupRefused, OSError."""
     if not path.is_file():
-        raise BackupRefused(f"there is no file {path}")
+        raise BackupRefused(f"there is no file {path}; name a backup that exists")
     try:
         file = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
-        raise BackupRefused(f"{path} is no backup of chatledger, or is not whole") from error
+        raise BackupRefused(
+            f"{path} is no backup of chatledger, or not a whole one; choose another file"
+        ) from error
     with file:
         yield ArchiveReader(path, file)
 

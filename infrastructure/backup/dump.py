@@ -1,5 +1,5 @@
-"""Makes a backup: everything that cannot be made again, as it was at one moment, while the service
-goes on."""
+"""Makes a backup of everything that cannot be made again, as of one moment, while the service goes
+on."""
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -28,7 +28,7 @@ from infrastructure.log.state import read_log_state
 SCHEMA = "ledger"
 EVENTS_TABLE = "ledger_events"
 SEALS_TABLE = "seals"
-# Made again from the events when they are missing.
+# The service makes them again from the events.
 LEFT_OUT = frozenset({"ledger_snapshots"})
 
 
@@ -41,9 +41,8 @@ def backup(
     macs: StateMacs | None = None,
     connect_timeout_s: int = 5,
 ) -> Manifest:
-    """on_progress: the fraction of the log that is written, from 0 to 1. macs: to count in the
-    trial balance what this ledger wrote, and nothing else; None for a log from before there were
-    any.
+    """on_progress: gets the fraction of the log that is written, from 0 to 1. macs: prove that the
+    ledger wrote the events that the trial balance counts; None for a log older than MACs.
 
     Raises BackupRefused, MapperDeserialisationError, OSError, psycopg.Error.
     """
@@ -52,7 +51,7 @@ def backup(
     ) as connection:
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         connection.read_only = True
-        # Everything below sees what was committed at its first statement.
+        # All that follows sees what was committed at the first statement.
         if not is_ledger(connection):
             raise BackupRefused("there is no ledger in this database yet; nothing to back up")
         connection.execute("SET LOCAL TimeZone = 'UTC'")
@@ -130,7 +129,7 @@ def is_ledger(connection: psycopg.Connection[Any]) -> bool:
 
 
 def tables_of(connection: psycopg.Connection[Any]) -> dict[str, list[str]]:
-    """Every table of the ledger that is worth keeping, with its columns."""
+    """The columns of every table that belongs into a backup, by the table's name."""
     rows = connection.execute(
         "SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_class c"
         " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
@@ -173,7 +172,7 @@ def count_rows(connection: psycopg.Connection[Any], table: str) -> int:
 
 
 def log_size(connection: psycopg.Connection[Any]) -> tuple[int, int]:
-    """Events, and the position of the last one."""
+    """The number of events, and the position of the last one."""
     row = connection.execute(
         "SELECT count(*), coalesce(max(notification_id), 0) FROM ledger.ledger_events"
     ).fetchone()
@@ -184,8 +183,8 @@ def log_size(connection: psycopg.Connection[Any]) -> tuple[int, int]:
 def accounts_of(
     connection: psycopg.Connection[Any], position: int, macs: StateMacs | None
 ) -> dict[str, tuple[int, int]]:
-    """Debit and credit of every class of account, folded from the events; macs: of those that this
-    ledger wrote. Raises BackupRefused when the books are wrong."""
+    """Debits and credits in micro-credits of every class of account, folded from the events. macs:
+    as for `backup`. Raises BackupRefused if the books do not balance."""
     books = TrialBalance()
     scan = LogScan(connection, position, macs)
     for row, event in scan.events(scan.rows(money_topics())):
@@ -196,4 +195,4 @@ def accounts_of(
 
 
 def _ignore(_fraction: float) -> None:
-    """Only the log is large."""
+    """For tables other than the log: only the log is large."""

@@ -1,5 +1,5 @@
-"""Puts a backup into an empty database. Nothing is committed before it was compared with what the
-backup says of itself."""
+"""Restores a backup into an empty database. Before anything is committed, what was loaded is
+compared with the backup's manifest and with the log's own hash chain."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,6 @@ from infrastructure.backup.archive import (
     TableEntry,
     open_archive,
 )
-from infrastructure.backup.chain import check_chain
 from infrastructure.backup.dump import (
     EVENTS_TABLE,
     SCHEMA,
@@ -30,6 +29,54 @@ from infrastructure.database.migrate import bundled_migrations, migrate
 
 Check = Callable[[psycopg.Connection[Any]], None]
 
+# Every link must be the hash of the link before it and of its own entries. The entries must be
+# those of the events between the two links.
+_FIRST_BROKEN_LINK = """
+SELECT min(link.position) FROM (
+    SELECT position, events, entries, hash,
+           lag(position, 1, 0::bigint) OVER by_position AS position_before,
+           lag(events, 1, 0::bigint) OVER by_position AS events_before,
+           lag(hash, 1, decode(repeat('00', 32), 'hex')) OVER by_position AS hash_before
+    FROM ledger.links WINDOW by_position AS (ORDER BY position)
+) AS link CROSS JOIN LATERAL (
+    SELECT count(*) AS events,
+           string_agg(
+               int8send(notification_id) || ledger.leaf(
+                   notification_id, originator_id, originator_version, recorded_at, topic, state),
+               NULL ORDER BY notification_id
+           ) AS entries
+    FROM ledger.ledger_events
+    WHERE notification_id > link.position_before AND notification_id <= link.position
+) AS made
+WHERE link.hash <> sha256(link.hash_before || link.entries)
+   OR made.entries IS DISTINCT FROM link.entries
+   OR link.events <> link.events_before + made.events
+"""
+_ENDS = """
+SELECT (SELECT coalesce(max(position), 0) FROM ledger.links),
+       (SELECT coalesce(max(notification_id), 0) FROM ledger.ledger_events)
+"""
+
+
+def check_chain(connection: psycopg.Connection[Any]) -> None:
+    """Raises BackupRefused if the loaded log is not the one that its hash chain was made of. A log
+    that is older than the chain passes."""
+    if connection.execute("SELECT to_regclass('ledger.links')").fetchone() == (None,):
+        return
+    broken = connection.execute(_FIRST_BROKEN_LINK).fetchone()
+    assert broken is not None
+    if broken[0] is not None:
+        raise BackupRefused(
+            f"the hash chain is broken at the link of position {broken[0]}; use another backup"
+        )
+    ends = connection.execute(_ENDS).fetchone()
+    assert ends is not None
+    if ends[0] != ends[1]:
+        raise BackupRefused(
+            f"the hash chain ends at position {ends[0]} and the log at {ends[1]}; use another"
+            " backup"
+        )
+
 
 def restore(
     owner_url: str,
@@ -41,11 +88,13 @@ def restore(
     macs: StateMacs | None = None,
     connect_timeout_s: int = 5,
 ) -> Manifest:
-    """The log and all that proves it; read models are to be rebuilt afterwards. check: of the
-    loaded log, before it is committed; what it raises is raised. macs: as for the backup.
+    """Restores the log and all that proves it. The caller rebuilds the read models afterwards.
 
-    Raises BackupRefused, MigrationError, MapperDeserialisationError, OSError, psycopg.Error; then
-    the database holds no event.
+    on_step: gets a text for people. check: examines the loaded log before it is committed, and
+    raises if it is not good. macs: as for `backup`.
+
+    Raises BackupRefused, MigrationError, MapperDeserialisationError, OSError, psycopg.Error or what
+    check raises. Then the database has no event.
     """
     with open_archive(path) as archive:
         on_step("Checking the file")
@@ -79,8 +128,8 @@ def _check_migrations(manifest: Manifest) -> None:
     for entry in manifest.migrations:
         if entry.version > len(known):
             raise BackupRefused(
-                f"the backup is of schema version {len(manifest.migrations)}, this service knows"
-                f" {len(known)}; install the newer version of chatledger"
+                f"the backup is of schema version {len(manifest.migrations)}, and this chatledger"
+                f" knows {len(known)}; install the newer version of chatledger"
             )
         if known[entry.version - 1].hash != entry.sha256:
             raise BackupRefused(
@@ -106,17 +155,19 @@ def _not_empty() -> BackupRefused:
 
 
 def _load(connection: psycopg.Connection[Any], archive: ArchiveReader) -> None:
-    """In the connection's transaction. The triggers that keep the log append-only and chain it
-    are off within it, because rows come as they were, with their links."""
+    """Load all tables in the connection's transaction. Meanwhile the triggers are off that keep the
+    log append-only and extend its chain, because the links come from the backup."""
     manifest = archive.manifest
-    # A service that was started meanwhile waits, or was first.
+    # A service that has just been started waits for this lock, or has written before us.
     connection.execute("LOCK TABLE ledger.ledger_events IN ACCESS EXCLUSIVE MODE")
     if count_rows(connection, EVENTS_TABLE):
         raise _not_empty()
     present = tables_of(connection)
     for table in manifest.tables:
         if present.get(table.name) != table.columns:
-            raise BackupRefused(f"{table.name} of the backup has other columns than the schema")
+            raise BackupRefused(
+                f"{table.name} of the backup has other columns than the schema; use another backup"
+            )
     modes = _trigger_modes(connection)
     for owner, trigger in modes:
         _alter_trigger(connection, owner, trigger, _MODES["D"])
@@ -135,7 +186,7 @@ def _load_table(
     connection: psycopg.Connection[Any], archive: ArchiveReader, table: TableEntry
 ) -> None:
     name = sql.Identifier(SCHEMA, table.name)
-    # What a migration puts into a new schema gives way to what was there.
+    # A migration may have put rows into the new table.
     connection.execute(sql.SQL("DELETE FROM {}").format(name))
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(name, columns)
@@ -144,7 +195,7 @@ def _load_table(
             rows_in.write(chunk)
 
 
-# As pg_trigger.tgenabled has them: an append-only trigger must come back as ALWAYS.
+# By pg_trigger.tgenabled. A trigger that keeps a table append-only must be ALWAYS again.
 _MODES = {
     "O": sql.SQL("ENABLE"),
     "A": sql.SQL("ENABLE ALWAYS"),
@@ -183,6 +234,10 @@ def _compare(
                 f"{table.name} has {rows} rows, and {table.rows} were backed up; use another backup"
             )
     if log_size(connection) != (manifest.events, manifest.position):
-        raise BackupRefused("the log does not end where it did; use another backup")
+        raise BackupRefused(
+            "the loaded log does not end where the backed-up one did; use another backup"
+        )
     if accounts_of(connection, manifest.position, macs) != manifest.accounts:
-        raise BackupRefused("the accounts do not hold what they held; use another backup")
+        raise BackupRefused(
+            "the accounts do not hold what they held when backed up; use another backup"
+        )

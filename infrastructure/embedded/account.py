@@ -1,12 +1,12 @@
-"""Which user PostgreSQL runs as, and what that user can reach.
+"""Which user PostgreSQL runs as, and how that user reaches its files.
 
-PostgreSQL refuses to run as root. A newcomer who is root often has everything under /root, which
-no other user may enter. Permissions of such folders are never opened; instead:
+PostgreSQL refuses to run as root. Somebody who works as root often has everything under /root,
+which no other user may enter. We never loosen the permissions of such folders. Instead:
 
-- the cluster is reached through `/proc/self/cwd`: the child's working directory is set while it
-  is still root, and a process may always pass through its own working directory;
-- the programs, which PostgreSQL insists to find by their real path, are copied once to a cache
-  folder that everybody may read, and that only root may write.
+- the cluster is reached through `/proc/self/cwd`. The child's working directory is set while it is
+  still root, and a process may always pass through its own working directory;
+- the programs, which PostgreSQL looks up by their real path, are copied once to a cache folder that
+  everybody may read and only root may write.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ class Account:
 
 
 def account_for(cluster: Path) -> Account | None:
-    """None when we are not root and servers run as ourselves.
+    """None if we are not root: then servers run as ourselves.
 
-    An existing cluster is run by the user who owns it, so that a data folder made by an ordinary
+    An existing cluster is run by its owner, so that a data folder made by an ordinary
     user still works when root starts the service once.
     """
     if os.name != "posix" or os.geteuid() != 0:
@@ -59,7 +59,7 @@ def account_for(cluster: Path) -> Account | None:
 
 
 def give_tree(folder: Path, account: Account) -> None:
-    """Hand `folder` and all that is in it to the account."""
+    """Make the account the owner of `folder` and of all that is in it."""
     os.chown(folder, account.uid, account.gid)
     for parent, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -67,7 +67,7 @@ def give_tree(folder: Path, account: Account) -> None:
 
 
 def folder_argument(folder: Path, account: Account | None) -> str:
-    """How to name `folder` to a child whose working directory it is."""
+    """The path of `folder` for a child that has it as its working directory."""
     if account is not None and sys.platform == "linux":
         return WORKING_DIRECTORY
     return str(folder)
@@ -81,7 +81,7 @@ def reachable_programs(
     if account is None or _can_run(program.resolve(), account):
         return install
     try:
-        # By content, so that many clones and environments share one copy.
+        # Named by content, so that several environments share one copy.
         with program.open("rb") as file:
             key = hashlib.file_digest(file, "sha256").hexdigest()
         copy = cache_dir / f"postgresql-{key[:16]}"
@@ -111,7 +111,7 @@ def _can_run(program: Path, account: Account) -> bool:
 
 
 def _allows(path: Path, account: Account, bits: int) -> bool:
-    """Whether the mode grants the account `bits` (given as those of others)."""
+    """Whether the file mode grants the account these rights. bits: as for other users."""
     found = path.stat()
     if found.st_uid == account.uid:
         bits <<= 6
@@ -121,7 +121,7 @@ def _allows(path: Path, account: Account, bits: int) -> bool:
 
 
 def _copy_programs(install: Path, libraries: Path, copy: Path) -> None:
-    """Copy what a server needs (about 25 MB) so that the folder appears at once or not at all."""
+    """Copy what a server needs (about 25 MB). The folder appears as a whole or not at all."""
     partial = copy.with_name(f".{copy.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     target = partial / install.parent.name / install.name
@@ -138,7 +138,7 @@ def _copy_programs(install: Path, libraries: Path, copy: Path) -> None:
         partial.rename(copy)
     except OSError:
         shutil.rmtree(partial, ignore_errors=True)
-        if not copy.exists():  # Otherwise another start was quicker.
+        if not copy.exists():  # Otherwise another start has made it first.
             raise
 
 

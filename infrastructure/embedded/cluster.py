@@ -1,9 +1,8 @@
-"""Making a cluster, and what is in it before the first migration: roles and the database."""
+"""Makes a PostgreSQL cluster, and in it the roles and the database for the first migration."""
 
 import base64
 import hashlib
 import hmac
-import os
 import secrets as random
 import shutil
 import signal
@@ -32,6 +31,7 @@ from infrastructure.embedded.processes import (
     spawn,
     wait_until,
 )
+from infrastructure.process.files import flush_to_disk
 
 DATABASE = "chatledger"
 SUPERUSER = "postgres"
@@ -52,9 +52,9 @@ def create_cluster(
     timeout_s: float,
     stopping: threading.Event,
 ) -> None:
-    """Run initdb beside the cluster's place and move it there when it is whole.
+    """Run initdb in a folder beside the cluster's place, and move the whole cluster there.
 
-    A start that is killed half-way leaves only `postgres.partial`, which the next one replaces.
+    A start that is killed on the way leaves only `postgres.partial`, which the next one replaces.
     Raises ServerDidNotStart, DiskFull, StartInterrupted or OSError.
     """
     partial, folder = data.cluster_partial, data.cluster_partial / "data"
@@ -78,7 +78,7 @@ def create_cluster(
         "--auth-local=reject",
         "--auth-host=scram-sha-256",
         "--encoding=UTF8",
-        # PostgreSQL's own C.UTF-8 sorts the same on every system, and needs no locale installed.
+        # PostgreSQL's own C.UTF-8 sorts alike on all systems and needs no installed locale.
         "--locale=C",
         "--locale-provider=builtin",
         "--builtin-locale=C.UTF-8",
@@ -88,7 +88,7 @@ def create_cluster(
     _run(command, data, folder=folder, account=account, timeout_s=timeout_s, stopping=stopping)
     folder.rename(data.cluster)
     shutil.rmtree(partial)
-    _sync_folder(data.path)
+    flush_to_disk(data.path)
 
 
 def reset_superuser_password(
@@ -100,7 +100,7 @@ def reset_superuser_password(
     timeout_s: float,
     stopping: threading.Event,
 ) -> None:
-    """Teach an existing cluster a new password, in single-user mode, because the old one is lost.
+    """Set a new superuser password in single-user mode, because the old one is lost.
 
     No server may be running on the cluster.
     """
@@ -120,9 +120,9 @@ def reset_superuser_password(
 
 
 def ensure_roles_and_database(superuser_url: str, secrets: Secrets) -> None:
-    """Make what is missing and set both passwords; running it again changes nothing else.
+    """Make the roles and the database if they are missing, and set both passwords.
 
-    The service's role can log in and use what migrations grant it, and create nothing.
+    The service's role can log in and use what migrations grant it. It can create nothing.
     """
     connect_timeout = CONNECT_TIMEOUT_S
     with psycopg.connect(
@@ -144,7 +144,7 @@ def ensure_roles_and_database(superuser_url: str, secrets: Secrets) -> None:
 
 
 def restrict_database(connection: psycopg.Connection, database: str) -> None:
-    """Only the two roles of the service may connect."""
+    """Let only the owner and the service's role connect."""
     name = sql.Identifier(database)
     with connection.transaction():
         connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name))
@@ -154,9 +154,9 @@ def restrict_database(connection: psycopg.Connection, database: str) -> None:
 
 
 def scram_verifier(password: str, salt: bytes) -> str:
-    """What PostgreSQL stores instead of the password (RFC 5802, RFC 5803).
+    """What PostgreSQL stores instead of a password (RFC 5802, RFC 5803).
 
-    Sent in place of the password, so that no log can ever hold the password itself.
+    It is sent in place of the password, so that no log can hold the password itself.
     """
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, SCRAM_ITERATIONS)
     stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
@@ -188,7 +188,10 @@ def _run(
     stopping: threading.Event,
     text: str = "",
 ) -> None:
-    """Run a program of PostgreSQL to its end, with `text` as its input."""
+    """Run a program of PostgreSQL to its end. text: its input.
+
+    Raises ServerDidNotStart, DiskFull or StartInterrupted.
+    """
     deadline = time.monotonic() + timeout_s
     log_start_bytes = log_size(data.postgres_log)
     child = spawn(
@@ -221,15 +224,6 @@ def _run(
 
 
 def _kill_all_in(folder: Path, program: str) -> None:
-    """Nothing of a cluster that never became whole is worth a mild end."""
+    """With SIGKILL, because a cluster that was never finished has nothing to lose."""
     send(processes_in(folder, program), signal.SIGKILL)
     wait_until(lambda: not processes_in(folder, program), KILL_TIMEOUT_S)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""The data folder: who holds it, what is in it, and whether it can be written.
+"""The data folder: its lock, its files, and the check that it can be written.
 
 postgres/  the cluster            nats/  the JetStream store
 run/       lock, pid, secrets.json (0600), ports.json, nats.conf (0600), logs
@@ -19,13 +19,13 @@ from filelock import FileLock, Timeout
 from infrastructure.embedded.errors import DataDirInUse, DataDirNotWritable, DiskFull, from_os_error
 
 PASSWORD_BYTES = 32
-# The kernel frees the lock of a killed process a moment after the kill.
+# The kernel releases the lock of a killed process a moment after the kill.
 LOCK_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, repr=False)
 class Secrets:
-    """Passwords made of URL-safe characters. Without a repr, so that no log can show them."""
+    """Passwords of URL-safe characters. Without a repr, so that no log can show them."""
 
     postgres_superuser: str
     postgres_owner: str
@@ -47,7 +47,7 @@ class Secrets:
 
 
 class DataFolder:
-    """`min_free_bytes` is checked at every start, so that a full disk is met before a server is."""
+    """`min_free_bytes` is checked at every start, before a server meets a full disk."""
 
     def __init__(self, path: Path, *, min_free_bytes: int) -> None:
         self.path = path.absolute()
@@ -66,7 +66,7 @@ class DataFolder:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder for this process. The kernel frees it when the process is killed.
+        """Lock the folder for this process. The kernel releases the lock if the process is killed.
 
         Raises DataDirInUse, DataDirNotWritable or DiskFull.
         """
@@ -89,27 +89,27 @@ class DataFolder:
             lock.release()
 
     def secrets(self) -> tuple[Secrets, bool]:
-        """The secrets, and whether they are new: then an existing cluster has to learn them."""
+        """The secrets, and whether they are new. Then an existing cluster needs a new password."""
         try:
             found = json.loads(self.secrets_file.read_text())
-            # Folders from before NATS had a second user.
+            # An older folder has no password for the second user of NATS.
             found.setdefault("nats_reader", secrets.token_urlsafe(PASSWORD_BYTES))
             return Secrets(**found), False
         except (FileNotFoundError, ValueError, TypeError, AttributeError):
             return Secrets.generate(), True
 
-    def keep_secrets(self, kept: Secrets) -> None:
+    def save_secrets(self, kept: Secrets) -> None:
         self._write(self.secrets_file, json.dumps(asdict(kept), indent=1))
 
     def ports(self) -> dict[str, int]:
-        """The ports of the last start by server; empty when there was none."""
+        """The ports of the last start, by server. Empty before the first start."""
         try:
             found = json.loads(self._ports_file.read_text())
             return {str(name): int(port) for name, port in found.items()}
         except (FileNotFoundError, ValueError, TypeError, AttributeError):
             return {}
 
-    def keep_ports(self, ports: dict[str, int]) -> None:
+    def save_ports(self, ports: dict[str, int]) -> None:
         if ports != self.ports():
             self._write(self._ports_file, json.dumps(ports))
 
@@ -122,7 +122,7 @@ class DataFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         for folder in (self.run, self.nats_store):
             folder.mkdir(mode=0o700, exist_ok=True)
-        # A folder that exists may still be on a read-only disk; only a write shows it.
+        # An existing folder may be on a read-only disk, which only a write can show.
         with tempfile.TemporaryFile(dir=self.run) as probe:
             probe.write(b"writable")
 
@@ -133,7 +133,7 @@ class DataFolder:
             return None
 
     def _write(self, target: Path, text: str) -> None:
-        """Replace `target`, readable by us alone, so that a crash leaves the old or the new one."""
+        """Replace `target` by a file for us alone. After a crash it is the old or the new one."""
         try:
             descriptor, name = tempfile.mkstemp(dir=self.run, prefix=f".{target.name}.")
             with os.fdopen(descriptor, "w") as file:

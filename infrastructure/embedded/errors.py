@@ -1,11 +1,11 @@
 """What can go wrong with the embedded servers.
 
-EmbeddedServerError          the text says in one sentence what to do
+EmbeddedServerError          the text says what to do
 ├── DataDirInUse             another process holds the data folder
 ├── DataDirNotWritable       read-only, not ours, or not a folder
-├── DiskFull                 no room at start, or the disk filled while starting
-├── ServerDidNotStart        a server ended or stayed silent; carries its last log lines
-│   └── PortTaken            another program was quicker; another port may work
+├── DiskFull                 too little room at the start, or none left during it
+├── ServerDidNotStart        a server ended or was not ready in time; has its last log lines
+│   └── PortTaken            another program has the port; another port may work
 └── StartInterrupted         `stop()` was called while a server was starting
 """
 
@@ -41,7 +41,7 @@ class DataDirNotWritable(EmbeddedServerError):
 
 
 class DiskFull(EmbeddedServerError):
-    """`free_bytes` is None when a server met the end of the disk before we did."""
+    """free_bytes: None if a server found the disk full before we did."""
 
     def __init__(self, data_dir: Path, *, free_bytes: int | None, needed_bytes: int) -> None:
         self.data_dir = data_dir
@@ -53,7 +53,7 @@ class DiskFull(EmbeddedServerError):
 
 
 class ServerDidNotStart(EmbeddedServerError):
-    """`log_lines` are the last lines that the server wrote in this start, oldest first."""
+    """log_lines: the last lines that the server wrote in this start, oldest first."""
 
     def __init__(
         self, server: str, reason: str, *, log_file: Path, log_lines: tuple[str, ...] = ()
@@ -66,15 +66,15 @@ class ServerDidNotStart(EmbeddedServerError):
 
 
 class PortTaken(ServerDidNotStart):
-    """The port that was free a moment ago is bound by another program."""
+    """Another program has bound the port that was free a moment ago."""
 
 
 class StartInterrupted(EmbeddedServerError):
-    """`stop()` was called while a server was starting; nobody needs to be told."""
+    """`stop()` was called while a server was starting. Not a fault, so nobody is told."""
 
 
 def from_os_error(error: OSError, data_dir: Path, needed_bytes: int) -> EmbeddedServerError:
-    """The sentence for an error that the operating system gave while we wrote our own files."""
+    """Turns an operating system's error about our own files into one that says what to do."""
     if error.errno in DISK_FULL_ERRNOS:
         return DiskFull(data_dir, free_bytes=None, needed_bytes=needed_bytes)
     return DataDirNotWritable(data_dir, (error.strerror or str(error)).lower())

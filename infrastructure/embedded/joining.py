@@ -1,5 +1,5 @@
-"""The embedded servers of another process: an operator looks into the books while the service
-runs."""
+"""The URLs of embedded servers that another process runs, for an operator's command beside the
+service."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ class JoinedServers:
 
 
 def join_servers(data_dir: Path) -> JoinedServers | None:
-    """The servers that whoever holds the folder has started; None while it has started none.
-    They end with their owner, whatever this process is doing."""
+    """The servers that run in the data folder; None if none was ever started there. They end with
+    the process that runs them, whatever this process is doing."""
     data = DataFolder(data_dir, min_free_bytes=0)
     secrets, are_new = data.secrets()
     ports = data.ports()

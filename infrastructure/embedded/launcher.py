@@ -1,8 +1,8 @@
 """The child's side of a start: become the right user, ask to die with the parent, then exec.
 
-Run as a script of its own (`python -I -S launcher.py …`) instead of a `preexec_fn`: code between
-fork and exec of a process with many threads may meet a lock that no thread will ever release.
-It imports nothing of the project, because isolated mode has no path to it.
+This is a script (`python -I -S launcher.py …`) and not a `preexec_fn`: between fork and exec of a
+process with several threads, code may wait for a lock that no thread will ever release. It imports
+nothing of the project, because isolated mode has no path to it.
 
 Arguments: parent_pid  signal on the parent's death  uid (-1: stay)  gid (-1: stay)  program  …
 """

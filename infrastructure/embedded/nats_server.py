@@ -1,4 +1,4 @@
-"""nats-server with JetStream as a child."""
+"""nats-server with JetStream as a child process."""
 
 import json
 import signal
@@ -20,7 +20,7 @@ INFO_BYTES_MAX = 64 * 1024
 
 
 class NatsServer(Server):
-    """Runs as our own user: nats-server, unlike PostgreSQL, does not mind being root."""
+    """Runs as our own user, because nats-server, unlike PostgreSQL, may run as root."""
 
     name: ClassVar[str] = "NATS"
     program: ClassVar[str] = "nats-server"
@@ -68,12 +68,13 @@ class NatsServer(Server):
         return reader_url(self._secrets, self.port)
 
     def command(self) -> Sequence[str]:
-        """The passwords stand in a file only we can read: a command line is for all to see."""
+        """The passwords are in a file that only we can read, because everybody can see a command
+        line."""
         self._data.write_nats_config(json.dumps(self._config(), indent=1))
         return [str(self._executable), "--config", str(self._data.nats_config)]
 
     def is_ready(self) -> bool:
-        """JetStream recovers before the server listens, so its greeting says that all is there."""
+        """JetStream recovers before the server listens, so a greeting means that it is ready."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), PROBE_TIMEOUT_S) as connection:
                 connection.settimeout(PROBE_TIMEOUT_S)
@@ -84,10 +85,10 @@ class NatsServer(Server):
             return False
         return bool(info.get("server_name") == self._secrets.nats_server_name)
 
-    def addressees(
+    def obeying(
         self,
         leftovers: list[psutil.Process],
-        number: signal.Signals,  # noqa: ARG002 - every signal means the same to all of them
+        number: signal.Signals,  # noqa: ARG002 - each signal ends any of them
     ) -> list[psutil.Process]:
         return leftovers
 

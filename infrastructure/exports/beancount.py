@@ -1,9 +1,9 @@
-"""The log as a journal of beancount, so that another program adds the books up. The language:
+"""Writes the log as a beancount journal, so that another program can check the books. The language:
 https://beancount.github.io/docs/beancount_language_syntax.html
 
-A beancount posting is signed: a debit is above zero and a credit below. So what users hold, which
-the service owes to them, is a liability; revenue is income; credits that were given away are an
-expense, those that were bought have their other side in an asset.
+Amounts are signed in beancount: a debit is positive and a credit is negative. Users' credits are a
+liability, because the service owes them. Revenue is income. The other side of bought credits is an
+asset, and that of credits given away is an expense.
 """
 
 from collections.abc import Iterator
@@ -31,12 +31,12 @@ _NAMES = {
     REVENUE_USAGE: "Income:Revenue:Usage",
     ADJUSTMENTS: "Equity:Adjustments",
 }
-# Before anything that the service could have written.
+# Earlier than any event.
 _OPENED = date(1970, 1, 1)
 
 
 def beancount_account(account: str) -> str:
-    """Legal in beancount: every part starts with a capital letter, and an id may hold dashes."""
+    """The account's name in beancount, where every part must start with a capital letter."""
     if account in _NAMES:
         return _NAMES[account]
     owner, user_id, part = account.split(":")
@@ -45,23 +45,23 @@ def beancount_account(account: str) -> str:
 
 
 def amount_text(amount_micro: int) -> str:
-    """Always six places, so that beancount infers no tolerance wider than a micro-credit."""
+    """Six decimal places, so that beancount infers no tolerance above a micro-credit."""
     whole, micro = divmod(abs(amount_micro), MICRO_PER_CREDIT)
     return f"{'-' if amount_micro < 0 else ''}{whole}.{micro:06d}"
 
 
 def write_beancount(path: Path, scan: LogScan, selection: Selection) -> int:
-    """One transaction for each posting, and at the end what every account holds, to be compared.
-    A period begins with what every account held before it. Returns the number of postings.
+    """Write a transaction for each posting, and at the end a balance assertion for each account.
+    The journal of a period begins with the opening balances. Returns the number of postings.
 
-    Memory grows with the accounts and not with the events.
+    Memory grows with the number of accounts, not of events.
     """
     with path.open("w", encoding="utf-8", newline="\n") as file:
         return _Journal(file, scan, selection).write()
 
 
 class _Journal:
-    """sums_micro: debits less credits of every account so far."""
+    """_sums_micro: debits less credits of every account so far."""
 
     def __init__(self, file: TextIO, scan: LogScan, selection: Selection) -> None:
         self._file = file
@@ -107,7 +107,7 @@ class _Journal:
         self._file.write(f'\n{first} * "Opening balances"\n')
         for account, total in held.items():
             self._file.write(f"  {beancount_account(account)}  {amount_text(total)} {COMMODITY}\n")
-        # The whole sums to zero; a line for it shows that it does.
+        # The balances sum to zero, so this line shows 0.
         self._file.write(f"  {OPENING}  {amount_text(-sum(held.values()))} {COMMODITY}\n")
 
     def _write_posting(self, posting: Posted) -> None:
@@ -132,7 +132,7 @@ class _Journal:
         self._sums_micro[account] += amount_micro
 
     def _write_balances(self) -> None:
-        """An assertion holds at the beginning of its day, and `~ 0` allows no difference at all."""
+        """An assertion is about the beginning of its day. `~ 0` allows no difference."""
         day = self._last + timedelta(days=1)
         self._file.write("\n")
         for account, total in sorted(self._sums_micro.items()):
@@ -145,6 +145,6 @@ def _day(time: datetime) -> date:
 
 
 def quoted(text: str) -> str:
-    """Without line ends and other control characters, which a person may have put into a reason."""
+    """For a quoted string. A reason that a person gave may hold control characters."""
     shown = "".join(character if character.isprintable() else " " for character in text)
     return shown.replace("\\", "\\\\").replace('"', '\\"')

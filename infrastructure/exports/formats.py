@@ -1,4 +1,4 @@
-"""The files that an export can write. None of them holds more than a batch of rows in memory."""
+"""Writes tables as JSON lines, CSV or Parquet, with no more than a batch of rows in memory."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -11,16 +11,16 @@ from infrastructure.exports.tables import Kind, Row, Table, json_text
 
 _BATCH_ROWS = 5000
 _ROW_GROUP_ROWS = 100_000
-# The full-width ones count where the spreadsheet's language is Japanese.
+# The full-width characters begin a formula too in a spreadsheet with a Japanese locale.
 _FORMULA_BEGINNINGS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 
 
 class ExportRefused(Exception):
-    """The text says what to do."""
+    """An export cannot be made. The text says what to do."""
 
 
 def write_jsonl(path: Path, table: Table, rows: Iterable[Row]) -> int:
-    """One JSON object a line. Returns the number of rows, as the others do."""
+    """One JSON object a line. Returns the number of rows."""
     count = 0
     with path.open("wb") as file:
         for row in rows:
@@ -31,7 +31,7 @@ def write_jsonl(path: Path, table: Table, rows: Iterable[Row]) -> int:
 
 
 def write_csv(path: Path, table: Table, rows: Iterable[Row]) -> int:
-    """RFC 4180 with a line of names, in UTF-8."""
+    """RFC 4180 in UTF-8, with a header line. Returns the number of rows."""
     count = 0
     kinds = [kind for _, kind in table.columns]
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -56,18 +56,18 @@ def _csv_value(kind: Kind, value: Any) -> Any:
 
 
 def spreadsheet_text(value: str) -> str:
-    """With an apostrophe before what a spreadsheet would take for a formula, and run
+    """The text, with an apostrophe before it if a spreadsheet would run it as a formula
     (https://owasp.org/www-community/attacks/CSV_Injection)."""
     return f"'{value}" if value.startswith(_FORMULA_BEGINNINGS) else value
 
 
 def utc_text(time: datetime) -> str:
-    """RFC 3339 to the microsecond."""
+    """RFC 3339 in UTC, to the microsecond."""
     return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def write_parquet(path: Path, table: Table, rows: Iterable[Row]) -> int:
-    """Raises ExportRefused where the extra for it is not installed."""
+    """Returns the number of rows. Raises ExportRefused if the extra `parquet` is not installed."""
     try:
         from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
         from arro3.io import write_parquet as write

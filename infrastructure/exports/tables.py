@@ -1,4 +1,4 @@
-"""The two tables that an export can hold: the events themselves, or the postings in them."""
+"""The two tables that can be exported: the events, and the postings that they stand for."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class Kind(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """with_personal: names, addresses and what people and models wrote, too. Password hashes never
-    leave."""
+    """with_personal: include names, addresses and what people and models wrote. Password hashes are
+    never exported."""
 
     period: Period = ALL_TIME
     with_personal: bool = False

@@ -1,8 +1,8 @@
-"""Generates a deterministic answer once for all who ask for it: what is under way is shared, and
-what was answered is kept for a while.
+"""Generates a deterministic answer once for all who ask for it: requests share a generation that is
+under way, and its answer is cached for a while.
 
-An engine in front of the engine. Whoever would get the same tokens gets the same tokens, and
-`Completion.cached` says who did not cause them to be generated.
+This is an engine in front of the engine. `Completion.cached` is True for all requests but the one
+that caused the generation.
 """
 
 import asyncio
@@ -34,9 +34,9 @@ _TOKEN_ID_BYTES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class SharingLimits:
-    """bytes_max: of kept answers with their prompts; the least recently used go first. ttl_s: how
-    long one is kept. across_users: also between users; a user could then tell from the price and
-    the time that somebody else has asked the same."""
+    """bytes_max: of cached answers with their prompts; the least recently used are dropped first.
+    ttl_s: how long an answer is cached. across_users: also share between users. A user can then
+    tell from the price and the time that somebody else has asked the same."""
 
     bytes_max: int
     ttl_s: float
@@ -44,9 +44,10 @@ class SharingLimits:
 
 
 class SharedAnswers:
-    """Greedy requests and seeded ones are deterministic; all others go straight through.
+    """An `InferenceEngine`. Greedy and seeded requests are deterministic and shared; all others go
+    straight to the engine.
 
-    clock: seconds that never go back.
+    clock: monotonic seconds.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class SharedAnswers:
             if nobody_is_left:
                 self._ended(key, generation)
                 await cancel_until_done([generation.task])
-            if generation.was_for(follower, last=nobody_is_left):
+            if generation.is_charged_to(follower, last=nobody_is_left):
                 meter.prompt_tokens_read += generation.meter.prompt_tokens_read
 
     def _keep(self, key: Hashable, completion: Completion | None) -> None:
@@ -140,7 +141,7 @@ class SharedAnswers:
     def _key(self, request: GenerationRequest) -> Hashable:
         sampling = request.sampling
         if sampling.temperature == 0:
-            # Greedy: what else would shape the draw is of no consequence.
+            # A greedy answer does not depend on the settings of the random draw.
             sampling = replace(sampling, top_p=1.0, top_k=0, min_p=0.0, seed=None)
         card = self._engine.card(request.prompt.model)
         return (
@@ -154,9 +155,10 @@ class SharedAnswers:
 
 
 class _Generation:
-    """One run of the engine, told to everybody who has joined, from its beginning.
+    """One run of the engine, whose items go to everybody who has joined, from the first one on.
 
-    The first who is still there when it is done has caused it; for the others it is cached.
+    It counts as caused by the earliest follower who is still there at its end; for all others it is
+    cached.
     """
 
     def __init__(self, stream: Callable[[WorkMeter], AsyncIterator[Delta | Completion]]) -> None:
@@ -175,12 +177,13 @@ class _Generation:
         return follower
 
     def leave(self, follower: object) -> bool:
-        """Whether anybody is left."""
+        """Returns whether any follower is left."""
         self._followers.remove(follower)
         return bool(self._followers)
 
-    def was_for(self, follower: object, *, last: bool) -> bool:
-        """Whose the work was: who caused the answer, or who was the last to want it."""
+    def is_charged_to(self, follower: object, *, last: bool) -> bool:
+        """Whether this follower pays for the work: the one who caused the answer or, if there is
+        no answer, the last one to leave."""
         return last if self.completion is None else self._caused_by is follower
 
     async def items(self, follower: object) -> AsyncGenerator[Delta | Completion, None]:

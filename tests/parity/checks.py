@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.figures import Figure, Goal
 from benchmarks.inference.graph_runner import GraphRunner, RunnerOptions
 from infrastructure.inference.graph.gemma_graph import write_graph
-from infrastructure.inference.prepared.config import GemmaConfig, Precision, WeightSource
+from infrastructure.inference.prepared.config import GemmaConfig, ModelWeights, Precision
 from tests.parity.environment import ask_oracle
 
 LOGITS_APART_MAX = Goal(bound=5.0)
@@ -41,7 +41,7 @@ class Questions:
             return dict(stored)
 
 
-def written(source: WeightSource, folder: Path, precision: Precision) -> Path:
+def written(source: ModelWeights, folder: Path, precision: Precision) -> Path:
     folder.mkdir()
     write_graph(source, folder, precision, lambda _: None)
     return folder

@@ -16,7 +16,7 @@ from pathlib import Path
 from infrastructure.inference.prepared.catalogue import BY_NAME
 from infrastructure.inference.prepared.config import GraphFormat, Precision
 from infrastructure.inference.prepared.manifest import GRAPH_FILE, Source
-from infrastructure.inference.preparing.model_source import Filled, OpenedSource, Progress
+from infrastructure.inference.preparing.model_source import OpenedSource, Progress, WrittenModel
 from infrastructure.inference.preparing.optimum_export import OptimumSource, optimum_environment
 from tests.infrastructure.inference.tiny import (
     BOS_ID,
@@ -66,7 +66,7 @@ class TinySource:
             source=SOURCE,
         )
 
-    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
+    def write_model(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> WrittenModel:
         raise NotImplementedError("only its weights are asked for")
 
 
@@ -99,7 +99,7 @@ def main() -> None:
 
     source.make_environment(show)
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
-        source.fill(Path(folder), FP32, show)
+        source.write_model(Path(folder), FP32, show)
         model = onnx.load(Path(folder) / GRAPH_FILE)
     onnx.helper.set_model_props(model, {_WEIGHTS_KEY: weights_sha256()})
     onnx.save_model(model, FILE)

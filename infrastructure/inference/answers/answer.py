@@ -1,4 +1,4 @@
-"""One answer under way, from its prompt to its end: tokens in, deltas and a completion out."""
+"""One answer while it is generated: takes tokens, gives deltas and at the end a completion."""
 
 import time
 from dataclasses import dataclass
@@ -19,8 +19,10 @@ from infrastructure.inference.sessions.sampling import Sampler
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """What a model needs to answer. stops: the template's stop strings. chunks: where
-    its prompts are cut."""
+    """Everything that answering needs of a model.
+
+    stops: the template's stop strings. chunks: where its prompts are cut for prefill.
+    """
 
     name: str
     session: RowSession
@@ -33,10 +35,11 @@ class LoadedModel:
 
 
 class Answer:
-    """Takes the tokens of one row as they are chosen. Raises InferenceError at once where the
-    request cannot be answered at all.
+    """Takes the tokens of one batch row as they are sampled.
 
-    length: tokens of the row whose keys and values stand in the slab, once it is prefilled.
+    Making one raises InferenceError for a request that this model cannot answer.
+
+    length: tokens whose keys and values the KV cache holds once the prompt is prefilled.
     """
 
     def __init__(self, model: LoadedModel, request: GenerationRequest) -> None:
@@ -65,7 +68,7 @@ class Answer:
         return len(self.prompt_ids) + max(0, len(self.token_ids) - 1)
 
     def take(self, token_id: int) -> list[Delta | Completion]:
-        """What the next token gives the reader; a Completion is the last."""
+        """What the reader gets for this token. A Completion ends the answer."""
         if not self.token_ids:
             self._prefilled = time.perf_counter()
         self.token_ids.append(token_id)

@@ -1,4 +1,4 @@
-"""The visible text of an answer, from pieces as they are generated."""
+"""The text of an answer as the reader sees it, made from pieces as they are generated."""
 
 from collections.abc import Iterable
 
@@ -8,13 +8,13 @@ from domain.text import is_visible
 class AnswerText:
     """Joins pieces, ends at the first complete stop string, strips surrounding white space.
 
-    What `push` and `finish` return, joined, is the whole answer: text that may turn out to be
-    the beginning of a stop string, or trailing white space, is held back until it is decided. So is
-    what nobody can see (zero-width characters) until something visible follows: an answer without
-    any is empty.
+    The strings that `push` and `finish` return make up the whole answer. Text that may still turn
+    out to begin a stop string, or to be trailing white space, is held back until that is decided.
+    An answer never starts with characters that nobody can see (zero-width ones): they are held
+    back until something visible follows, so an answer of nothing else is empty.
 
-    transcript_stops: the template's own stop strings; a beginning of one at the end of a cut-off
-    answer is the start of the next speaker's turn and dropped.
+    transcript_stops: the template's own stop strings. If an answer that is cut off ends with the
+    beginning of one, that is the next speaker's turn, so it is dropped.
     """
 
     def __init__(self, transcript_stops: Iterable[str], stops: Iterable[str] = ()) -> None:
@@ -27,14 +27,14 @@ class AnswerText:
 
     @property
     def text(self) -> str:
-        """What was released so far."""
+        """What `push` and `finish` have returned so far."""
         return "".join(self._parts)
 
     def push(self, piece: str) -> str:
         if self.stopped:
             return ""
         self._held += piece
-        # The stop that is complete first counts, however the text was cut into pieces.
+        # The stop string that ends first counts, however the text was cut into pieces.
         found = [
             (place + len(stop), place)
             for stop in self._stops
@@ -50,7 +50,7 @@ class AnswerText:
         return self._release(released)
 
     def finish(self, *, cut_off: bool) -> str:
-        """The last piece. cut_off: the answer ended by length, not by the model's will."""
+        """The last piece. cut_off: max_tokens ended the answer, not the model or a stop string."""
         if cut_off and open_length(self._held, self._transcript_stops) == len(self._held):
             self._held = ""
         released = self._release(self._held)
@@ -72,7 +72,7 @@ class AnswerText:
 
 
 def open_length(text: str, stops: Iterable[str]) -> int:
-    """Length of the longest end of the text that begins one of the stop strings."""
+    """Length of the longest suffix of the text that is a proper prefix of a stop string."""
     longest = 0
     for stop in stops:
         for length in range(min(len(stop) - 1, len(text)), longest, -1):

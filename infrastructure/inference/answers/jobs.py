@@ -1,4 +1,4 @@
-"""A request on its way between the event loop that asked and the thread that answers."""
+"""Requests and their answers on the way between an event loop and a model's thread."""
 
 import asyncio
 import time
@@ -16,7 +16,10 @@ Item = Delta | Completion | InferenceError
 
 
 class Job:
-    """Made in the loop that reads `items`; a Completion or an InferenceError is the last."""
+    """A request, and the queue of its answer. Make it in the event loop that will read `items`.
+
+    The last item is a Completion or an InferenceError.
+    """
 
     def __init__(
         self, request: GenerationRequest, *, timeout_s: float, meter: WorkMeter | None = None
@@ -31,13 +34,13 @@ class Job:
         self.loop = asyncio.get_running_loop()
 
     def put(self, items: Sequence[Item]) -> None:
-        """In the loop."""
+        """Call it in the job's event loop."""
         for item in items:
             self.items.put_nowait(item)
 
 
 class Outbox:
-    """What a step of a batch gives its readers, delivered by one wake-up of each loop."""
+    """Collects what a step gives to its readers, and wakes each of their event loops once."""
 
     def __init__(self) -> None:
         self._items: dict[Job, list[Item]] = {}

@@ -1,4 +1,4 @@
-"""The names of the threads that run native code, by which whoever ends the process knows them."""
+"""Names of the threads that run native code. The end of the process recognises them by these."""
 
 ANSWERING = "model-answering"
 LOADING = "model-loading"

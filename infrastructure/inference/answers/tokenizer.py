@@ -1,4 +1,4 @@
-"""Text to token ids and back at run time, with the `tokenizers` library alone."""
+"""Text to token ids and back. At run time this needs only the `tokenizers` library."""
 
 import codecs
 from collections.abc import Sequence
@@ -11,19 +11,20 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _SPACE = "\u2581"
-# What a model may write but a database or a screen can't take: C0 controls but tab and newline.
+# Characters that a model may write but a database or a screen can't take: the C0 controls
+# without tab and newline, and DEL.
 _UNWANTED = dict.fromkeys(code for code in range(32) if chr(code) not in "\t\n")
 _UNWANTED[127] = None
 
 
 class GemmaTokenizer:
-    """Special tokens written out in a text are text: nothing a user sends becomes control.
+    """Text that spells a special token stays text, so a user can't send a control token.
 
-    Safe to call from several threads. Raises ModelFileDamaged when the file can't be read.
+    Safe to call from several threads.
     """
 
     def __init__(self, backend: "Tokenizer", *, bos_id: int, stop_ids: Sequence[int]) -> None:
-        # A Tokenizer that splits on special tokens would let a message end its own turn.
+        # Otherwise a message that spells <end_of_turn> would end its own turn.
         backend.encode_special_tokens = True
         self._backend = backend
         self.bos_id = bos_id
@@ -40,6 +41,7 @@ class GemmaTokenizer:
 
     @classmethod
     def load(cls, file: Path, *, bos_id: int, stop_ids: Sequence[int]) -> "GemmaTokenizer":
+        """Raises ModelFileDamaged when the file can't be read."""
         from tokenizers import Tokenizer
 
         try:
@@ -49,7 +51,7 @@ class GemmaTokenizer:
         return cls(backend, bos_id=bos_id, stop_ids=stop_ids)
 
     def id_of(self, token: str) -> int | None:
-        """The id of exactly this token, such as "<end_of_turn>"; None where there is none."""
+        """The id of a single token such as "<end_of_turn>"; None if the vocabulary lacks it."""
         return self._backend.token_to_id(token)
 
     def encode(self, text: str) -> list[int]:
@@ -58,7 +60,7 @@ class GemmaTokenizer:
         return list(self._backend.encode(clean, add_special_tokens=False).ids)
 
     def piece(self, token_id: int) -> bytes:
-        """The UTF-8 bytes a token stands for; special tokens stand for none."""
+        """The UTF-8 bytes that a token stands for; none for a special or unknown token."""
         if token_id in self._special:
             return b""
         token = self._backend.id_to_token(token_id)
@@ -70,11 +72,11 @@ class GemmaTokenizer:
 
 
 class IncrementalText:
-    """Bytes of tokens to text, character by character: an unfinished one waits for its rest.
+    """Turns tokens into text. The bytes of an unfinished character wait for the rest of it.
 
-    Bytes that never become a character are no text: those of a character that the end of the
-    answer has cut off, and those that the model gave up half-way. A replacement character stands
-    only where the model wrote one.
+    Bytes that never become a whole character are dropped: the model left the character unfinished,
+    or the end of the answer cut it off. So a replacement character appears only where the model
+    wrote one.
     """
 
     def __init__(self, tokenizer: GemmaTokenizer) -> None:

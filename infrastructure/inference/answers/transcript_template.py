@@ -1,9 +1,9 @@
 """The prompt of a base model: a transcript that the next answer continues.
 
-A base model knows no turn tokens; it goes on with whatever the text looks like. So the prompt
-is a conversation of short, true answers (the header), the real turns, and an open turn of the
-assistant. The answer ends where the model begins the user's next turn. A change of the form here
-raises `versions.TEMPLATE_VERSION`; how many turns were dropped is recorded with each answer.
+A base model knows no turn tokens: it continues any text in the same style. So the prompt is a
+sample conversation with short, true answers (the header), then the real turns, then the label of
+the assistant's turn. The answer ends where the model begins the user's next turn. Whoever changes
+this form raises `versions.TEMPLATE_VERSION`. Each answer records how many turns were dropped.
 """
 
 import re
@@ -16,8 +16,8 @@ from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 
 STOPS = ("\nUser:", "\nAssistant:")
 
-# Each example shows another kind of answer. Blank lines between the pairs gave better answers
-# on twenty varied questions than single line ends or an introductory sentence.
+# Each example shows another kind of answer. On twenty varied questions, blank lines between the
+# pairs gave better answers than single line ends or an introductory sentence.
 _EXAMPLES = (
     ("Hello!", "Hello! How can I help you today?"),
     ("What is the capital of Japan?", "The capital of Japan is Tokyo."),
@@ -68,7 +68,7 @@ _OPENING = "\nAssistant:"
 _LABELS = {Role.USER: "\n\nUser:", Role.ASSISTANT: "\nAssistant:", Role.SYSTEM: "\n\nNote:"}
 
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-# What a reader of the transcript would take for the beginning of somebody's turn.
+# Text that the model would take for the beginning of somebody's turn.
 _SPEAKER = re.compile(r"\n\s*(?=(?:user|assistant|note)\s*[:\uff1a])", re.IGNORECASE)
 
 
@@ -79,10 +79,10 @@ class _Piece:
 
 
 class PromptTemplate(Protocol):
-    """How one kind of model is asked. Safe to use from any thread.
+    """The form of the prompts for one kind of model. Safe to use from any thread.
 
-    header_ids: what most prompts begin with, worth keeping from prompt to prompt.
-    stops: texts that end an answer, beside the tokenizer's stop tokens.
+    header_ids: the tokens that most prompts begin with, worth keeping in the prefix cache.
+    stops: strings that end an answer, in addition to the tokenizer's stop tokens.
     """
 
     @property
@@ -94,7 +94,7 @@ class PromptTemplate(Protocol):
     def prepare(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
-        """See `InferenceEngine.prepare_prompt`. Notes of the system are never dropped.
+        """See `InferenceEngine.prepare_prompt`. System turns are never dropped.
 
         Raises PromptTooLong, and InferenceError when there are no turns.
         """
@@ -102,8 +102,9 @@ class PromptTemplate(Protocol):
 
 
 class TranscriptTemplate:
-    """Turns to token ids. Every piece is tokenised alone (pieces begin with a line end, where
-    the tokenizer splits anyway), so lengths add up and earlier turns keep their ids."""
+    """A `PromptTemplate`. Each turn is tokenised by itself, so lengths add up and earlier turns
+    keep their ids. That changes nothing: a turn begins with a line end, and the tokenizer splits
+    there anyway."""
 
     def __init__(self, tokenizer: GemmaTokenizer, *, context_tokens: int) -> None:
         self._tokenizer = tokenizer
@@ -115,10 +116,7 @@ class TranscriptTemplate:
     def prepare(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
-        """See `InferenceEngine.prepare_prompt`. Notes of the system are never dropped.
-
-        Raises PromptTooLong, and InferenceError when there are no turns.
-        """
+        """See `PromptTemplate`."""
         if not turns:
             raise InferenceError("a prompt needs at least one turn")
         fixed = len(self.header_ids) + len(self._opening_ids)
@@ -159,16 +157,16 @@ class TranscriptTemplate:
         return kept
 
     def _piece(self, turn: Turn, *, room: int) -> _Piece:
-        """room: tokens that may matter; a text that can't fit is not tokenised to its end."""
+        """room: tokens that are left. A longer text is cut before it is tokenised, to save time."""
         text = f"{_LABELS[turn.role]} {neutralise(turn.content)}"
-        # No token stands for more characters than this, so the cut piece is still too long.
+        # No token stands for more characters than this, so the cut text still exceeds the room.
         text = text[: (room + 2) * self._tokenizer.token_characters_max]
         return _Piece(turn, self._tokenizer.encode(text))
 
 
 def exchanges(spoken: Sequence[Turn]) -> list[list[Turn]]:
-    """The turns by questions, each with the answers to it: what is kept or dropped together, for an
-    answer whose question is gone would be taken for the answer to another."""
+    """Each question with the answers to it. An exchange is kept or dropped as a whole: an answer
+    without its question would look like the answer to the question before it."""
     found: list[list[Turn]] = []
     for turn in spoken:
         if turn.role is Role.USER or not found:
@@ -178,7 +176,7 @@ def exchanges(spoken: Sequence[Turn]) -> list[list[Turn]]:
 
 
 def neutralise(content: str) -> str:
-    """The content such that no line of it begins like a turn.
+    """The content, changed so that no line of it begins like a turn.
 
     Line ends of every kind become "\\n", and one before a speaker's label becomes a space.
     """

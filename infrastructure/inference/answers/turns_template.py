@@ -7,9 +7,9 @@
     ...
     <start_of_turn>model
 
-Gemma knows no role for the system, so its notes open the first user's turn. Source: the chat
-template that Google ships with the weights (chat_template in tokenizer_config.json). A change of
-the form here raises `versions.TURNS_TEMPLATE_VERSION`.
+Gemma has no system role, so the system's notes go to the beginning of the first user turn. Source:
+the chat template that Google ships with the weights (chat_template in tokenizer_config.json).
+Whoever changes this form raises `versions.TURNS_TEMPLATE_VERSION`.
 """
 
 import itertools
@@ -31,12 +31,12 @@ _ROLES = {Role.USER: "user", Role.SYSTEM: "user", Role.ASSISTANT: "model"}
 
 
 class TurnsTemplate:
-    """Turns to token ids, the ids that the tokenizer gives the whole prompt at once.
+    """A `PromptTemplate`. The ids are the same as if the whole prompt were tokenised at once.
 
-    Raises ModelFileDamaged when the tokenizer lacks a control token.
+    Raises ModelFileDamaged when the tokenizer lacks the control tokens of turns.
     """
 
-    # Every prompt begins with one token only, which is not worth keeping between prompts.
+    # Prompts have only their first token in common, which is not worth keeping.
     header_ids: tuple[int, ...] = ()
     # The answer ends by <end_of_turn>, one of the tokenizer's stop tokens.
     stops: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class TurnsTemplate:
         ids = {token: tokenizer.id_of(token) for token in CONTROL_TOKENS}
         start, end = ids[START_OF_TURN], ids[END_OF_TURN]
         if start is None or end is None:
-            raise ModelFileDamaged(Path(TOKENIZER_FILE), "it knows no turns")
+            raise ModelFileDamaged(Path(TOKENIZER_FILE), "it lacks the control tokens of turns")
         self._control = frozenset(place for place in ids.values() if place is not None)
         self._start, self._end = [start], [end, *tokenizer.encode("\n")]
         self._opening = [start, *tokenizer.encode("model\n")]
@@ -55,10 +55,7 @@ class TurnsTemplate:
     def prepare(
         self, model: str, turns: Sequence[Turn], *, completion_tokens_wanted: int
     ) -> PreparedPrompt:
-        """See `InferenceEngine.prepare_prompt`. Notes of the system are never dropped.
-
-        Raises PromptTooLong, and InferenceError when there are no turns.
-        """
+        """See `PromptTemplate`."""
         if not turns:
             raise InferenceError("a prompt needs at least one turn")
         notes = [turn.content.strip() for turn in turns[:-1] if turn.role is Role.SYSTEM]
@@ -73,7 +70,7 @@ class TurnsTemplate:
             )
         budget = self._context_tokens - max(completion_tokens_wanted, 1)
         kept = self._newest(spoken, budget - len(ids))
-        # Which turn the notes open is only known now, and with it the exact length.
+        # The exact length is known only now, because it depends on which turn the notes open.
         while kept:
             whole = self._ids(notes, [*itertools.chain(*kept), last])
             if len(whole) <= budget:
@@ -109,17 +106,18 @@ class TurnsTemplate:
         return ids + self._opening
 
     def _turn(self, turn: Turn, before: str = "") -> list[int]:
-        """before: what opens the turn's text."""
+        """before: text that goes in front of the turn's own."""
         text = f"{_ROLES[turn.role]}\n{before}{turn.content.strip()}"
-        # No token stands for more characters than this, so a cut text still is too long.
+        # No token stands for more characters than this, so a cut text still exceeds the window.
         text = text[: (self._context_tokens + 2) * self._tokenizer.token_characters_max]
         return [*self._start, *self._plain(text), *self._end]
 
     def _plain(self, text: str) -> list[int]:
         """The text's ids, none of which is a control token.
 
-        The tokenizer takes special tokens in a text for text, but a token is special only where
-        tokenizer.json says so; where it does not, its halves are tokenised apart.
+        The tokenizer reads special tokens in a text as plain text, but only those that
+        tokenizer.json marks as special. Text that spells another control token is cut in two and
+        the halves are tokenised apart.
         """
         ids = self._tokenizer.encode(text)
         if self._control.isdisjoint(ids):

@@ -1,7 +1,7 @@
-"""One at a time, in order of arrival.
+"""A fair lock between models: one thread at a time, in order of arrival.
 
-A step of a model takes all cores and all of the memory's bandwidth, so two models side by side
-would only halve each other; a plain lock would let the one that just left in again first.
+A step of a model takes all cores and the whole memory bandwidth, so two steps at once would only
+halve each other's speed. A plain lock would often go back to the thread that has just released it.
 """
 
 import threading
@@ -27,7 +27,7 @@ class Turnstile:
             turn = threading.Lock()
             turn.acquire()
             self._waiting.append(turn)
-        # Released by whoever leaves, who keeps the turnstile taken for us.
+        # The thread that leaves releases it, and leaves the turnstile taken on our behalf.
         turn.acquire()
 
     def __exit__(

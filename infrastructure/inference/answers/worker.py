@@ -30,9 +30,9 @@ class WorkerClosed(InferenceError):
 
 @dataclass(frozen=True, kw_only=True)
 class QueueLimits:
-    """waiting_max: requests that wait, those being answered not counted; waiting_each_max: of one
-    owner. rows_each_max: answers that one owner is given at once, 0 for all rows but one, so that
-    whoever comes next does not wait for the end of a crowd's answer."""
+    """waiting_max: requests that may wait, beside those being answered. waiting_each_max: the same
+    for one owner. rows_each_max: batch rows that one owner may have at once. 0 means all but one,
+    so that another owner's first request need not wait for one of these answers to end."""
 
     waiting_max: int
     waiting_each_max: int
@@ -40,8 +40,9 @@ class QueueLimits:
 
 
 class ModelWorker:
-    """Admits by owner: nobody takes more than their own places, and while the queue is full, who
-    has most gives way to who has less, the newest first."""
+    """Shares the batch and its queue between owners. Each has a fixed number of places at most.
+    While the queue is full, the owner with the most places loses the newest waiting request to an
+    owner with fewer."""
 
     def __init__(
         self, batch: Batch, outbox: Outbox, turnstile: Turnstile, limits: QueueLimits
@@ -55,7 +56,7 @@ class ModelWorker:
         self._places_each = self._rows_each + limits.waiting_each_max
         self._waiting: FairQueue[Job] = FairQueue()
         self._changed = threading.Condition()
-        # A daemon: a step of the model can't be interrupted, the process may end.
+        # A daemon, so that the process can end although a step can't be interrupted.
         self._thread = threading.Thread(target=self._work, name=ANSWERING, daemon=True)
         self._drops: list[Future[int]] = []
         self._running: Counter[str] = Counter()
@@ -74,12 +75,12 @@ class ModelWorker:
         return self._running.total()
 
     def check_room(self, owner: str) -> None:
-        """Raises EngineBusy, OwnerBusy where a request of this owner would be refused now."""
+        """Raises EngineBusy or OwnerBusy if a request of this owner would be refused now."""
         with self._changed:
             self._who_gives_way(owner)
 
     def submit(self, job: Job) -> None:
-        """Raises EngineBusy when the queue is full, OwnerBusy when the owner's part of it is,
+        """Raises EngineBusy when the queue is full, OwnerBusy when the owner has too many places,
         WorkerClosed."""
         with self._changed:
             if self._closed:
@@ -94,15 +95,15 @@ class ModelWorker:
             self._changed.notify()
 
     def withdraw(self, job: Job) -> None:
-        """The reader went away. Its place in the queue is free at once, its row before the next
-        step."""
+        """For a reader who went away. Frees its place in the queue at once, or its batch row before
+        the next step."""
         job.cancelled = True
         with self._changed:
             self._waiting.remove(job)
 
     def drop_kept(self) -> "Future[int]":
-        """Forget the prompts that are kept, between two steps; the bytes they took. 0 when the
-        worker is closed, as nothing is kept then."""
+        """Empty the prefix cache between two steps. The result is the number of bytes that it held;
+        0 from a closed worker, which holds nothing."""
         dropped: Future[int] = Future()
         with self._changed:
             if self._closed:
@@ -113,7 +114,7 @@ class ModelWorker:
         return dropped
 
     def close_if_idle(self) -> bool:
-        """Take no more requests, unless there are some; whether it was closed."""
+        """Close, unless there are requests. Returns whether it is closed now."""
         with self._changed:
             if self.running or len(self._waiting):
                 return False
@@ -122,7 +123,7 @@ class ModelWorker:
         return True
 
     def close(self, timeout_s: float) -> None:
-        """Fail what runs and what waits, and wait for the thread to end."""
+        """End all requests with an error, and wait for the thread to end."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -130,8 +131,8 @@ class ModelWorker:
             self._thread.join(timeout_s)
 
     def _who_gives_way(self, owner: str) -> str | None:
-        """Whose newest request has to leave for one of this owner, if any. Raises EngineBusy,
-        OwnerBusy."""
+        """The owner whose newest request must leave the full queue for one of this owner; None
+        while there is room. Raises EngineBusy, OwnerBusy."""
         own = self._running[owner] + self._waiting.of(owner)
         if own >= self._places_each:
             why = f"{own} of your messages are being answered or wait, the most at once"
@@ -153,7 +154,7 @@ class ModelWorker:
             try:
                 with self._turnstile:
                     self._round()
-            except Exception:  # noqa: BLE001  a defect must not take the model with it
+            except Exception:  # noqa: BLE001  one defect must not end the thread
                 _log.exception("a round of %s broke off", self._batch.model.name)
                 self._batch.fail_all(InferenceError("the model broke off"))
             with self._changed:
@@ -169,12 +170,12 @@ class ModelWorker:
         self._drop_kept()
 
     def _has_work(self) -> bool:
-        """Waits for work; False when there will be none."""
+        """Waits for work. False when the worker was closed."""
         with self._changed:
             while not self._closed:
                 if self.running or len(self._waiting) or self._drops:
                     return True
-                if self._batch.has_unsettled:
+                if self._batch.has_answers_to_prefill:
                     return True
                 self._changed.wait()
         return False
@@ -195,8 +196,8 @@ class ModelWorker:
             batch.admit(job)
         if batch.jobs:
             batch.step()
-        elif batch.has_unsettled and job is None:
-            batch.settle()
+        elif batch.has_answers_to_prefill and job is None:
+            batch.prefill_answered()
         if batch.last_took_s is not None:
             self._average_s += _AVERAGE_WEIGHT * (batch.last_took_s - self._average_s)
             batch.last_took_s = None

@@ -1,19 +1,19 @@
 """Gemma 3 as an ONNX graph for ONNX Runtime's contrib operators.
 
-Inputs, with B rows, S new tokens a row and T places in the key/value buffers:
+Inputs, for B batch rows, S new tokens in each row and a KV cache of T tokens a row:
     input_ids             int64[B, S]
-    logits_at             int64[R, 2]   row and place of each new token that wants its logits
-    seqlens_k             int32[B]      tokens in the buffer after this step, minus one
+    logits_at             int64[R, 2]   row and index of each new token whose logits are wanted
+    seqlens_k             int32[B]      tokens in the row's cache after this step, minus one
     total_sequence_length int32[]       the largest seqlens_k plus one
     past.<i>.key, .value  [B, kv_heads, T, head_dim] in the format's activations
 Outputs:
     logits                float32[R, vocab]
-    present.<i>.key, .value   bound to the same buffers as past, written in place
+    present.<i>.key, .value   bound to the memory of past, written in place
 
-Attention rotates queries and keys itself (half-split, not interleaved), with the local base and
-a window on sliding layers. Only the tokens that want their logits pass the last layer's
-feed-forward part and the head; R is 0 for a chunk that does not end its prompt. Source of the
-operators: docs/ContribOperators.md of ONNX Runtime.
+The attention operator applies the rotary embedding itself (half-split, not interleaved). Sliding
+layers have a window and the local base. Only tokens whose logits are wanted go through the last
+layer's feed-forward part and the head; R is 0 for a chunk that does not end its prompt. Source of
+the operators: docs/ContribOperators.md of ONNX Runtime.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,9 +28,9 @@ from infrastructure.inference.graph.weight_nodes import WeightNodes, rounded
 from infrastructure.inference.prepared.config import (
     GemmaConfig,
     GraphFormat,
+    ModelWeights,
     Precision,
     Provider,
-    WeightSource,
 )
 from infrastructure.inference.prepared.manifest import GRAPH_FILE, WEIGHTS_FILE
 from infrastructure.inference.prepared.versions import GRAPH_VERSION
@@ -41,7 +41,7 @@ Progress = Callable[[float], None]
 
 
 def write_graph(
-    source: WeightSource,
+    source: ModelWeights,
     folder: Path,
     precision: Precision,
     on_progress: Progress,
@@ -49,12 +49,13 @@ def write_graph(
     provider: Provider | None = None,
     resume_key: str | None = None,
 ) -> dict[str, str]:
-    """Write the graph and its weights into the folder; the weights file's SHA-256 by name.
+    """Write the graph and its weights into the folder. Returns the weights file's SHA-256 by its
+    name.
 
-    on_progress gets the fraction of the weights written.
-    provider: None takes the CPU where it has kernels for the precision.
-    resume_key: of the source; a run that broke off under the same key is taken up.
-    Raises ValueError where the provider has no kernels for the precision.
+    on_progress: gets the fraction of the weights that is written, from 0 to 1.
+    provider: None means the CPU if it has kernels for the precision, otherwise CUDA.
+    resume_key: names the source. A run that was interrupted under the same key is continued.
+    Raises ValueError if the provider has no kernels for the precision.
     """
     kind = GraphFormat.of(precision, provider)
     key = resume_key and f"{resume_key} {GRAPH_VERSION} {kind}"
@@ -66,7 +67,7 @@ def write_graph(
 
 
 class _GemmaWriter:
-    def __init__(self, source: WeightSource, graph: GraphWriter, kind: GraphFormat) -> None:
+    def __init__(self, source: ModelWeights, graph: GraphWriter, kind: GraphFormat) -> None:
         self.source = source
         self.config: GemmaConfig = source.config
         self.graph = graph
@@ -87,7 +88,7 @@ class _GemmaWriter:
             graph.constant(f"rope.{name}.cos", rounded(cosines, self.format.activations))
             graph.constant(f"rope.{name}.sin", rounded(sines, self.format.activations))
         steps = config.layers + 1
-        # The table is most of a small model, so it counts as one layer only on large ones.
+        # The embedding table is most of a small model, hence 60% of the progress.
         stream = self._embed(lambda part: on_progress(part * 0.6))
         graph.tensors.checkpoint()
         normed = self._norm(stream, "layers.0.attention_norm")
@@ -113,7 +114,7 @@ class _GemmaWriter:
         return value if same else self.graph.cast(value, self.format.activations)
 
     def _layer(self, layer: int, stream: str, normed: str) -> tuple[str, str]:
-        """One block; the residual stream after it and that stream under the next norm."""
+        """One block. Returns the residual stream after it, and that stream under the next norm."""
         config, at = self.config, f"layers.{layer}"
         last = layer == config.layers - 1
         mixed = self._attention(layer, normed)
@@ -129,7 +130,7 @@ class _GemmaWriter:
         return self._add_and_norm(stream, out, following)
 
     def _wanted(self, value: str, name: str) -> str:
-        """[B, S, width] to the [R, width] of the tokens that want their logits."""
+        """From [B, S, width] to [R, width]: only the tokens whose logits are wanted."""
         return self.graph.node("GatherND", [value, "logits_at"], [name])
 
     def _attention(self, layer: int, normed: str) -> str:
@@ -143,7 +144,7 @@ class _GemmaWriter:
         for part in ("key", "value"):
             graph.input(f"past.{layer}.{part}", self.format.activations, shape)
             graph.output(f"present.{layer}.{part}", self.format.activations, shape)
-        everything = config.sees_everything(layer)
+        everything = config.is_full_attention(layer)
         rope = "global" if everything else "local"
         return graph.node(
             "GroupQueryAttention",
@@ -178,8 +179,8 @@ class _GemmaWriter:
     def _joined(
         self, value: str, at: str, parts: Sequence[str], widths: NDArray[np.int64]
     ) -> list[str]:
-        """The value times several matrices by one kernel, since each costs its threads a meeting;
-        bit for bit the same. Measured in docs/performance.md, "Inference: serving"."""
+        """The value times several matrices in one kernel, because every kernel call has to
+        synchronise its threads. The results are the same bit for bit."""
         graph, name = self.graph, f"{at}.{'_'.join(parts)}"
         joined = self.weights.linear(value, name, [f"{at}.{part}" for part in parts])
         outputs = [f"{at}.{part}.out" for part in parts]
@@ -187,7 +188,7 @@ class _GemmaWriter:
         return outputs
 
     def _norm(self, value: str, name: str, dtype: str | None = None) -> str:
-        """dtype: of the value, where it is not the stream's."""
+        """dtype: the value's type, if it is not that of the residual stream."""
         return self.graph.node(
             "SimplifiedLayerNormalization",
             [value, self._norm_weight(name, dtype or self.format.stream)],
@@ -200,7 +201,7 @@ class _GemmaWriter:
         return self.graph.constant(f"{name}.weight", rounded(self.source.tensor(name), dtype))
 
     def _head_norm(self, value: str, name: str, heads: int) -> str:
-        """Norm over each head's vector; attention's own norm inputs are refused on the CPU."""
+        """The norm of each head's vector. Attention has inputs for it that the CPU refuses."""
         if heads == 1:
             return self._norm(value, name, self.format.activations)
         graph, width = self.graph, self.config.head_dim
@@ -237,7 +238,7 @@ class _GemmaWriter:
 def rotary_tables(
     config: GemmaConfig, base: float, factor: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """cos and sin, float32[positions, head_dim / 2], of position / factor times frequency."""
+    """Cosines and sines, float32[positions, head_dim / 2], of position / factor * frequency."""
     half = np.arange(0, config.head_dim, 2, dtype=np.float64) / config.head_dim
     angles = np.outer(np.arange(config.positions_max) / factor, base**-half)
     return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Writing an ONNX model node by node, its large tensors in one file beside it.
+"""Writes an ONNX model node by node, with its large tensors in one file beside it.
 
-Nothing but the tensor being written is in memory, and tensors that several initialisers share
-are stored once.
+Only the tensor that is being written is in memory. A tensor that several initialisers share is
+stored once.
 """
 
 from collections.abc import Callable
@@ -49,13 +49,13 @@ class GraphWriter:
         return self.initialiser(name, self.tensors.store(values))
 
     def made_constant(self, name: str, make: Callable[[], NDArray[Any]]) -> str:
-        """make: called unless an earlier run stored the tensor."""
+        """make: called only if no interrupted run has stored the tensor."""
         return self.initialiser(name, self.tensors.store_made(make))
 
     def initialiser(
         self, name: str, stored: StoredTensor, shape: tuple[int, ...] | None = None
     ) -> str:
-        """The same stored bytes may be named several times, under different shapes."""
+        """One stored tensor may have several names, each with its own shape."""
         proto = TensorProto()
         proto.name = name
         proto.data_type = _TYPES[stored.dtype]

@@ -6,10 +6,10 @@ Source of the layout: MatMulNBits in ContribOperators.md of ONNX Runtime.
 import numpy as np
 from numpy.typing import NDArray
 
-# Blocks of 128 made a row's result depend on its batch, blocks of 32 were 12% slower.
+# With blocks of 128 a row's result depended on its batch; blocks of 32 were 12% slower.
 BLOCK = 64
 ZERO_POINT = 128
-# Four bits need a scale for fewer weights.
+# Four bits are coarser, so fewer weights share a scale.
 BLOCK_INT4 = 32
 ZERO_POINT_INT4 = 8
 
@@ -17,7 +17,7 @@ ZERO_POINT_INT4 = 8
 def quantize_rows(
     rows: NDArray[np.float32], block: int = BLOCK
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """float32[n, k] to uint8[n, k] (int8 + 128) and scales float32[n, k/block].
+    """From float32[n, k] to uint8[n, k] (int8 + 128) and scales float32[n, k/block].
 
     k must be a multiple of the block. A value is (stored - 128) * its block's scale.
     """
@@ -35,11 +35,11 @@ def quantize_rows(
 def quantize_rows_int4(
     rows: NDArray[np.float32], block: int = BLOCK_INT4
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """float32[n, k] to uint8[n, k/2] (two int4 + 8, the earlier one in the low half) and scales
+    """From float32[n, k] to uint8[n, k/2] (two int4 + 8, the first in the low half) and scales
     float32[n, k/block].
 
-    A value is (stored - 8) * its block's scale. The scale's sign is such that the value furthest
-    from zero becomes -8, which int4 has and +8 it has not.
+    A value is (stored - 8) * its block's scale. The scale's sign is chosen so that the value
+    furthest from zero becomes -8: int4 has -8 but no +8.
     """
     count, width = rows.shape
     assert width % block == 0, "only whole blocks are quantised; sources are checked before"

@@ -1,9 +1,9 @@
-"""The weights file while it is written: counted, hashed, and resumable.
+"""Writes the weights file, hashes it on the way, and can resume an interrupted run.
 
-Tensors come in the same order in every run, so a run that broke off can be taken up: what its
-journal lists is in the file already and is not made again. The journal says how long the file was
-and what it hashed to when it was last flushed to disk; whatever came after that is cut off, and a
-file that hashes to something else is begun anew.
+Every run stores its tensors in the same order. So a run can resume an earlier one: the tensors that
+the journal lists are in the file and are not made again. The journal holds the file's size and hash
+at the last flush to disk. What was written after that is cut off. A file with another hash is
+written anew.
 """
 
 import base64
@@ -21,18 +21,18 @@ from numpy.typing import NDArray
 
 JOURNAL_SUFFIX = ".journal"
 
-# ONNX Runtime maps the file into memory; a page boundary lets it map tensor by tensor.
+# ONNX Runtime maps each tensor of the file by itself, which must begin on a page boundary.
 _PAGE_BYTES = 4096
-# Smaller tensors stand in the graph itself: a mapping each would cost more than they weigh.
+# Smaller tensors go into the graph itself: a mapping costs more memory than they take.
 _INLINE_BYTES_MAX = 16_384
-# Flushing to disk less often loses more, more often slows down.
+# Flushes that are rarer lose more work when interrupted; more frequent ones are slower.
 _CHECKPOINT_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTensor:
-    """Bytes in the weights file, or inline when `data` is there."""
+    """A tensor's place in the weights file in bytes, or its bytes themselves (`data`)."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -42,8 +42,12 @@ class StoredTensor:
 
 
 class TensorFile:
-    """resume_key: of what is written; a run with the same key takes up what an earlier one left.
-    None writes no journal. Leaving the context by an error leaves both files as they are."""
+    """A context manager. An error within it leaves the file and its journal for the next run.
+
+    resume_key: names what is written. A run resumes an interrupted one with the same key. None
+        means no journal.
+    checkpoint_bytes: how much is written before `checkpoint` flushes.
+    """
 
     def __init__(
         self,
@@ -59,7 +63,7 @@ class TensorFile:
         self._tensors: list[StoredTensor] = []
         self._kept = 0
         self.size_bytes = 0
-        self._take_up(path)
+        self._resume(path)
         self._file = path.open("r+b" if self._tensors else "wb")
         self._file.truncate(self.size_bytes)
         self._file.seek(self.size_bytes)
@@ -83,15 +87,15 @@ class TensorFile:
         return self._hash.hexdigest()
 
     @property
-    def tensors_kept(self) -> int:
-        """How many tensors an earlier run has left."""
+    def tensors_resumed(self) -> int:
+        """How many tensors were taken over from an interrupted run."""
         return self._kept
 
     def store(self, values: NDArray[Any]) -> StoredTensor:
         return self.store_made(lambda: values)
 
     def store_made(self, make: Callable[[], NDArray[Any]]) -> StoredTensor:
-        """make: called unless an earlier run stored the tensor."""
+        """make: called only if no interrupted run has stored the tensor."""
 
         def stored() -> StoredTensor:
             values = np.ascontiguousarray(make())
@@ -107,7 +111,7 @@ class TensorFile:
     def store_blocks(
         self, dtype: str, shape: tuple[int, ...], blocks: Callable[[], Iterable[NDArray[Any]]]
     ) -> StoredTensor:
-        """A tensor that is never whole in memory, along its first axis."""
+        """Store a tensor in blocks along its first axis, so that it is never whole in memory."""
 
         def stored() -> StoredTensor:
             offset = self._begin()
@@ -120,9 +124,9 @@ class TensorFile:
         return self._next(stored)
 
     def checkpoint(self) -> None:
-        """What was stored so far belongs together: a later run may begin after it."""
-        far = self.size_bytes - self._safe_bytes >= self._checkpoint_bytes
-        if self._key is None or not far:
+        """Mark a point where a later run may resume. Flushes if enough was written since then."""
+        is_due = self.size_bytes - self._safe_bytes >= self._checkpoint_bytes
+        if self._key is None or not is_due:
             return
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -153,10 +157,10 @@ class TensorFile:
         self.size_bytes += len(data)
 
     def _write_array(self, values: NDArray[Any]) -> None:
-        # Through bytes, because memory views know no bfloat16.
+        # As bytes, because memoryview has no bfloat16.
         self._write(np.ascontiguousarray(values).view(np.uint8).data.cast("B"))
 
-    def _take_up(self, path: Path) -> None:
+    def _resume(self, path: Path) -> None:
         self._place = 0
         if self._key is None:
             return
@@ -173,7 +177,7 @@ class TensorFile:
             if digest.hexdigest() != said["sha256"]:
                 return
         except (OSError, ValueError, KeyError, TypeError):
-            return  # Nothing, or nothing whole, was left.
+            return  # There is no interrupted run, or its journal is damaged.
         self._tensors, self._kept = tensors, len(tensors)
         self._hash, self.size_bytes = digest, int(said["size"])
 

@@ -1,9 +1,9 @@
-"""The nodes that read a model's matrices, in the numbers of the graph's format.
+"""The graph's nodes that hold a model's matrices, in the precision of the graph's format.
 
-fp32, fp16 and bf16 are plain matrices; int8 and int4 are blocks along the input dimension, each
-with a scale, that MatMulNBits multiplies by without unpacking them in memory. The embedding table
-is stored once and read by the lookup and by the head. In an int4 graph it stays int8: it is read
-by row on the way in, and on the way out its errors would be those of the logits themselves.
+fp32, fp16 and bf16 are plain matrices. int8 and int4 are blocks along the input dimension, each
+with a scale; MatMulNBits multiplies by them without unpacking them in memory. The embedding table
+is stored once, for the lookup and for the head. An int4 graph keeps it in int8: the head's rounding
+errors would go straight into the logits.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,12 +22,13 @@ from infrastructure.inference.graph.quantize import (
     quantize_rows_int4,
 )
 from infrastructure.inference.graph.tensor_file import StoredTensor
-from infrastructure.inference.prepared.config import GraphFormat, Precision, WeightSource
+from infrastructure.inference.prepared.config import GraphFormat, ModelWeights, Precision
 from infrastructure.inference.prepared.errors import PreparationError
 
-# The embedding table passes in blocks of about so many float32 bytes, whatever its width.
+# The embedding table is converted in blocks of about this many float32 bytes.
 _TABLE_BYTES_AT_ONCE = 16 * 1024 * 1024
-# int8 activations in the CPU's kernel: level 0 took a second a step. CUDA's ignores it.
+# Level 4 computes with int8 activations on the CPU, where level 0 took a second a step. CUDA
+# ignores it.
 _ACCURACY_LEVEL = 4
 
 _NUMPY_TYPES: dict[str, Any] = {
@@ -40,7 +41,7 @@ Progress = Callable[[float], None]
 
 
 def rounded(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
-    """Raises PreparationError where a number is too large for float16."""
+    """The values in another type. Raises PreparationError if one is too large for float16."""
     if dtype == "float32":
         return values
     with np.errstate(over="ignore"):
@@ -53,9 +54,9 @@ def rounded(values: NDArray[np.float32], dtype: str) -> NDArray[Any]:
 
 
 class WeightNodes:
-    """Methods return the name of the node's output, in the format's activations."""
+    """Methods return the name of a node's output, whose type is the format's `activations`."""
 
-    def __init__(self, source: WeightSource, graph: GraphWriter, kind: GraphFormat) -> None:
+    def __init__(self, source: ModelWeights, graph: GraphWriter, kind: GraphFormat) -> None:
         self._source = source
         self._graph = graph
         self._format = kind
@@ -63,8 +64,8 @@ class WeightNodes:
         self._table_scales: StoredTensor
 
     def linear(self, value: str, name: str, parts: Sequence[str] = ()) -> str:
-        """parts: matrices that are multiplied at once, their outputs one behind the other; none
-        takes the one of this name."""
+        """The value times a matrix. parts: names of several matrices to multiply by at once; their
+        outputs follow each other on the last axis. Without parts, the matrix is `name`."""
         graph, kind, parts = self._graph, self._format, parts or (name,)
         if not kind.quantized:
             table = graph.made_constant(
@@ -82,7 +83,7 @@ class WeightNodes:
 
         @cache
         def quantized() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-            # Part by part, as float32 the largest models' two would take a gigabyte.
+            # Part by part: two float32 matrices of the largest models would take a gigabyte.
             levels, scales = zip(
                 *(quantize(self._source.tensor(part)) for part in parts), strict=True
             )
@@ -93,7 +94,7 @@ class WeightNodes:
         return self._blocks(value, name, levels, scales, block, bits=bits)
 
     def lookup(self, on_progress: Progress) -> str:
-        """The rows of input_ids, not scaled yet."""
+        """The embedding of input_ids, not scaled yet."""
         graph = self._graph
         self._store_table(on_progress)
         table = graph.initialiser("embedding.table", self._table)
@@ -112,7 +113,7 @@ class WeightNodes:
         )
 
     def head(self, value: str, output: str) -> str:
-        """After `lookup`. output: how to name it."""
+        """The logits. Call it after `lookup`. output: the name to give them."""
         graph = self._graph
         if not self._format.quantized:
             return graph.node("Gemm", [value, "embedding.table"], [output], transB=1)
@@ -150,7 +151,8 @@ class WeightNodes:
         )
 
     def _store_table(self, on_progress: Progress) -> None:
-        """In blocks of rows: whole, it is 671 MB as float32 on the 270M, 4 GB on 12B."""
+        """In blocks of rows, because the whole table takes 671 MB as float32 for the 270M model and
+        4 GB for 12B."""
         config, kind = self._source.config, self._format
         vocab, hidden = config.vocab_size, config.hidden_size
         scales: list[NDArray[np.float32]] = []
@@ -171,7 +173,7 @@ class WeightNodes:
         dtype = "uint8" if kind.quantized else kind.activations
         self._table = tensors.store_blocks(dtype, (vocab, hidden), blocks)
         if kind.quantized:
-            # No checkpoint comes between them, so the scales are kept where the table is.
+            # No checkpoint comes between them, so a resumed run has both or neither.
             self._table_scales = tensors.store_made(
                 lambda: rounded(np.concatenate(scales), kind.activations)
             )

@@ -1,7 +1,7 @@
 """The service's language models behind the port `application.chat.inference.InferenceEngine`.
 
-Importing this module imports neither ONNX Runtime nor tokenizers: a process that never answers
-stays small. They come with the first request for a prepared model, in the thread that loads it.
+Importing this module imports neither ONNX Runtime nor tokenizers, so a process that never answers
+stays small. The thread that loads a model imports them.
 """
 
 import asyncio
@@ -31,12 +31,12 @@ from infrastructure.inference.sessions.engine_settings import OnnxEngineSettings
 
 __all__ = ["OnnxEngine", "OnnxEngineSettings"]
 
-# A model can be unloaded between the moment it is found ready and the one it is asked.
+# A model may be unloaded after it was found ready and before it gets the request.
 _SUBMIT_TRIES_MAX = 3
 
 
 class OnnxEngine:
-    """Nothing is loaded before it is needed. Each model has a thread of its own."""
+    """A model is loaded by the first request for it. Each has a thread of its own."""
 
     def __init__(
         self, settings: OnnxEngineSettings, catalogue: Sequence[CatalogueEntry] = CATALOGUE
@@ -102,8 +102,8 @@ class OnnxEngine:
         return await asyncio.to_thread(self._memory.release)
 
     async def close(self) -> None:
-        """Stop what runs, fail what waits, free the models. Closing twice is fine. A load under
-        way goes on in its thread: it cannot be stopped, and nobody should have to wait for it."""
+        """End all requests with an error and free the models. Closing twice is fine. A load that
+        has begun goes on in its thread: it cannot be stopped, and nobody should wait for it."""
         self._closed = True
         for slot in self._slots.values():
             await asyncio.to_thread(slot.close, self._settings.close_timeout_s)
@@ -132,5 +132,5 @@ class OnnxEngine:
         ready = slot.ready
         if ready is not None:
             return ready
-        # Shielded: a request that goes away must not spoil the load for those who wait too.
+        # Shielded: others wait for the same load, which one cancelled request must not end.
         return await asyncio.shield(asyncio.wrap_future(slot.load(self._memory.room_for)))

@@ -1,4 +1,4 @@
-"""From a prepared folder to a model that answers."""
+"""Loads a prepared folder as a model that answers."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from application.chat.inference import ModelUnavailable, Role, Turn
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.batch import Batch
 from infrastructure.inference.answers.jobs import Outbox
-from infrastructure.inference.answers.kept_prefixes import KeptPrefixes
+from infrastructure.inference.answers.prefix_cache import PrefixCache
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.answers.transcript_template import PromptTemplate, TranscriptTemplate
 from infrastructure.inference.answers.turns_template import TurnsTemplate
@@ -21,7 +21,7 @@ from infrastructure.inference.answers.turnstile import Turnstile
 from infrastructure.inference.answers.worker import ModelWorker, QueueLimits
 from infrastructure.inference.prepared.catalogue import CatalogueEntry
 from infrastructure.inference.prepared.config import Provider
-from infrastructure.inference.prepared.errors import ModelFileDamaged, found_no_memory
+from infrastructure.inference.prepared.errors import ModelFileDamaged, is_out_of_memory
 from infrastructure.inference.prepared.manifest import (
     GRAPH_FILE,
     TOKENIZER_FILE,
@@ -34,7 +34,7 @@ from infrastructure.inference.sessions.chunks import Chunks
 from infrastructure.inference.sessions.engine_settings import STALL_MS_MAX, OnnxEngineSettings
 from infrastructure.inference.sessions.exported_session import ExportedSession, UnknownGraph
 from infrastructure.inference.sessions.host_session import (
-    BatchSession,
+    HostSession,
     SessionLimits,
     open_session,
     release_freed_memory,
@@ -59,7 +59,7 @@ _TEMPLATES: dict[str, type[TranscriptTemplate | TurnsTemplate]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ReadyModel:
-    """worker: answers. template: safe to use from any thread. needs: what it takes while loaded."""
+    """template: safe to use from any thread. needs: the memory that the model takes."""
 
     worker: ModelWorker
     template: PromptTemplate
@@ -70,7 +70,7 @@ class ReadyModel:
 def load_model(
     entry: CatalogueEntry, settings: OnnxEngineSettings, turnstile: Turnstile
 ) -> ReadyModel:
-    """Takes 1 to 3 s. Raises ModelUnavailable with the remedy."""
+    """Takes 1 to 3 s. Raises ModelUnavailable, whose text says what to do, or MemoryError."""
     folder = settings.models_dir / entry.name
     started = time.monotonic()
     try:
@@ -83,7 +83,7 @@ def load_model(
         raise
     except Exception as error:
         _log.exception("%s cannot be loaded", entry.name)
-        if found_no_memory(error):
+        if is_out_of_memory(error):
             raise MemoryError from error
         raise ModelUnavailable(
             f"ONNX Runtime cannot load {entry.title} ({type(error).__name__}); the log says why"
@@ -93,7 +93,7 @@ def load_model(
         "%s loaded in %.1f s, computes on %s",
         entry.name,
         time.monotonic() - started,
-        # Found out here, in the thread that loads, and remembered.
+        # Computed here, in the loading thread, and cached for later callers.
         computed_on(ready.runs_on),
     )
     return ready
@@ -129,7 +129,7 @@ def _load(
         context_tokens=limits.context_tokens,
         runs_on=provider,
     )
-    kept = KeptPrefixes(model.chunks, bytes_max=settings.kept_bytes_max)
+    kept = PrefixCache(model.chunks, bytes_max=settings.kept_bytes_max)
     _warm_up(model, kept, template, turnstile)
     outbox = Outbox()
     batch = Batch(model, kept, outbox)
@@ -158,7 +158,7 @@ def _on_host(
     chosen: Provider,
     names: dict[str, str],
 ) -> tuple[RowSession, str]:
-    """A session that keeps rows in the host's memory, and where it runs."""
+    """A session with its KV cache in the host's memory, and the provider that it runs on."""
     limits = session_limits(manifest, settings)
     session, provider = opened_session(
         partial(
@@ -181,7 +181,7 @@ def _on_device(
     chosen: Provider,
     names: dict[str, str],
 ) -> tuple[RowSession, str]:
-    """A session that keeps rows and logits where it runs, and where that is."""
+    """A session with KV cache and logits in its device's memory, and the provider it runs on."""
     from infrastructure.inference.sessions.device import Device
     from infrastructure.inference.sessions.device_session import DeviceLimits, DeviceSession
 
@@ -205,10 +205,10 @@ def _on_device(
 
 def _batch_session(
     manifest: Manifest, folder: Path, session: Any, limits: SessionLimits
-) -> BatchSession:
-    """Raises ModelFileDamaged where the graph is not what the manifest says."""
+) -> HostSession:
+    """Raises ModelFileDamaged if the graph is not of the kind that the manifest names."""
     if manifest.via is None:
-        return BatchSession(session, manifest.config, limits)
+        return HostSession(session, manifest.config, limits)
     try:
         return ExportedSession(session, manifest.config, limits)
     except UnknownGraph as error:
@@ -217,9 +217,10 @@ def _batch_session(
 
 
 def _warm_up(
-    model: LoadedModel, kept: KeptPrefixes, template: PromptTemplate, turnstile: Turnstile
+    model: LoadedModel, kept: PrefixCache, template: PromptTemplate, turnstile: Turnstile
 ) -> None:
-    """Prefill the template's header, so that the first answer starts as fast as the others."""
+    """Prefill the template's header, so that the first answer starts as fast as later ones, and
+    find out whether batch rows are independent of each other."""
     turn = Turn(role=Role.USER, content="Hi")
     ids = template.prepare("", [turn], completion_tokens_wanted=1).token_ids
     session, quickest_s = model.session, math.inf
@@ -230,15 +231,17 @@ def _warm_up(
             took_s = time.perf_counter() - started
         if last - first == session.limits.chunk_tokens:
             quickest_s = min(quickest_s, took_s)
-        kept.keep("", ids, last, session.slab, 0)
+        kept.keep("", ids, last, session.kv_cache, 0)
     with turnstile:
-        free_of_company = session.check_rows(ids[-1], len(ids))
-    if not free_of_company:
+        rows_are_independent = session.check_row_independence(ids[-1], len(ids))
+    if not rows_are_independent:
         _log.warning(
-            "%s decodes its rows one by one: here they would depend on each other", model.name
+            "%s decodes its rows one by one: on this machine, rows that share a step change each"
+            " other's results",
+            model.name,
         )
-    for row in range(session.slab.rows):
-        session.slab.give_back(row)
+    for row in range(session.kv_cache.rows):
+        session.kv_cache.release(row)
     if STALL_MS_MAX < quickest_s * 1000 < math.inf:
         _log.warning(
             "a prefill step of %s took %.0f ms: streams stall for longer than %d ms while prompts"

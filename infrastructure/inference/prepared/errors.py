@@ -5,8 +5,8 @@
     ├── SourceUnusable          a folder of weights that a user named does not hold the model
     └── ModelFileDamaged        a prepared file is missing, truncated or altered
 
-Loading turns these into the port's `ModelUnavailable`, so that callers of the engine see one
-tree only (application/chat/inference.py).
+Loading turns these into `ModelUnavailable`, so that callers of the engine see only the errors of
+its port (application/chat/inference.py).
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ class NotEnoughDisk(PreparationError):
 
 
 class SourceUnusable(PreparationError):
-    """what: a clause on the file; remedy: a sentence that says what to change."""
+    """what: a clause that says what is wrong. remedy: a sentence that says what to change."""
 
     def __init__(self, file: Path, what: str, remedy: str) -> None:
         self.file = file
@@ -40,10 +40,11 @@ class ModelFileDamaged(PreparationError):
         super().__init__(f"{file.name} of the model in {file.parent} cannot be used: {what}")
 
 
-# ONNX Runtime has no type for it: of the CPU's allocators, of CUDA, of an arena at its limit.
+# ONNX Runtime has no error type for this. Words from the messages of the CPU's allocators, of
+# CUDA, and of an arena at its limit.
 _NO_MEMORY = ("allocate", "bad_alloc", "out of memory", "smaller than requested bytes")
 
 
-def found_no_memory(error: Exception) -> bool:
-    """Whether what broke off in ONNX Runtime did so for want of memory."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether ONNX Runtime failed because there was not enough memory."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)

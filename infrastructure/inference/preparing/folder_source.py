@@ -1,4 +1,4 @@
-"""The weights of a folder as model hubs give it: config.json, tokenizer.json, safetensors."""
+"""Weights in a folder such as model hubs give: config.json, tokenizer.json, safetensors."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +19,9 @@ from infrastructure.inference.prepared.errors import (
 from infrastructure.inference.prepared.manifest import TOKENIZER_FILE, Source
 from infrastructure.inference.preparing.hub_config import CONFIG_FILE, read_hub_config
 from infrastructure.inference.preparing.model_source import (
-    Filled,
     OpenedSource,
     Progress,
+    WrittenModel,
     copy_terms,
     graph_bytes,
 )
@@ -35,14 +35,14 @@ from infrastructure.inference.preparing.safetensors_weights import SafetensorsWe
 _GENERATION_FILE, _TOKENIZER_CONFIG_FILE = "generation_config.json", "tokenizer_config.json"
 _TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json")
 _READ_BYTES = 8 * 1024 * 1024
-# Hashing reads what converting reads again and quantises.
+# Fractions of the work: hashing reads every file, converting reads it again and quantises.
 _HASHED_AT, _CONVERTED_AT = 0.1, 0.95
 
 
 class FolderSource:
-    """A `WeightsSource`. Making one reads headers and checks everything but the numbers.
+    """A `WeightsSource`. Making one reads the headers and checks everything but the numbers.
 
-    Raises SourceUnusable naming the file, PreparationError where the folder is none.
+    Raises SourceUnusable, which names the file, or PreparationError if there is no such folder.
     """
 
     via = None
@@ -68,7 +68,7 @@ class FolderSource:
         return graph_bytes(self.config, kind)
 
     def identity(self, on_progress: Progress, /) -> Source:
-        """Hashes every file that is read, once."""
+        """Hashes all files that preparing reads, at the first call."""
         if self._identity is None:
             said = f"Reading {self._folder.name} ({self._entry.licence} apply)."
             package, version = _origin(self._folder)
@@ -91,7 +91,7 @@ class FolderSource:
             source=self.identity(on_progress),
         )
 
-    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
+    def write_model(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> WrittenModel:
         from infrastructure.inference.graph.gemma_graph import write_graph
 
         self._refuse_what_cannot_be_quantised(kind)
@@ -107,7 +107,7 @@ class FolderSource:
         )
         self._write_tokenizer(folder / TOKENIZER_FILE)
         copy_terms(folder)
-        return Filled(
+        return WrittenModel(
             config=self.config,
             bos_id=self.bos_id,
             stop_ids=self.stop_ids,
@@ -119,14 +119,14 @@ class FolderSource:
         target.write_bytes((self._folder / TOKENIZER_FILE).read_bytes())
 
     def _refuse_a_base_model(self) -> None:
-        """Only on proof: a tokenizer's configuration and no chat template anywhere."""
+        """Only on proof: there is a tokenizer_config.json, but no chat template anywhere."""
         file = self._folder / _TOKENIZER_CONFIG_FILE
         if not file.exists() or any((self._folder / name).exists() for name in _TEMPLATE_FILES):
             return
         if not read_json(file).get("chat_template"):
             raise SourceUnusable(
                 file,
-                "it has no chat template, so this is a base model, which knows no turns",
+                "it has no chat template, so this is a base model, which cannot chat",
                 'Name the folder of the instruction-tuned weights (their names end in "-it").',
             )
 
@@ -136,13 +136,13 @@ class FolderSource:
         if kind.quantized and any(width % BLOCK for width in widths):
             raise SourceUnusable(
                 self._folder / CONFIG_FILE,
-                f"its sizes {widths} are no multiples of {BLOCK}, the block of"
+                f"not all of its sizes {widths} are multiples of {BLOCK}, the block of"
                 f" {kind.weights} weights",
                 "Prepare it with `--precision fp32` (CPU) or `--precision bf16` (CUDA).",
             )
 
     def _special_ids(self) -> tuple[int, tuple[int, ...]]:
-        """The begin-of-sequence token and the tokens that end an answer."""
+        """The begin-of-sequence id, and the ids that end an answer."""
         file = self._folder / TOKENIZER_FILE
         remedy = "Download the tokenizer that belongs to the weights (tokenizer.json)."
         try:
@@ -161,7 +161,8 @@ class FolderSource:
         ]
         if missing:
             raise SourceUnusable(file, f"it lacks {', '.join(missing)}", remedy)
-        # Single tokens beyond the table are the wrapper's image marks, which no text becomes.
+        # Without the added tokens: those beyond the embedding table are the image marks of the
+        # multimodal wrapper, which no text becomes.
         if tokenizer.plain_vocab_size > self.config.vocab_size:
             raise SourceUnusable(
                 file, f"it has more tokens than the model ({self.config.vocab_size})", remedy
@@ -170,7 +171,7 @@ class FolderSource:
         return ids["<bos>"] or 0, tuple(sorted(stop for stop in stops if stop is not None))
 
     def _end_ids(self) -> set[int]:
-        """eos_token_id, a number or a list, of generation_config.json or else config.json."""
+        """eos_token_id, a number or a list, from generation_config.json or else config.json."""
         for name in (_GENERATION_FILE, CONFIG_FILE):
             file = self._folder / name
             if not file.exists():
@@ -187,7 +188,7 @@ class FolderSource:
 
 
 def is_folder(path: Path) -> bool:
-    """Raises SourceUnusable where this user may not even look."""
+    """Raises SourceUnusable if this user may not look into the parent folder."""
     try:
         return path.is_dir()
     except OSError as error:
@@ -195,9 +196,9 @@ def is_folder(path: Path) -> bool:
 
 
 def matching_entry(folder: Path, catalogue: Sequence[CatalogueEntry]) -> CatalogueEntry:
-    """The catalogue's model whose shape the folder's config.json describes.
+    """The catalogue's model with the shape that the folder's config.json describes.
 
-    Raises SourceUnusable when there is none, PreparationError when the folder is none.
+    Raises SourceUnusable if no model has it, PreparationError if there is no such folder.
     """
     _require_folder(folder)
     shape = ModelShape.of(read_hub_config(folder, positions_max=1))
@@ -214,7 +215,7 @@ def _require_folder(folder: Path) -> None:
 
 
 def _origin(folder: Path) -> tuple[str, str]:
-    """Repository and revision of a hub's snapshot, else the folder's name and "local folder"."""
+    """A hub snapshot's repository and revision, or the folder's name and "local folder"."""
     repository = folder.parent.parent.name
     if folder.parent.name == "snapshots" and repository.startswith("models--"):
         return repository.removeprefix("models--").replace("--", "/"), folder.name

@@ -1,7 +1,7 @@
-"""Reading GGUF: the header at once, long arrays and tensors only when asked for.
+"""Reads GGUF files: the header at once, long arrays and tensors when they are asked for.
 
-The `gguf` package's own reader builds one object per vocabulary entry (9 s and 700 MB for
-Gemma's 262,144 tokens), so the container is read here; its dequantisers are used.
+The `gguf` package's own reader builds one object for each vocabulary entry (9 s and 700 MB for
+Gemma's 262,144 tokens). So only its dequantisers are used.
 Source of the format: docs/gguf.md of the ggml project.
 """
 
@@ -35,7 +35,7 @@ class _ArrayPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class _TensorPlace:
-    """shape: rows first (GGUF stores dimensions the other way round)."""
+    """shape: rows first (GGUF stores the dimensions in reverse)."""
 
     shape: tuple[int, ...]
     ggml_type: int
@@ -43,7 +43,7 @@ class _TensorPlace:
 
 
 class GgufFile:
-    """A mapped GGUF file. Raises ModelFileDamaged when the bytes are not GGUF."""
+    """A memory-mapped GGUF file. Everything raises ModelFileDamaged if it is not as expected."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -114,7 +114,7 @@ class GgufFile:
             yield values.reshape(-1) if len(place.shape) == 1 else values
 
     def _forget(self, offset: int, size: int) -> None:
-        """Pages that were read count as this process's memory until it says otherwise."""
+        """Unload pages that were read: mapped pages count as this process's memory."""
         if hasattr(mmap, "MADV_DONTNEED"):
             first = offset // mmap.PAGESIZE * mmap.PAGESIZE
             self._map.madvise(mmap.MADV_DONTNEED, first, offset + size - first)

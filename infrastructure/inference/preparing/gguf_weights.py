@@ -1,6 +1,6 @@
-"""Gemma 3 weights out of a GGUF file, under the names of `WeightSource`.
+"""Gemma 3 weights from a GGUF file, under the names of `ModelWeights`.
 
-llama.cpp's converter stores norm weights with 1 already added, so they pass unchanged.
+llama.cpp's converter stores norm weights with 1 already added, so they are passed on unchanged.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _LAYER = {
 
 
 class GgufWeights:
-    """A `WeightSource`. positions_max: how long a sequence the graph shall take, in tokens."""
+    """A `ModelWeights`. positions_max: the longest sequence that the graph has to take."""
 
     def __init__(self, file: GgufFile, *, positions_max: int) -> None:
         self._file = file

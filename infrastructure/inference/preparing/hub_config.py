@@ -1,7 +1,7 @@
-"""config.json of a Hugging Face style folder to a `GemmaConfig`.
+"""Reads the config.json of a Hugging Face style folder as a `GemmaConfig`.
 
-Values that a file leaves out have the defaults of transformers' `Gemma3TextConfig`, on which
-the published files of 4B and larger rely. Whatever the graph does not compute is refused.
+Missing values have the defaults of transformers' `Gemma3TextConfig`; the published files of 4B and
+larger models rely on them. Anything that the graph does not compute is refused.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ _ROPE_BASE_GLOBAL = 1_000_000.0
 _SLIDING, _FULL = "sliding_attention", "full_attention"
 _FULL_REMEDY = "Name a folder with unchanged Gemma 3 weights."
 
-# What the graph takes for granted: the key, and the values that mean it.
+# What the graph takes for granted: keys, and the values that agree with it.
 _TAKEN_FOR_GRANTED: dict[str, tuple[Any, ...]] = {
     "attention_bias": (None, False),
     "attn_logit_softcapping": (None,),
@@ -35,9 +35,10 @@ _TAKEN_FOR_GRANTED: dict[str, tuple[Any, ...]] = {
 
 
 def read_hub_config(folder: Path, *, positions_max: int) -> GemmaConfig:
-    """positions_max: the longest sequence the graph shall take; the model's own limit is kept.
+    """positions_max: the longest sequence that the graph has to take; the model's own limit holds
+    as well.
 
-    Raises SourceUnusable naming config.json.
+    Raises SourceUnusable, which names config.json.
     """
     file = folder / CONFIG_FILE
     top = read_json(file)
@@ -106,7 +107,7 @@ class _Reader:
 
 
 def _text_values(file: Path, top: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The text model's part of the file."""
+    """The part of the file that is about the text model."""
     kinds = top.get("architectures") or []
     kind = kinds[0] if isinstance(kinds, list) and kinds else None
     model_type = top.get("model_type")
@@ -125,10 +126,11 @@ def _text_values(file: Path, top: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _rope(reader: _Reader) -> tuple[float, float, float]:
-    """Base of full layers, base of sliding layers, linear factor of full layers.
+    """The base of full-attention layers, the base of sliding layers, and the linear factor of
+    full-attention layers.
 
-    Old files have rope_theta, rope_local_base_freq and rope_scaling (of full layers alone);
-    new ones have rope_parameters by kind of layer.
+    Old files have rope_theta, rope_local_base_freq and rope_scaling (of full-attention layers);
+    new ones have rope_parameters for each kind of layer.
     """
     values = reader.values
     new = reader.table(values, "rope_parameters")
@@ -154,7 +156,7 @@ def _rope_kind(scaling: Mapping[str, Any]) -> Any:
 
 
 def _full_attention_every(reader: _Reader, layers: int) -> int:
-    """From layer_types where they are listed, else from sliding_window_pattern."""
+    """From layer_types if they are listed, else from sliding_window_pattern."""
     kinds = reader.values.get("layer_types")
     if kinds is None:
         pattern = reader.values.get(

@@ -1,4 +1,4 @@
-"""Weights that we can read as the folder that a model hub would give: what other tools read."""
+"""Writes a model's weights as a folder such as model hubs give, for other tools to read."""
 
 import json
 from collections import defaultdict
@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.inference.prepared.config import GemmaConfig, WeightSource
+from infrastructure.inference.prepared.config import GemmaConfig, ModelWeights
 from infrastructure.inference.preparing.hub_config import CONFIG_FILE
+from infrastructure.inference.preparing.safetensors_folder import INDEX_FILE
 from infrastructure.inference.preparing.safetensors_weights import hub_name, tensor_shapes
 
-_INDEX_FILE = "model.safetensors.index.json"
 _PAD, _EOS = 0, 1
 
 
 def write_hub_copy(
-    source: WeightSource,
+    source: ModelWeights,
     folder: Path,
     *,
     bos_id: int,
     on_progress: Callable[[float], None] = lambda _: None,
 ) -> None:
-    """config.json, generation_config.json and safetensors (float32) of the text model alone, a
-    file for each layer, so that no more than a layer is in memory. The tokenizer is not written."""
+    """Write config.json, generation_config.json and float32 safetensors of the text model. Each
+    layer has a file, so no more than a layer is in memory. The tokenizer is not written."""
     from safetensors.numpy import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -40,14 +40,14 @@ def write_hub_copy(
         places |= dict.fromkeys(tensors, file)
         on_progress((number + 1) / len(parts))
     size = sum(4 * int(np.prod(shape)) for shape in tensor_shapes(source.config).values())
-    write_json(folder / _INDEX_FILE, {"metadata": {"total_size": size}, "weight_map": places})
+    write_json(folder / INDEX_FILE, {"metadata": {"total_size": size}, "weight_map": places})
     ids = {"bos_token_id": bos_id, "eos_token_id": _EOS, "pad_token_id": _PAD}
     write_json(folder / "generation_config.json", ids)
     write_json(folder / CONFIG_FILE, {**hub_config(source.config), **ids})
 
 
 def hub_config(config: GemmaConfig) -> dict[str, Any]:
-    """With the keys of transformers before version 5, which later ones read too."""
+    """config.json with the keys of transformers before version 5, which later versions read too."""
     kinds = ("sliding_attention", "full_attention")
     factor = config.rope_factor_global
     return {
@@ -66,7 +66,7 @@ def hub_config(config: GemmaConfig) -> dict[str, Any]:
         "rope_theta": config.rope_base_global,
         "rope_local_base_freq": config.rope_base_local,
         "rope_scaling": None if factor == 1 else {"rope_type": "linear", "factor": factor},
-        "layer_types": [kinds[config.sees_everything(layer)] for layer in range(config.layers)],
+        "layer_types": [kinds[config.is_full_attention(layer)] for layer in range(config.layers)],
         "max_position_embeddings": config.positions_max,
         "hidden_activation": "gelu_pytorch_tanh",
         "tie_word_embeddings": True,
@@ -79,7 +79,7 @@ def write_json(file: Path, values: Any) -> None:
     file.write_text(json.dumps(values, indent=1))
 
 
-def _stored(source: WeightSource, name: str) -> NDArray[np.float32]:
-    """A copy, as the file it was read from may be closed before this is let go. Checkpoints keep
-    norm weights as w where 1 + w is applied."""
+def _stored(source: ModelWeights, name: str) -> NDArray[np.float32]:
+    """The tensor as a checkpoint stores it: a norm as w if 1 + w is applied. It is a copy, because
+    the file that it was read from may be closed before this is dropped."""
     return source.tensor(name) - np.float32(name.endswith("norm"))

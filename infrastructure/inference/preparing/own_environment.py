@@ -1,8 +1,8 @@
 """Python environments apart from the service's, each with its own pins, made on first use.
 
-What needs torch, or versions that the service cannot live with, runs in one of these as a process
-of its own. An environment is whole when its stamp says so, which is written last; one that was
-interrupted is gone on with, because pip skips what stands in it and keeps what it fetched.
+Tools that need torch, or versions that conflict with the service's, run in one of these, as a
+process of their own. The stamp is written last, so an environment with a stamp is complete. An
+interrupted installation is continued: pip skips what is installed and keeps what it has fetched.
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from pathlib import Path
 
 Say = Callable[[str], None]
 
-# Without CUDA's libraries: pip then takes the build for the CPU where the index offers it.
+# Pinned without CUDA's libraries, so pip takes the build for the CPU if the index has one.
 TORCH = "torch==2.13.0"
 
-# An hour each: torch is large, and some packages are compiled while they are installed.
+# For each command: torch is large, and some packages are compiled during the installation.
 _STEP_TIMEOUT_S = 3600.0
 _STAMP = "pins.stamp"
 _TAIL_LINES = 40
@@ -41,12 +41,12 @@ NO_SPACE = ("No space left on device", "Disk quota exceeded")
 
 
 class EnvironmentMissing(Exception):
-    """It cannot be made here; the text says why and what to change."""
+    """The environment cannot be made here. The text says why and what to change."""
 
 
 class CommandFailed(Exception):
-    """tail: the last lines that the command printed, oldest first. killed: by a signal that it
-    cannot have sent itself."""
+    """tail: the last lines that the command printed, oldest first. killed: by a SIGKILL from the
+    system or from somebody else."""
 
     def __init__(self, what: str, tail: Sequence[str], *, killed: bool = False) -> None:
         self.tail = tuple(tail)
@@ -59,9 +59,9 @@ class CommandFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnEnvironment:
-    """pins: a requirements file. with_torch: installed first and alone, because next to other
-    requirements pip may take a build with CUDA. needed_bytes: free space it takes to make.
-    pythons: first and last minor version of Python 3 for which every pin can be had."""
+    """pins: a requirements file. with_torch: torch is installed first and alone, because together
+    with other requirements pip may take a build with CUDA. needed_bytes: the free disk space that
+    making it takes. pythons: the first and last minor version of Python 3 that has all the pins."""
 
     folder: Path
     pins: Path
@@ -79,7 +79,7 @@ class OwnEnvironment:
 
     @property
     def log(self) -> Path:
-        """What the installer printed; beside the folder, so that it outlives a failure."""
+        """The installer's output. It is beside the folder, so that it survives a failure."""
         return self.folder.with_name(f"{self.folder.name}.log")
 
     @property
@@ -87,8 +87,8 @@ class OwnEnvironment:
         return self.python.exists() and self._stamped() == self._wanted()
 
     def make(self, say: Say = lambda _: None) -> Path:
-        """The interpreter of the whole environment, made where it is missing or was made of other
-        pins. One process at a time. Raises EnvironmentMissing."""
+        """Make the environment if it is missing or has other pins, one process at a time. Returns
+        its Python interpreter. Raises EnvironmentMissing."""
         from filelock import FileLock, Timeout
 
         if self.ready:
@@ -182,9 +182,9 @@ def run_logged(
     timeout_s: float = _STEP_TIMEOUT_S,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Run to the end; what it prints goes into the log, line by line to on_line, and nowhere else.
+    """Run a command to its end. Its output goes into the log and, line by line, to on_line.
 
-    environment: in addition to this process's. Raises CommandFailed, OSError.
+    environment: variables in addition to this process's. Raises CommandFailed, OSError.
     """
     tail: deque[str] = deque(maxlen=_TAIL_LINES)
     with log.open("a", encoding="utf-8") as file:
@@ -222,7 +222,7 @@ def run_logged(
 
 
 def _sentence(line: str) -> str:
-    """pip's line as a sentence for people, or nothing."""
+    """A line of pip's output as a sentence for people, or an empty text."""
     words = line.split()
     match words[:2]:
         case ["Collecting", name]:
@@ -235,5 +235,5 @@ def _sentence(line: str) -> str:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of what an interrupted run left, so that its space counts as free."""
+    """Bytes that an interrupted run has left, which count as free."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())

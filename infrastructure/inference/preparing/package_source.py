@@ -1,4 +1,4 @@
-"""The weights that an installed package brings as a GGUF file."""
+"""Weights that an installed package brings as a GGUF file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +10,13 @@ from infrastructure.inference.prepared.config import GraphFormat, Precision
 from infrastructure.inference.prepared.errors import PreparationError
 from infrastructure.inference.prepared.manifest import TOKENIZER_FILE, Source
 from infrastructure.inference.preparing.model_source import (
-    Filled,
     OpenedSource,
     Progress,
+    WrittenModel,
     copy_terms,
 )
 
-# The GGUF file (253 MB), the graph (294 MB in int8), the tokenizer (14 MB) and the terms.
+# For the GGUF file (253 MB), the graph (294 MB in int8), the tokenizer (14 MB) and the terms.
 _DISK_BYTES = {Precision.INT8: 600_000_000, Precision.FP32: 1_400_000_000}
 _DISK_BYTES |= {Precision.FP16: 850_000_000, Precision.BF16: 850_000_000}
 _DISK_BYTES |= {Precision.INT4: 550_000_000}
@@ -69,8 +69,8 @@ class PackageSource:
             )
         gguf.unlink()
 
-    def fill(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> Filled:
-        """Fractions as measured on two cores."""
+    def write_model(self, folder: Path, kind: GraphFormat, on_progress: Progress) -> WrittenModel:
+        """See `ModelSource`. The fractions of the progress were measured on two cores."""
         from infrastructure.inference.graph.gemma_graph import write_graph
 
         title = self._entry.title
@@ -86,7 +86,7 @@ class PackageSource:
             on_progress(0.6, f"Building the tokenizer of {title}.")
             opened.write_tokenizer(folder / TOKENIZER_FILE)
         copy_terms(folder)
-        return Filled(
+        return WrittenModel(
             config=opened.weights.config,
             bos_id=opened.bos_id,
             stop_ids=opened.stop_ids,

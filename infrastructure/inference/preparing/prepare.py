@@ -1,8 +1,8 @@
-"""Preparing a model: from a package's or a folder's weights to a folder the engine can load.
+"""Prepares a model: turns the weights of a package or folder into a folder that the engine loads.
 
-Everything is written into a folder beside the target and renamed at the end, so a model is
-either whole or not there. A run that was interrupted is taken up by the next one of the same source
-and precision, and else removed by it. One preparation at a time per models folder.
+Everything is written into a folder beside the target and renamed at the end, so a model is either
+whole or not there. The next run continues an interrupted one if it has the same source and
+precision; otherwise it removes what that has left. A models folder has one preparation at a time.
 """
 
 import errno
@@ -31,11 +31,12 @@ from infrastructure.inference.prepared.manifest import (
 from infrastructure.inference.prepared.versions import graph_version
 from infrastructure.inference.preparing.model_source import (
     TERMS_FILES,
-    Filled,
     ModelSource,
     Progress,
     WeightsSource,
+    WrittenModel,
 )
+from infrastructure.process.files import flush_to_disk
 
 _LOCK_TIMEOUT_S = 600
 
@@ -51,27 +52,30 @@ def prepare_model(
     disk_bytes: int | None = None,
     catalogue: Sequence[CatalogueEntry] = CATALOGUE,
 ) -> Manifest:
-    """Make the model ready for the engine, or find that it is (sizes are compared).
+    """Make the model ready for the engine, unless it is (only the sizes of its files are checked).
 
-    name: of the catalogue, or the path of a folder of weights, whose shape then tells the model.
+    name: of a model in the catalogue, or the path of a folder of weights, whose shape tells the
+        model.
     folder: the weights of a model that no package brings. A prepared model of the same source
         and precision is left as it is.
-    precision: None takes a prepared model as it is and otherwise means int8, or bf16 for CUDA.
-    provider: for which the graph is made; None means the CPU where it runs the precision.
-    disk_bytes: free space that must be there before anything is written; None estimates it.
-    on_progress gets the fraction done and a sentence for the user. The 270M takes about 10 s and
-    400 MB of memory; a service had better run it in a process of its own.
+    precision: None accepts a prepared model of any; otherwise it means int8, or bf16 for CUDA.
+    provider: that the graph is made for; None means the CPU if it has kernels for the precision.
+    disk_bytes: the free space to require before anything is written; None estimates it.
+    on_progress: gets the fraction done and a sentence for the user.
 
-    Raises PreparationError: NotEnoughDisk, SourceUnusable, or the reason in words.
+    The 270M model takes about 10 s and 400 MB of memory. A service should run this in a process of
+    its own.
+
+    Raises PreparationError, which may be NotEnoughDisk or SourceUnusable.
     """
-    entry, folder = wanted(name, folder, catalogue)
+    entry, folder = resolve_model(name, folder, catalogue)
     ready = prepared_manifest(entry.name, models_dir, catalogue)
     try:
         kind = GraphFormat.of(precision, provider)
     except ValueError as error:
-        raise PreparationError(f"{entry.title} cannot be prepared so: {error}") from error
-    unasked = precision is None and provider is None
-    if folder is None and ready is not None and (unasked or _is_of(ready, kind)):
+        raise PreparationError(f"{entry.title} cannot be prepared like this: {error}") from error
+    takes_any = precision is None and provider is None
+    if folder is None and ready is not None and (takes_any or _is_made_as(ready, kind)):
         on_progress(1.0, f"{entry.title} is ready.")
         return ready
     source = open_source(entry, folder)
@@ -104,10 +108,10 @@ def prepare_from(
         ) from error
 
 
-def wanted(
+def resolve_model(
     name: str, folder: Path | None, catalogue: Sequence[CatalogueEntry]
 ) -> tuple[CatalogueEntry, Path | None]:
-    """Which model is meant, and the folder of its weights where one was named."""
+    """The model that is meant, and the folder of its weights if one was named."""
     by_name = {entry.name: entry for entry in catalogue}
     entry = by_name.get(name)
     if entry is not None:
@@ -127,8 +131,8 @@ def wanted(
 
 
 def open_source(entry: CatalogueEntry, folder: Path | None) -> WeightsSource:
-    """Raises PreparationError where the weights are none of that model, or nowhere."""
-    # Each brings libraries that a service which finds its models prepared never needs.
+    """Raises PreparationError if the weights are missing or are another model's."""
+    # Imported late: their libraries are not needed by a service whose models are prepared.
     if folder is not None:
         from infrastructure.inference.preparing.folder_source import FolderSource
 
@@ -173,35 +177,35 @@ class _Job:
     def _run_locked(self, models_dir: Path, on_progress: Progress) -> Manifest:
         entry = self._entry
         temporary = models_dir / f".{entry.name}.preparing"
-        # Another process may have been quicker while this one waited.
+        # Another process may have prepared the model while this one waited.
         ready = prepared_manifest(entry.name, models_dir, self._catalogue)
-        if ready is not None and self._is_wanted(ready, on_progress):
+        if ready is not None and self._is_what_is_wanted(ready, on_progress):
             shutil.rmtree(temporary, ignore_errors=True)
             return ready
-        _keep_begun_weights(temporary)
+        _keep_resumable_weights(temporary)
         free = shutil.disk_usage(models_dir).free + _size(temporary / WEIGHTS_FILE)
         if free < self._disk_bytes:
             raise NotEnoughDisk(models_dir, needed_bytes=self._disk_bytes, free_bytes=free)
         temporary.mkdir(exist_ok=True)
         try:
-            filled = self._source.fill(temporary, self._format, on_progress)
+            written = self._source.write_model(temporary, self._format, on_progress)
             on_progress(0.95, "Writing everything to disk.")
-            manifest = self._manifest(filled, temporary)
+            manifest = self._manifest(written, temporary)
             write_manifest(manifest, temporary)
             _put_in_place(temporary, models_dir / entry.name)
         except Exception:
-            # What a person interrupts or the system kills stays, and the next run takes it up.
+            # Not after an interrupt or a kill: then the files stay, and the next run continues.
             shutil.rmtree(temporary, ignore_errors=True)
             raise
         return manifest
 
-    def _is_wanted(self, ready: Manifest, on_progress: Progress) -> bool:
-        if not _is_of(ready, self._format, self._source.via):
+    def _is_what_is_wanted(self, ready: Manifest, on_progress: Progress) -> bool:
+        if not _is_made_as(ready, self._format, self._source.via):
             return False
         return self._source.identity(on_progress) in (None, ready.source)
 
-    def _manifest(self, filled: Filled, folder: Path) -> Manifest:
-        names = (GRAPH_FILE, *filled.hashes, TOKENIZER_FILE, *TERMS_FILES)
+    def _manifest(self, written: WrittenModel, folder: Path) -> Manifest:
+        names = (GRAPH_FILE, *written.hashes, TOKENIZER_FILE, *TERMS_FILES)
         return Manifest(
             name=self._entry.name,
             title=self._entry.title,
@@ -209,18 +213,18 @@ class _Job:
             graph_version=graph_version(self._source.via),
             template_version=self._entry.template_version,
             providers=(self._format.provider.value,),
-            bos_id=filled.bos_id,
-            stop_ids=filled.stop_ids,
-            config=filled.config,
-            source=filled.source,
+            bos_id=written.bos_id,
+            stop_ids=written.stop_ids,
+            config=written.config,
+            source=written.source,
             licence=self._entry.licence,
             licence_url=self._entry.licence_url,
-            files={name: _record(folder / name, filled.hashes.get(name)) for name in names},
+            files={name: _record(folder / name, written.hashes.get(name)) for name in names},
             via=self._source.via,
         )
 
 
-def _is_of(ready: Manifest, kind: GraphFormat, via: str | None = None) -> bool:
+def _is_made_as(ready: Manifest, kind: GraphFormat, via: str | None = None) -> bool:
     made = (ready.precision, ready.providers, ready.via)
     return made == (kind.weights.value, (kind.provider.value,), via)
 
@@ -231,8 +235,8 @@ def _record(path: Path, known_sha256: str | None) -> FileRecord:
     return FileRecord(size_bytes=path.stat().st_size, sha256=known_sha256)
 
 
-def _keep_begun_weights(temporary: Path) -> None:
-    """Of what an interrupted run left, only weights with a journal are of use to this one."""
+def _keep_resumable_weights(temporary: Path) -> None:
+    """Remove what an interrupted run has left, except weights with a journal."""
     begun = {WEIGHTS_FILE, WEIGHTS_FILE + JOURNAL_SUFFIX}
     if not all((temporary / name).is_file() for name in begun):
         shutil.rmtree(temporary, ignore_errors=True)
@@ -247,24 +251,14 @@ def _size(path: Path) -> int:
 
 
 def _put_in_place(temporary: Path, target: Path) -> None:
-    """Flush every file, then rename. A process that has the old files mapped keeps them."""
+    """Flush every file, then rename. A process that has mapped the old files keeps them."""
     for path in temporary.iterdir():
-        _flush(path)
-    _flush(temporary)
+        flush_to_disk(path)
+    flush_to_disk(temporary)
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
         target.rename(old)
     temporary.rename(target)
-    _flush(target.parent)
+    flush_to_disk(target.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    if path.is_dir() and os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

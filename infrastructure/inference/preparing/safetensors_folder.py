@@ -1,8 +1,8 @@
-"""Tensors of a safetensors checkpoint, one file or several with an index, read one at a time.
+"""Reads the tensors of a safetensors checkpoint (one file, or several with an index) one at a time.
 
-A file is mapped anew for every block of rows: mapped pages count as the process's memory until
-the file is closed, which for a shard of 5 GB is most of what a conversion may take. (The library's
-other way, reading, takes the whole tensor for every slice of it.)
+The file is mapped anew for every block of rows, because mapped pages count as the process's memory
+until the file is closed: up to 5 GB, the size of a shard. (The library can also read without
+mapping, but then reads the whole tensor for every slice of it.)
 """
 
 import json
@@ -36,18 +36,18 @@ class TensorPlace:
 
 
 class SafetensorsFolder:
-    """Reads every header at once, tensors when asked. Raises SourceUnusable naming the file."""
+    """Reads all headers at once, tensors when asked. Raises SourceUnusable, naming the file."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._places: dict[str, TensorPlace] = {}
-        promised = _promised(folder)
-        self.files: tuple[Path, ...] = tuple(sorted(set(promised.values()))) or (
+        indexed = _indexed(folder)
+        self.files: tuple[Path, ...] = tuple(sorted(set(indexed.values()))) or (
             folder / SINGLE_FILE,
         )
         for file in self.files:
             self._places |= _places(file)
-        for name, file in promised.items():
+        for name, file in indexed.items():
             if name not in self._places or self._places[name].file != file:
                 raise SourceUnusable(file, f"it lacks {name}, which {INDEX_FILE} names", _AGAIN)
 
@@ -60,7 +60,7 @@ class SafetensorsFolder:
         return tuple(self._places)
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Raises SourceUnusable when the tensor is missing or of a type that is not read."""
+        """Raises SourceUnusable if the tensor is missing or has a type that is not supported."""
         place = self._places.get(name)
         if place is None:
             raise SourceUnusable(
@@ -78,7 +78,7 @@ class SafetensorsFolder:
         return next(self.row_blocks(name, max(1, self.shape(name)[0])))
 
     def row_blocks(self, name: str, rows: int) -> Iterator[NDArray[np.float32]]:
-        """The tensor along its first axis, at most `rows` of it at a time."""
+        """The tensor along its first axis, at most `rows` entries at a time."""
         count, file = self.shape(name)[0], self._places[name].file
         for first in range(0, max(1, count), rows):
             try:
@@ -94,7 +94,7 @@ class SafetensorsFolder:
 
 
 def unreadable(file: Path, error: Exception) -> SourceUnusable:
-    """What went wrong while a file was read, with the remedy that fits."""
+    """The error for a file that could not be read, with a remedy that fits."""
     if isinstance(error, FileNotFoundError):
         return SourceUnusable(file, "it is missing", _AGAIN)
     if isinstance(error, PermissionError):
@@ -104,7 +104,7 @@ def unreadable(file: Path, error: Exception) -> SourceUnusable:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Raises SourceUnusable when it is missing, unreadable, or no JSON object."""
+    """Raises SourceUnusable if the file is missing, unreadable, or holds no JSON object."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -114,8 +114,8 @@ def read_json(file: Path) -> dict[str, Any]:
     return found
 
 
-def _promised(folder: Path) -> dict[str, Path]:
-    """Tensor name to file, as the index says; empty where there is a single file."""
+def _indexed(folder: Path) -> dict[str, Path]:
+    """Each tensor's file by the index; empty if there is no index."""
     index = folder / INDEX_FILE
     try:
         if not index.exists():
@@ -126,7 +126,7 @@ def _promised(folder: Path) -> dict[str, Path]:
     if not isinstance(places, dict) or not places:
         raise SourceUnusable(index, "it names no tensors (weight_map)", _AGAIN)
     for file in places.values():
-        # A name with a path in it could point at any file of this machine.
+        # A path could point to any file of this machine.
         if not isinstance(file, str) or not _PLAIN_NAME.fullmatch(file):
             raise SourceUnusable(index, f"it names {file!r}, which is no weights file", _AGAIN)
     return {name: folder / file for name, file in places.items()}

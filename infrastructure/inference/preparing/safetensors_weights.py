@@ -1,7 +1,7 @@
-"""Gemma 3 weights out of a safetensors checkpoint, under the names of `WeightSource`.
+"""Gemma 3 weights from a safetensors checkpoint, under the names of `ModelWeights`.
 
-Checkpoints store norm weights as w where 1 + w is applied. The text part of the multimodal
-wrapper has the same names under a prefix, which differs between old and new checkpoints.
+A checkpoint stores a norm as w if 1 + w is applied. In the multimodal wrapper the text model's
+names have a prefix, which differs between old and new checkpoints.
 """
 
 from collections.abc import Iterator
@@ -33,9 +33,9 @@ _LAYER = {
 
 
 class SafetensorsWeights:
-    """A `WeightSource`. Every tensor's presence, type and shape is checked before any is read.
+    """A `ModelWeights`. Making one checks the presence, type and shape of every tensor.
 
-    Raises SourceUnusable naming the file.
+    Raises SourceUnusable, which names the file.
     """
 
     def __init__(self, folder: SafetensorsFolder, config: GemmaConfig) -> None:
@@ -68,7 +68,7 @@ class SafetensorsWeights:
 
 
 def hub_name(name: str) -> str:
-    """A `WeightSource`'s name as checkpoints have it, without what stands before it there."""
+    """A checkpoint's name for a tensor of `ModelWeights`, without the prefix."""
     if name in _TOP:
         return _TOP[name]
     _, layer, part = name.split(".")
@@ -76,7 +76,7 @@ def hub_name(name: str) -> str:
 
 
 def tensor_shapes(config: GemmaConfig) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of a `WeightSource`, by name."""
+    """The shape of every tensor, by its name in `ModelWeights`."""
     hidden, ffn, head = config.hidden_size, config.feed_forward_size, config.head_dim
     queries, keys = config.heads * head, config.kv_heads * head
     layer: dict[str, tuple[int, ...]] = {
@@ -102,8 +102,8 @@ def tensor_shapes(config: GemmaConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _prefix(folder: SafetensorsFolder) -> str:
-    """What stands before the text model's names: "model.", "language_model.model." (old
-    wrapper), "model.language_model." (new wrapper), or nothing."""
+    """The prefix of the text model's names: "model.", "language_model.model." (old wrapper),
+    "model.language_model." (new wrapper), or none."""
     found = [name for name in folder.names if name.endswith(_EMBEDDING)]
     if len(found) != 1:
         raise SourceUnusable(

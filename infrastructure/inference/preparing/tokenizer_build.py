@@ -1,8 +1,8 @@
-"""tokenizer.json out of a GGUF file's vocabulary, at preparation time.
+"""Builds tokenizer.json from a GGUF file's vocabulary, when a model is prepared.
 
-GGUF keeps Gemma's pieces but not the merges that join them. They follow from the pieces: every
-split of a piece into two others is a merge, and the piece's place in the vocabulary is its
-rank. A test holds the result against transformers' own reconstruction.
+GGUF has Gemma's tokens but not the merges that make them. The merges follow from the tokens: each
+split of a token into two others is a merge, and its rank is the token's id. A test compares the
+result with transformers' own reconstruction.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ _UNKNOWN = "<unk>"
 
 
 def build_tokenizer(file: GgufFile, target: Path) -> None:
-    """Write tokenizer.json. Raises ModelFileDamaged when the vocabulary is missing."""
+    """Write tokenizer.json. Raises ModelFileDamaged if the vocabulary is missing."""
     from tokenizers import AddedToken, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import BPE
 
-    # Runs of spaces are stored as spaces but looked up after the normaliser has replaced them.
+    # Runs of spaces are stored as spaces, but the normaliser replaces them before the lookup.
     tokens = [
         _SPACE * len(token) if token and not token.strip(" ") else token
         for token in file.strings("tokenizer.ggml.tokens")
@@ -56,15 +56,15 @@ def build_tokenizer(file: GgufFile, target: Path) -> None:
 
 
 def token_id(file: GgufFile, token: str) -> int | None:
-    """The id of a control token such as "<end_of_turn>", None where the vocabulary lacks it."""
+    """The id of a control token such as "<end_of_turn>"; None if the vocabulary lacks it."""
     tokens = file.strings("tokenizer.ggml.tokens")
     return tokens.index(token) if token in tokens else None
 
 
 def _merges(tokens: Sequence[str], kinds: Sequence[int]) -> list[tuple[str, str]]:
-    """By rank of the joined piece, then longest left part first.
+    """By rank of the merged token, then the longest left part first.
 
-    Control and byte pieces take no part: text that merely spells one must stay text.
+    Control and byte tokens have no merges, so that text which spells one stays text.
     """
     known = {
         token for token, kind in zip(tokens, kinds, strict=True) if kind not in (_CONTROL, _BYTE)

@@ -1,21 +1,21 @@
-"""Narrowing logits to the likeliest tokens where they are, in a graph of its own.
+"""A graph that picks the likeliest tokens from logits on the device.
 
-A row of Gemma's logits is 1 MB; on a GPU it would cross the bus for every token of every row.
-Penalty and bias apply to whole rows, so they come first. Inputs, with P and Q as long as the
-longest row needs:
+A row of Gemma's logits is 1 MB, which would otherwise cross the bus for every token. Penalty and
+bias can change which tokens are likeliest, so they are applied first. Inputs; the longest row sets
+P and Q:
 
     logits      float32[B, vocab]
-    seen_ids    int64[B, P]     tokens that the penalty is for; filled up with one of them again
+    seen_ids    int64[B, P]     tokens to penalise; padded with one of them
     penalties   float32[B, 1]   above 1 makes them less likely, 1 changes nothing
-    bias_ids    int64[B, Q]     tokens whose logits are shifted; filled up with any, by 0
+    bias_ids    int64[B, Q]     tokens whose logits are shifted; padded with any, by 0
     biases      float32[B, Q]
-    whole_rows  int64[W]        rows that are wanted whole
+    whole_rows  int64[W]        rows whose logits are wanted in full
 
 Outputs, the likeliest token first:
 
     top_logits  float32[B, K]   K is CANDIDATES, or the vocabulary where that is smaller
     top_ids     int64[B, K]
-    sums        float32[B]      of the logits as they came: not finite where one of them is not
+    sums        float32[B]      of the original logits; finite only if all of them are
     whole       float32[W, vocab]   after penalty and bias
 
 Source of the penalty (positive logits divided, negative ones multiplied): Keskar et al., CTRL

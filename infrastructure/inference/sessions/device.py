@@ -1,7 +1,7 @@
-"""The memory of the device that a model runs on, as ONNX Runtime hands it out.
+"""Memory on the device that a model runs on, as ONNX Runtime allocates it.
 
-Everything here is the same for every provider but for its name: on the CPU the device's memory is
-the host's, and so all of it is tested there. Sources: `OrtValue` and `IOBinding` in
+All of this works the same on every provider. On the CPU the device's memory is the host's, so tests
+run there. Sources: `OrtValue` and `IOBinding` in
 onnxruntime/capi/onnxruntime_inference_collection.py, and "CUDA Execution Provider" in ONNX
 Runtime's documentation for the options.
 """
@@ -19,7 +19,7 @@ from infrastructure.inference.prepared.config import Provider
 from infrastructure.inference.sessions.device_graphs import zeros_graph
 from infrastructure.inference.sessions.providers import LOG_ERRORS_ONLY, provider_names
 
-# Beside what is asked for: an arena rounds every request up.
+# In addition to what is needed, because an arena rounds every request up.
 _ARENA_SLACK_BYTES = 1 << 20
 _ONNX_TYPES: dict[str, int] = {
     "tensor(float)": TensorProto.FLOAT,
@@ -37,7 +37,7 @@ _BYTES: dict[int, int] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Region:
-    """Memory of the device with a type and a shape. alive: what keeps it from being freed."""
+    """Memory on the device. element: its ONNX type. alive: the objects that keep it allocated."""
 
     address: int
     shape: tuple[int, ...]
@@ -49,30 +49,30 @@ class Region:
         return prod(self.shape) * _BYTES[self.element]
 
     def part(self, index: int) -> "Region":
-        """One of the regions along the first axis."""
+        """One entry of the first axis, without that axis."""
         shape = self.shape[1:]
         size = prod(shape) * _BYTES[self.element]
-        return self._seen(self.address + index * size, shape, self.element)
+        return self._view(self.address + index * size, shape, self.element)
 
     def rows(self, first: int, count: int) -> "Region":
-        """Some of the first axis."""
+        """A range of the first axis."""
         size = prod(self.shape[1:]) * _BYTES[self.element]
         shape = (count, *self.shape[1:])
-        return self._seen(self.address + first * size, shape, self.element)
+        return self._view(self.address + first * size, shape, self.element)
 
     def words(self, each: int) -> "Region":
-        """The same memory as int64[…, each], whatever its numbers: for copying."""
+        """The same memory as int64[…, each], whatever its type, for copying."""
         shape = (self.nbytes // (8 * each), each)
         assert prod(shape) * 8 == self.nbytes
-        return self._seen(self.address, shape, TensorProto.INT64)
+        return self._view(self.address, shape, TensorProto.INT64)
 
-    def _seen(self, address: int, shape: tuple[int, ...], element: int) -> "Region":
+    def _view(self, address: int, shape: tuple[int, ...], element: int) -> "Region":
         return Region(address=address, shape=shape, element=element, alive=self.alive)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """The first device of a provider. threads: of its sessions, where they run on the CPU."""
+    """The first device of a provider. threads: of each session, on the CPU."""
 
     provider: Provider
     threads: int = 1
@@ -85,8 +85,8 @@ class Device:
     def session(self, model: str | bytes, *, arena_bytes: int, cuda_graph: bool = False) -> Any:
         """An `onnxruntime.InferenceSession` over a file or a serialised model.
 
-        arena_bytes: most device memory that its steps may take; weights come on top. cuda_graph:
-        runs with a graph id are captured once and replayed from then on.
+        arena_bytes: the most device memory that its steps may take, without the weights.
+        cuda_graph: a run that has a graph id is captured the first time and replayed afterwards.
         """
         import onnxruntime
 
@@ -110,8 +110,8 @@ class Device:
         )
 
     def zeros(self, shapes: Sequence[tuple[tuple[int, ...], int]]) -> list[Region]:
-        """One region for each (shape, ONNX type). They come from an arena of their own, so that
-        they take what is asked for and go back when nobody holds them any more."""
+        """One region for each (shape, ONNX type). They have an arena of their own, so they take no
+        more than they need, and their memory is freed when nobody holds them."""
         words = [-(-prod(shape) * _BYTES[element] // 8) for shape, element in shapes]
         total = sum(words) * 8
         session = self.session(zeros_graph(), arena_bytes=total + total // 64)
@@ -135,13 +135,13 @@ class Device:
     def bind_output(self, io: Any, name: str, region: Region) -> None:
         io.bind_output(name, self.name, 0, region.element, region.shape, region.address)
 
-    def slot(self, array: NDArray[Any]) -> "Slot":
-        return Slot(self, array)
+    def input(self, array: NDArray[Any]) -> "DeviceInput":
+        return DeviceInput(self, array)
 
 
-class Slot:
-    """A small input of a fixed shape, at a fixed address of the device, which a replayed graph
-    reads again."""
+class DeviceInput:
+    """A small input of a fixed shape at a fixed address on the device, where a replayed CUDA graph
+    reads it."""
 
     def __init__(self, device: Device, array: NDArray[Any]) -> None:
         import onnxruntime
@@ -169,7 +169,7 @@ def cuda_options(arena_bytes: int, *, cuda_graph: bool) -> dict[str, str]:
     return {
         "device_id": "0",
         "gpu_mem_limit": str(arena_bytes + _ARENA_SLACK_BYTES),
-        # Not the next power of two, which takes up to twice as much.
+        # The default, the next power of two, takes up to twice as much.
         "arena_extend_strategy": "kSameAsRequested",
         "enable_cuda_graph": "1" if cuda_graph else "0",
     }

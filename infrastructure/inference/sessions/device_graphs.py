@@ -1,6 +1,6 @@
-"""Graphs of a node or two that move and clear memory where it is, on any provider.
+"""Small graphs that clear and copy memory on the device, whatever the provider.
 
-Keys and values are copied as int64 words, so that no provider needs kernels for their own type.
+Keys and values are copied as int64 words, so no provider needs kernels for their own type.
 """
 
 from typing import Any
@@ -32,8 +32,8 @@ def read_graph() -> bytes:
 
 
 def write_graph() -> bytes:
-    """memory int64[N, W], places int64[M, 1], block int64[M, W] → changed int64[N, W], which is
-    written in place where it is bound to the memory that is read."""
+    """memory int64[N, W], places int64[M, 1], block int64[M, W] → changed int64[N, W]. Bind
+    `changed` to the memory of `memory`, and it is written in place."""
     return serialised(
         [helper.make_node("ScatterND", ["memory", "places", "block"], ["changed"])],
         inputs={
@@ -52,7 +52,7 @@ def serialised(
     outputs: dict[str, tuple[int, list[int | str] | None]],
     constants: list[Any] | None = None,
 ) -> bytes:
-    """A model of these nodes, with inputs and outputs by name as (type, shape)."""
+    """An ONNX model as bytes. inputs, outputs: (type, shape) by name."""
     described = [
         [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in some.items()]
         for some in (inputs, outputs)

@@ -1,8 +1,8 @@
-"""Choosing next tokens from logits that stay on the device.
+"""Samples next tokens from logits that stay on the device.
 
-What comes back of a row are its 64 likeliest tokens after penalty and bias; the draw from them is
-`sampling`'s, so an answer is the same as from whole rows. Only a row that may draw from more than
-these (top_k 0 or above 64) is copied whole, after penalty and bias, and only for itself.
+Only the 64 likeliest tokens of a row come to the host, after penalty and bias. `sampling` draws
+from them, so an answer is the same as with the whole row. A row that may draw from more tokens
+(top_k 0 or above 64) is copied whole, but no other row of its batch is.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ from infrastructure.inference.sessions.sampling import (
     Sampler,
     draw_groups,
     draw_tokens,
-    taken,
+    remember_tokens,
     top_indices,
 )
 
 
 class DeviceSampler:
-    """For one thread only. rows_max: of logits at once."""
+    """For one thread only. rows_max: the most rows of logits in a step."""
 
     def __init__(self, device: Device, *, vocab_size: int, rows_max: int) -> None:
         self._device = device
@@ -34,9 +34,8 @@ class DeviceSampler:
         self._session = device.session(candidates_graph(vocab_size), arena_bytes=arena_bytes)
 
     def pick(self, logits: Region, samplers: Sequence[Sampler]) -> list[int | None]:
-        """The next token of each row of float32[rows, vocab]; None where a logit is not finite.
-
-        Unlike `pick_tokens`, which looks at the largest logit only, minus infinity counts too.
+        """The next token of each row of float32[rows, vocab]; None if any of its logits is not
+        finite, while `pick_tokens` looks at the largest one only.
         """
         whole = [
             row
@@ -54,10 +53,10 @@ class DeviceSampler:
                 best[rows] = draw_tokens(np.take_along_axis(group, chosen, 1), chosen, drawing)
             else:
                 best[rows] = draw_tokens(values[rows, :top_k], ids[rows, :top_k], drawing)
-        return taken(best, finite, samplers)
+        return remember_tokens(best, finite, samplers)
 
     def fetch(self, logits: Region) -> NDArray[np.float32]:
-        """The rows as they are, on the host."""
+        """The unchanged rows, copied to the host."""
         rows = logits.shape[0]
         found: NDArray[np.float32] = self._run(logits, [Sampler(Sampling())] * rows, range(rows))[3]
         return found
@@ -67,7 +66,7 @@ class DeviceSampler:
     ) -> list[NDArray[Any]]:
         io = self._session.io_binding()
         self._device.bind_input(io, "logits", logits)
-        for name, array in _wishes(samplers).items():
+        for name, array in _penalties_and_biases(samplers).items():
             io.bind_cpu_input(name, array)
         io.bind_cpu_input("whole_rows", np.array(whole, np.int64))
         for name in ("top_logits", "top_ids", "sums", "whole"):
@@ -77,9 +76,9 @@ class DeviceSampler:
         return found
 
 
-def _wishes(samplers: Sequence[Sampler]) -> dict[str, NDArray[Any]]:
-    """Penalties and biases as the graph wants them, with at least one place a row."""
-    seen = [sampler.penalised() for sampler in samplers]
+def _penalties_and_biases(samplers: Sequence[Sampler]) -> dict[str, NDArray[Any]]:
+    """Inputs of the candidates graph. Each row has at least one entry."""
+    seen = [sampler.penalised_tokens() for sampler in samplers]
     biases = [sampler.sampling.logit_bias for sampler in samplers]
     rows = len(samplers)
     seen_ids = np.zeros((rows, max(1, *map(len, seen))), np.int64)

@@ -1,12 +1,16 @@
-"""A batch whose keys, values and logits stay on the device that the model runs on.
+"""A batch whose KV cache and logits stay on the device that the model runs on.
 
-The same steps as `session.BatchSession`; what crosses the bus of a step are token ids on the way
-in and each row's likeliest tokens on the way out.
+The steps are those of `host_session.HostSession`. All that a step sends over the bus is the token
+ids on the way in and the likeliest tokens of each row on the way out.
 
-Kernels of a GPU may sum differently for other numbers of rows, so a step's shape must not depend
-on who else is served. `check_rows` tries, from what costs least to what always holds: steps of as
-many rows as are needed; steps of all rows, whether they answer or not, which on a device whose
-time goes into reading weights costs little; and rows one by one.
+A GPU's kernels may sum in another order for another number of rows, so a step's shape must not
+depend on who else is served. `check_row_independence` tries three ways, the cheapest first, until
+one holds:
+
+1. steps with as many rows as are needed;
+2. steps with all rows, whether they answer or not. A device spends most of a step on reading the
+   weights, so the further rows cost little;
+3. steps with one row.
 """
 
 import logging
@@ -20,29 +24,30 @@ from onnx import TensorProto
 
 from infrastructure.inference.prepared.config import GemmaConfig
 from infrastructure.inference.sessions.device import Device, Region, element_of
+from infrastructure.inference.sessions.device_kv_cache import DeviceKvCache
 from infrastructure.inference.sessions.device_sampling import DeviceSampler
-from infrastructure.inference.sessions.device_slab import DeviceSlab, slab_shape
 from infrastructure.inference.sessions.host_session import SessionLimits
+from infrastructure.inference.sessions.kv_layout import kv_cache_shape, kv_name
 from infrastructure.inference.sessions.sampling import Sampler
 
 _log = logging.getLogger(__name__)
 
-# Bindings kept for another chunk of a prompt of the same shape.
+# Bindings kept for later prefill chunks of the same shape.
 _BINDINGS_MAX = 64
 _NEVER_CAPTURED = "-1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceLimits:
-    """kept_bytes_max: of the device, for earlier prompts. cuda_graphs: decoding steps are
-    captured once for each number of rows and replayed."""
+    """kept_bytes_max: device memory for the prefix cache. cuda_graphs: decode steps are captured
+    once for each number of rows, and replayed from then on."""
 
     kept_bytes_max: int = 0
     cuda_graphs: bool = False
 
 
 class DeviceSession:
-    """See `row_session.RowSession`. session: over a graph of the device's format."""
+    """A `RowSession`. session: of a graph in the device's format."""
 
     def __init__(
         self,
@@ -57,29 +62,29 @@ class DeviceSession:
         self._device = device
         self._cuda_graphs = of_device.cuda_graphs
         rows, self.vocab_size = limits.rows_max, config.vocab_size
-        shape = slab_shape(config, rows=rows, tokens=limits.context_tokens)
+        shape = kv_cache_shape(config, rows=rows, tokens=limits.context_tokens)
         element = element_of(session, "past.0.key")
-        slab, self._logits = device.zeros(
+        values, self._logits = device.zeros(
             [(shape, element), ((rows, config.vocab_size), TensorProto.FLOAT)]
         )
-        self.slab = DeviceSlab(
-            slab,
+        self.kv_cache = DeviceKvCache(
+            values,
             device,
             kept_bytes_max=of_device.kept_bytes_max,
             chunk_tokens=limits.chunk_tokens,
         )
-        # Of a row, as attention is told: its rotary tables end where positions do.
-        self._longest = min(self.slab.tokens, config.positions_max)
+        # The most tokens in a row: the rotary tables have no further positions.
+        self._longest = min(self.kv_cache.tokens, config.positions_max)
         self._sampler = DeviceSampler(device, vocab_size=self.vocab_size, rows_max=rows)
         self._sizes = _doubling(rows)
         self.rows_together = True
         self._chunks: dict[tuple[int, int], _Binding] = {}
-        # Never dropped: a captured step reads its inputs where they were.
+        # Never dropped: a captured step reads its inputs from the same addresses for ever.
         self._steps: dict[tuple[int, int], _Binding] = {}
 
     @property
     def step_sizes(self) -> tuple[int, ...]:
-        """Numbers of rows that a decoding step may have."""
+        """The numbers of rows that a decode step may have."""
         return tuple(self._sizes)
 
     @property
@@ -94,7 +99,7 @@ class DeviceSession:
                 self._chunks.clear()
             binding = self._chunks[row, tokens] = self._bound(row, 1, tokens, captured=False)
         self._run(binding, np.array([ids[first:last]], np.int64), np.array([first]), total=last)
-        self.slab.lengths[row] = last
+        self.kv_cache.lengths[row] = last
         return self._logits.rows(row, 1)
 
     def decode(self, token_ids: Sequence[int], lengths: Sequence[int]) -> Region:
@@ -113,26 +118,26 @@ class DeviceSession:
         return self._sampler.pick(logits, samplers)
 
     def fetch(self, logits: Region) -> NDArray[np.float32]:
-        """Logits copied to the host, for tests and checks."""
+        """The logits copied to the host, for tests and checks."""
         return self._sampler.fetch(logits)
 
-    def check_rows(self, token: int, length: int) -> bool:
+    def check_row_independence(self, token: int, length: int) -> bool:
         rows = self._limits.rows_max
         for sizes in (_doubling(rows), [rows]):
             self._sizes = sizes
-            if self._alike(token, length):
+            if self._are_rows_independent(token, length):
                 _log.info("decoding steps have %s rows", " or ".join(map(str, sizes)))
                 return True
         self._sizes, self.rows_together = [1], False
         return False
 
-    def _alike(self, token: int, length: int) -> bool:
+    def _are_rows_independent(self, token: int, length: int) -> bool:
         alone = self.fetch(self.decode_row(0, token, length))
         for rows in sorted({min(2, self._limits.rows_max), *self._sizes}):
             lengths = [length, *(row % length for row in range(1, rows))]
             if rows > 1:
-                # The same row in the last place too.
-                self.slab.move(0, rows - 1, length)
+                # The last row gets a copy of row 0.
+                self.kv_cache.move(0, rows - 1, length)
                 lengths[-1] = length
             found = self.fetch(self.decode([token] * rows, lengths))
             if not (found[[0, -1]] == alone).all():
@@ -140,23 +145,24 @@ class DeviceSession:
         return True
 
     def _step(self, first: int, token_ids: Sequence[int], lengths: Sequence[int]) -> None:
-        """Rows from the first on, beside others where a step must be larger. What these write
-        lies behind their last token, where their own next step writes."""
+        """A decode step of rows from `first` on, with further rows up to a size that steps may
+        have. The further rows write behind their last token, and their own next step writes there
+        again."""
         count = len(token_ids)
         size = next(size for size in self._sizes if size >= count)
         start = min(first, self._limits.rows_max - size)
         mine = slice(first - start, first - start + count)
         ids = np.zeros((size, 1), np.int64)
         ids[mine, 0] = token_ids
-        before = np.array(self.slab.lengths[start : start + size])
+        before = np.array(self.kv_cache.lengths[start : start + size])
         before[mine] = lengths
         binding = self._steps.get((start, size))
         if binding is None:
             binding = self._bound(start, size, 1, captured=self._cuda_graphs and start == 0)
             self._steps[start, size] = binding
-        # The longest there can be, not the longest there is: that would be another row's.
+        # The longest possible row, because the longest of the batch is another row's.
         self._run(binding, ids, before, total=self._longest)
-        self.slab.lengths[first : first + count] = [length + 1 for length in lengths]
+        self.kv_cache.lengths[first : first + count] = [length + 1 for length in lengths]
 
     def _run(
         self, binding: "_Binding", ids: NDArray[np.int64], before: NDArray[np.int64], *, total: int
@@ -175,20 +181,19 @@ class DeviceSession:
         binding = _Binding(
             io=io,
             options=onnxruntime.RunOptions(),
-            ids=device.slot(np.zeros((rows, tokens), np.int64)),
-            seqlens=device.slot(np.zeros(rows, np.int32)),
-            wanted=device.slot(np.array([(row, tokens - 1) for row in range(rows)], np.int64)),
+            ids=device.input(np.zeros((rows, tokens), np.int64)),
+            seqlens=device.input(np.zeros(rows, np.int32)),
+            wanted=device.input(np.array([(row, tokens - 1) for row in range(rows)], np.int64)),
             total=np.zeros((), np.int32),
         )
         io.bind_ortvalue_input("input_ids", binding.ids.value)
         io.bind_ortvalue_input("seqlens_k", binding.seqlens.value)
         io.bind_ortvalue_input("logits_at", binding.wanted.value)
-        # Attention reads it on the host.
+        # The attention operator reads it on the host.
         io.bind_cpu_input("total_sequence_length", binding.total)
-        for place, region in enumerate(self.slab.caches(first_row, rows)):
-            name = f"{place // 2}.{('key', 'value')[place % 2]}"
-            device.bind_input(io, f"past.{name}", region)
-            device.bind_output(io, f"present.{name}", region)
+        for place, region in enumerate(self.kv_cache.caches(first_row, rows)):
+            device.bind_input(io, kv_name("past", place), region)
+            device.bind_output(io, kv_name("present", place), region)
         device.bind_output(io, "logits", self._logits.rows(first_row, rows))
         if self._cuda_graphs:
             graph = str(rows) if captured else _NEVER_CAPTURED
@@ -198,7 +203,7 @@ class DeviceSession:
 
 @dataclass(frozen=True, kw_only=True)
 class _Binding:
-    """Everything of steps of one shape, bound once; their inputs are then written in place."""
+    """Inputs and outputs of all steps of one shape. Bound once; then written in place."""
 
     io: Any
     options: Any

@@ -1,35 +1,36 @@
-"""What an operator can choose about the engine."""
+"""The operator's settings of the engine."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-# How long a running stream may wait for other people's prompts, on the machine that the default
-# chunk sizes were measured on; a model that takes longer says so in the log when it is loaded.
+# The longest that a running stream should wait for somebody else's prompt. The default chunk sizes
+# keep to it on the machine they were measured on; the log names a model that does not.
 STALL_MS_MAX = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnnxEngineSettings:
     """models_dir: one folder per prepared model.
-    provider: "auto" takes what the model's graph was made for, "cpu" and "cuda" are wishes;
-        require_provider makes a wish that is not granted an error, see `providers`.
-    threads: of one step of the model; None takes the physical cores this process may use.
-    context_tokens_max: the window, prompt and answer; bounds a row of the key/value slab
-        (37 kB a token for the 270M).
-    rows_max: answers of one model at once; fewer where their rows would pass kv_bytes_max.
-    rows_each_max: of them for one owner; 0 takes all but one, so that nobody has every row.
-    queue_max: requests of one model that wait for a row; further ones get EngineBusy, or one of the
-        owner who has most gives way. queue_each_max: of them for one owner.
-    generation_timeout_s: of requests that name none, waiting included.
-    prefill_chunk_tokens: how much of a prompt one step takes, hence how long streams and
-        cancellations can wait; 0 goes by the model's size.
-    kept_bytes_max: keys and values of earlier prompts that are kept, for each model.
-    memory_bytes_max: of all loaded models, estimated; 0 takes three quarters of the machine's.
-    gpu_bytes_max: the same of the GPU's memory; 0 takes nine tenths of the GPU's.
-    cuda_graphs: capture decoding steps on CUDA once and replay them.
-    on_device: keep rows and logits where the model runs, see `device_session`; None does so on
-        CUDA alone. On the CPU it changes no answer; tests and measurements ask for it.
-    spin_us: how long threads wait in a busy loop; see `session.open_session`.
+    provider: "auto" takes the provider that the model's graph was made for; "cpu" and "cuda" ask
+        for one. require_provider: refuse a model that was made for another, see `providers`.
+    threads: of one step of the model; None means the physical cores that this process may use.
+    context_tokens_max: prompt and answer together; bounds a row of the KV cache (37 kB a token
+        for the 270M model).
+    rows_max: answers of one model at once; fewer if their rows would exceed kv_bytes_max.
+    rows_each_max: rows of one owner; 0 means all but one, so that nobody has every row.
+    queue_max: requests of one model that wait for a row. When it is full, a request gets
+        EngineBusy or replaces one of the owner who has the most. queue_each_max: of one owner.
+    generation_timeout_s: for requests without a timeout of their own; the wait counts.
+    prefill_chunk_tokens: tokens of a prompt in one step, hence how long streams and cancellations
+        may have to wait; 0 chooses by the model's size.
+    kv_bytes_max: of the KV cache of one model.
+    kept_bytes_max: of the prefix cache of one model.
+    memory_bytes_max: of all loaded models, estimated; 0 means three quarters of the machine's.
+    gpu_bytes_max: the same for the GPU's memory; 0 means nine tenths of it.
+    cuda_graphs: capture decode steps on CUDA once and replay them.
+    on_device: keep KV cache and logits on the device, see `device_session`; None means on CUDA
+        alone. On the CPU it changes no answer, and only tests and measurements use it.
+    spin_us: how long threads wait in a busy loop, see `host_session.open_session`.
     verify_files: compare every file's hash when a model is loaded (0.2 s for 300 MB).
     """
 

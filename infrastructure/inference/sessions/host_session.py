@@ -1,13 +1,12 @@
-"""One ONNX Runtime session over a Gemma graph, with the keys and values of a batch of rows.
+"""A session of a Gemma graph whose KV cache is in the host's memory.
 
-The slab's rows are bound as past and present of their layer at once, so attention writes in
+A layer's rows of the KV cache are bound as its past and as its present, so attention writes in
 place and nothing is copied.
 """
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,23 @@ from numpy.typing import NDArray
 
 from infrastructure.inference.prepared.config import GemmaConfig, Provider
 from infrastructure.inference.prepared.manifest import GRAPH_FILE
-from infrastructure.inference.sessions.chunks import Chunks
-from infrastructure.inference.sessions.host_slab import KvSlab
-from infrastructure.inference.sessions.providers import LOG_ERRORS_ONLY, provider_names, shown
+from infrastructure.inference.sessions.host_kv_cache import HostKvCache
+from infrastructure.inference.sessions.kv_layout import kv_name
+from infrastructure.inference.sessions.providers import (
+    LOG_ERRORS_ONLY,
+    provider_names,
+    provider_title,
+)
 from infrastructure.inference.sessions.sampling import Sampler, pick_tokens
 
-# Bindings kept for another step of the same shape; making one takes half a millisecond.
+# Bindings kept for later steps of the same shape; making one takes half a millisecond.
 _BINDINGS_MAX = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class SessionLimits:
-    """threads: of one step of the model. chunk_tokens: prompt tokens a step takes at most,
-    which is how long the other rows, or a cancellation, can wait. rows_max: answers at once."""
+    """threads: of one step. chunk_tokens: the most prompt tokens in a step, hence how long other
+    rows and cancellations may have to wait. rows_max: batch rows."""
 
     context_tokens: int
     threads: int
@@ -37,11 +40,12 @@ class SessionLimits:
 
 
 def open_session(folder: Path, *, threads: int, provider: str, spin_us: int = 0) -> Any:
-    """An `onnxruntime.InferenceSession`; provider "cpu" or "cuda" is a wish, see `runs_on`.
+    """An `onnxruntime.InferenceSession`. provider: "cpu" or "cuda"; ONNX Runtime may take the CPU
+    instead, see `runs_on`.
 
-    spin_us: how long a thread waits for another in a busy loop before it sleeps. About as long as
-    the longer kernels take gave 10 to 20% more tokens a second on two cores with nothing else on
-    them, and cost nothing that could be seen where others wanted the cores.
+    spin_us: how long a thread waits for another one in a busy loop before it sleeps. A value near
+    the duration of the longer kernels gave 10 to 20% more tokens a second on two idle cores, and
+    cost nothing measurable on busy ones.
     """
     import onnxruntime
 
@@ -59,16 +63,16 @@ def open_session(folder: Path, *, threads: int, provider: str, spin_us: int = 0)
 
 
 def runs_on(session: Any) -> str:
-    """The provider that ONNX Runtime really took: it falls back without a word."""
-    return shown(session.get_providers()[0])
+    """The provider that ONNX Runtime really took, because it falls back silently."""
+    return provider_title(session.get_providers()[0])
 
 
-class BatchSession:
-    """Rows 0, 1, … of the slab, each a sequence of its own. For one thread only.
+class HostSession:
+    """A `RowSession` with KV cache and logits in the host's memory. For one thread only.
 
     A row's logits do not depend on the other rows: prompts are prefilled one row at a time, and
-    decoding kernels sum the same way for any number of rows. Whether they do here is what
-    `check_rows` finds out; rows_together is False where they do not.
+    decode kernels sum in the same order for any number of rows. `check_row_independence` finds out
+    whether that holds on this machine. If not, it sets rows_together to False.
     """
 
     def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
@@ -76,7 +80,7 @@ class BatchSession:
         self._limits = limits
         self.rows_together = True
         self.vocab_size = config.vocab_size
-        self.slab = KvSlab(config, rows=limits.rows_max, tokens=limits.context_tokens)
+        self.kv_cache = HostKvCache(config, rows=limits.rows_max, tokens=limits.context_tokens)
         # Overwritten by each step.
         self._logits = np.zeros((limits.rows_max, config.vocab_size), np.float32)
         self._bindings: dict[tuple[int, int, int, bool], _Binding] = {}
@@ -86,15 +90,19 @@ class BatchSession:
         return self._limits
 
     def prefill(self, row: int, ids: Sequence[int], first: int, last: int) -> NDArray[np.float32]:
-        """Append tokens first to last of a prompt whose first tokens stand in the row. Where
-        they end the prompt, the logits after them, float32[1, vocab], which callers may change
-        in place; float32[0, vocab] otherwise."""
+        """Append the tokens from `first` up to `last` of a prompt to its row.
+
+        Returns float32[1, vocab] logits at the end of the prompt, else float32[0, vocab]. Callers
+        may change them in place.
+        """
         chunk = np.array([ids[first:last]], np.int64)
         return self._run(row, chunk, [last], logits=last == len(ids))
 
     def decode(self, token_ids: Sequence[int], lengths: Sequence[int]) -> NDArray[np.float32]:
-        """Append one token to each of the first rows; the logits after them, float32[rows,
-        vocab], which callers may change in place. lengths: tokens in each row before."""
+        """Append one token to each of the first rows. lengths: tokens in each row before that.
+
+        Returns float32[rows, vocab] logits, which callers may change in place.
+        """
         ids = np.array(token_ids, np.int64)[:, None]
         totals = [length + 1 for length in lengths]
         if self.rows_together:
@@ -106,9 +114,9 @@ class BatchSession:
     def pick(self, logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> list[int | None]:
         return pick_tokens(logits, samplers)
 
-    def check_rows(self, token: int, length: int) -> bool:
-        """Find out whether row 0, which holds so many tokens, gets the same bits after one more
-        token in company as alone. If not, rows are decoded one by one from now on."""
+    def check_row_independence(self, token: int, length: int) -> bool:
+        """Decode one more token of row 0, which has `length` tokens, alone and with other rows. If
+        the bits differ, rows are decoded one by one from now on."""
         alone = self.decode_row(0, token, length).copy()
         for rows in {min(2, self._limits.rows_max), self._limits.rows_max}:
             lengths = [length, *(row % length for row in range(1, rows))]
@@ -117,7 +125,7 @@ class BatchSession:
         return self.rows_together
 
     def decode_row(self, row: int, token_id: int, length: int) -> NDArray[np.float32]:
-        """One row of `decode` by itself, float32[1, vocab]."""
+        """One row of `decode` by itself. Returns float32[1, vocab] logits."""
         return self._run(row, np.array([[token_id]], np.int64), [length + 1])
 
     def _run(
@@ -129,13 +137,13 @@ class BatchSession:
         logits: bool = True,
     ) -> NDArray[np.float32]:
         rows, tokens = ids.shape
-        assert max(totals) <= self.slab.values.shape[3], "prompts are cut to the window before"
+        assert max(totals) <= self.kv_cache.values.shape[3], "prompts are cut to the window before"
         key = (first_row, rows, tokens, logits)
         binding = self._bindings.get(key)
         if binding is None:
             if len(self._bindings) >= _BINDINGS_MAX:
                 self._bindings.clear()
-            caches = self.slab.values[:, first_row : first_row + rows]
+            caches = self.kv_cache.values[:, first_row : first_row + rows]
             out = self._logits[first_row : first_row + rows if logits else first_row]
             binding = self._bindings[key] = _Binding(self._session, caches, out, tokens)
         binding.set(ids, totals)
@@ -143,45 +151,11 @@ class BatchSession:
         return binding.logits
 
 
-class GemmaSession:
-    """One sequence: `prefill`, then `step` per token. What tests and measurements of the graph
-    alone use; answers come from a `BatchSession`."""
-
-    def __init__(self, session: Any, config: GemmaConfig, limits: SessionLimits) -> None:
-        self._batch = BatchSession(session, config, limits)
-        self.length = 0
-        self._logits = np.zeros((1, config.vocab_size), np.float32)
-
-    @property
-    def logits(self) -> NDArray[np.float32]:
-        """float32[vocab] after the last step; callers may change it in place."""
-        row: NDArray[np.float32] = self._logits[0]
-        return row
-
-    @property
-    def vocab_size(self) -> int:
-        return self._batch.vocab_size
-
-    def prefill(self, token_ids: Sequence[int], *, room_for: int) -> Iterator[int]:
-        """Run the prompt chunk by chunk; yields the tokens in the buffer after each."""
-        assert len(token_ids) + room_for <= self._batch.limits.context_tokens
-        chunks = Chunks(chunk_tokens=self._batch.limits.chunk_tokens)
-        for first, last in pairwise(chunks.cuts(token_ids)):
-            self._logits = self._batch.prefill(0, token_ids, first, last)
-            self.length = last
-            yield last
-
-    def step(self, token_id: int) -> None:
-        """Append one token; logits become those of the token after it."""
-        self._logits = self._batch.decode([token_id], [self.length])
-        self.length += 1
-
-
 class _Binding:
-    """Inputs of a fixed shape bound once; their memory is then written in place.
+    """Inputs and outputs of all steps of one shape. Bound once; then written in place.
 
-    caches: float32[2 * layers, rows, kv_heads, T, head_dim]; logits: float32[rows, vocab], or
-    float32[0, vocab] where none are wanted.
+    caches: float32[2 * layers, rows, kv_heads, T, head_dim]. logits: float32[rows, vocab], or
+    float32[0, vocab] if none are wanted.
     """
 
     def __init__(
@@ -207,10 +181,10 @@ class _Binding:
             self.io.bind_ortvalue_input(name, values[name])
         self.io.bind_ortvalue_output("logits", values["logits"])
         for place, cache in enumerate(caches):
-            name, value = f"{place // 2}.{('key', 'value')[place % 2]}", _ort_value(cache)
-            self.io.bind_ortvalue_input(f"past.{name}", value)
-            self.io.bind_ortvalue_output(f"present.{name}", value)
-            values[name] = value
+            past, value = kv_name("past", place), _ort_value(cache)
+            self.io.bind_ortvalue_input(past, value)
+            self.io.bind_ortvalue_output(kv_name("present", place), value)
+            values[past] = value
         # OrtValues view numpy's memory, so both live as long as the binding.
         self._alive = (inputs, values)
 
@@ -230,9 +204,9 @@ def _ort_value(array: NDArray[Any]) -> Any:
 
 
 def release_freed_memory() -> None:
-    """Give memory that was freed back to the system, where the C library is glibc.
+    """Return freed memory to the system, if the C library is glibc.
 
-    Reading the tokenizer leaves 200 MB of freed JSON in glibc's pools otherwise.
+    Otherwise glibc keeps the 200 MB that reading the tokenizer took and freed.
     """
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -1,32 +1,29 @@
-"""What an answer was computed on, as far as it can change its last bits: ONNX Runtime's version and
-the instruction sets by which its matrix kernels (MLAS) are chosen when it starts, or the GPU's
-architecture.
+"""What an answer was computed on, as far as that can change it: ONNX Runtime's version, and the
+processor's instruction sets or the GPU's architecture.
 
-Sums of int8 products are rounded differently from one kernel to another, so the same weights,
-prompt and seed may give other tokens on another class of processor. Source: `platform.cpp` of MLAS
-in https://github.com/microsoft/onnxruntime.
+ONNX Runtime chooses its matrix kernels (MLAS) by the instruction sets. Kernels differ in how they
+round sums of int8 products, so the same weights, prompt and seed may give other tokens on another
+kind of processor. Source: `platform.cpp` of MLAS in https://github.com/microsoft/onnxruntime.
 """
 
-import ctypes
 import platform
 from functools import cache
 from pathlib import Path
 
-from infrastructure.inference.sessions.gpu import cuda_runtime
+from infrastructure.inference.sessions.gpu import gpu_architecture
 
 _CPUINFO = Path("/proc/cpuinfo")
-# As Linux names them, from the least to the most.
+# As Linux names them, the oldest first.
 _INSTRUCTION_SETS = (
     *("sse4_1", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx_vnni_int8"),
     *("avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_int8"),
     *("amx_bf16", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme"),
 )
-_COMPUTE_CAPABILITY = (75, 76)  # cudaDevAttrComputeCapabilityMajor and Minor
 
 
 @cache
 def computed_on(provider: str) -> str:
-    """provider: as people read it, "CPU" or "CUDA"."""
+    """provider: "CPU" or "CUDA"."""
     import onnxruntime
 
     where = _gpu() if provider == "CUDA" else _processor()
@@ -34,7 +31,7 @@ def computed_on(provider: str) -> str:
 
 
 def instruction_sets(cpuinfo: str) -> str:
-    """Those of the first processor in /proc/cpuinfo that kernels are chosen by."""
+    """Those by which kernels are chosen, of the first processor in /proc/cpuinfo."""
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
@@ -46,19 +43,10 @@ def instruction_sets(cpuinfo: str) -> str:
 def _processor() -> str:
     try:
         known = instruction_sets(_CPUINFO.read_text(encoding="utf-8", errors="replace"))
-    except OSError:  # Not Linux: the architecture says what every such processor has.
+    except OSError:  # Not Linux: the architecture alone must do.
         known = ""
     return f"{platform.machine()} {known}".strip()
 
 
 def _gpu() -> str:
-    library = cuda_runtime()
-    if library is None:
-        return "of unknown architecture"
-    numbers: list[int] = []
-    for attribute in _COMPUTE_CAPABILITY:
-        value = ctypes.c_int()
-        if library.cudaDeviceGetAttribute(ctypes.byref(value), attribute, 0) != 0:
-            return "of unknown architecture"
-        numbers.append(value.value)
-    return "sm_" + "".join(map(str, numbers))
+    return gpu_architecture() or "of unknown architecture"

@@ -1,7 +1,7 @@
-"""What a model takes: of the host's memory and of its device's, and how many rows fit.
+"""How much memory a model needs on the host and on its device, and how many batch rows fit.
 
-Functions of the manifest and the settings alone, so that answers can be repeated and what cannot
-fit is refused before anything is loaded.
+All of it follows from the manifest and the settings alone. So answers can be repeated, and a model
+that cannot fit is refused before anything is loaded.
 """
 
 import math
@@ -13,36 +13,38 @@ from infrastructure.inference.prepared.config import GraphFormat, Precision, Pro
 from infrastructure.inference.prepared.manifest import Manifest
 from infrastructure.inference.sessions.engine_settings import OnnxEngineSettings
 from infrastructure.inference.sessions.host_session import SessionLimits
+from infrastructure.inference.sessions.kv_layout import TOKENS_STEP
 
-# Of a loaded model beside its packed weights: the tokenizer, the runtime, a step's activations.
+# What a loaded model takes beside its packed weights: tokenizer, runtime, activations of a step.
 _OVERHEAD_BYTES = 256 * 1024**2
 _WEIGHTS_SHARE = 1.25
 _CHUNK_TOKENS_MIN, _CHUNK_TOKENS_MAX = 8, 64
 _CHUNK_MODEL_BYTES = 340_000_000
-# On a device a chunk must be long enough to be worth reading the weights for.
+# On a device a step must have enough tokens to be worth reading the weights.
 _CHUNK_TOKENS_DEVICE = 256
-# Of CUDA itself: its context and the libraries' own buffers.
+# What CUDA itself takes: its context and the buffers of its libraries.
 _CUDA_BYTES = 512 * 1024**2
-# Float32 arrays as large as the logits that choosing tokens takes, with the logits themselves.
+# Float32 arrays of the size of the logits that sampling takes, the logits included.
 SAMPLING_COPIES = 7
-# Of float32 numbers that a prompt's token passes through at once, in widths of the feed-forward
-# part, with room to spare.
+# Float32 activations of one prompt token that exist at once, in widths of the feed-forward part,
+# with room to spare.
 _ACTIVATION_WIDTHS = 8
-# Copies are made of stretches of tokens as long as both ends allow, up to this many.
-TOKENS_STEP = 256
-# Pieces of rows that there are at once beside what is kept: read, written, and one in reserve.
+# Copied pieces of rows that exist at once, beside the prefix cache: one that is read, one that is
+# written, and one in reserve.
 COPIES = 3
-# A row is moved in pieces of about so many bytes, which pass through memory of their own.
+# A row is moved in pieces of about this many bytes, by way of a buffer.
 MOVED_BYTES_MAX = 64 * 1024**2
 _CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryNeeds:
-    """Bytes, about. host: of the machine's memory. rows: of keys and values, kept: of those of
-    earlier prompts and of what is being copied, sampling: logits and what choosing from them
-    takes, workspace: of a step; these and the weights are the device's, and 0 for a model that
-    keeps its rows on the host."""
+    """Estimated bytes.
+
+    host: of the machine's memory. All others are of the device's memory, and 0 for a model with
+    its KV cache on the host. rows: the KV cache. kept: the prefix cache, and copies under way.
+    sampling: logits and the arrays that sampling takes. workspace: of a step.
+    """
 
     host: int
     weights: int = 0
@@ -58,7 +60,7 @@ class MemoryNeeds:
 
 def keeps_rows_on_device(manifest: Manifest, settings: OnnxEngineSettings) -> bool:
     if manifest.via is not None:
-        # Such graphs take and give their keys and values as a whole, see `exported_session`.
+        # Exported graphs copy all keys and values in each step, see `exported_session`.
         return False
     if settings.on_device is not None:
         return settings.on_device
@@ -79,8 +81,8 @@ def session_limits(manifest: Manifest, settings: OnnxEngineSettings) -> SessionL
 
 
 def memory_needs(manifest: Manifest, settings: OnnxEngineSettings) -> MemoryNeeds:
-    """On the host with one full row, whose memory comes with use; on a device with all rows,
-    which are reserved. Both with as much kept as may be."""
+    """On the host this counts one full row, because the KV cache grows with use. On a device it
+    counts all rows, which are allocated at once. Both count a full prefix cache."""
     limits = session_limits(manifest, settings)
     row_bytes = _token_bytes(manifest) * limits.context_tokens
     weights_bytes = manifest.size_bytes()
@@ -90,7 +92,7 @@ def memory_needs(manifest: Manifest, settings: OnnxEngineSettings) -> MemoryNeed
     config, kind = manifest.config, _format(manifest)
     step = 4 * _ACTIVATION_WIDTHS * config.feed_forward_size * limits.chunk_tokens
     if kind.quantized:
-        # Steps of many tokens unpack a matrix before they multiply by it.
+        # A step with many tokens unpacks each matrix before it multiplies by it.
         step += 2 * config.hidden_size * max(config.vocab_size, config.feed_forward_size)
     if kind.provider is Provider.CUDA:
         step += _CUDA_BYTES
@@ -108,7 +110,7 @@ def memory_needs(manifest: Manifest, settings: OnnxEngineSettings) -> MemoryNeed
 def copied_bytes(
     token_bytes: int, chunk_tokens: int, moved_bytes_max: int = MOVED_BYTES_MAX
 ) -> int:
-    """Of the largest piece of a row that is copied at once: a chunk to be kept, or of a move."""
+    """Bytes of the largest piece copied at once: a chunk to keep, or a piece of a moved row."""
     moved_tokens = max(1, moved_bytes_max // token_bytes // TOKENS_STEP) * TOKENS_STEP
     return token_bytes * max(chunk_tokens, moved_tokens)
 
@@ -120,20 +122,20 @@ def _format(manifest: Manifest) -> GraphFormat:
 
 
 def _token_bytes(manifest: Manifest) -> int:
-    """Of keys and values of one token in all layers."""
+    """Bytes of the keys and values of one token in all layers."""
     return manifest.config.kv_bytes_per_token * _format(manifest).activation_bytes // 4
 
 
 def _chunk_tokens(model_bytes: int) -> int:
-    """The largest power of two in bounds whose step takes about as long as that of 64 tokens of
-    a model of 300 MB, which is 75 ms on two cores."""
+    """The largest power of two, within bounds, whose step takes no longer than 64 tokens take in a
+    model of 300 MB, which is about 75 ms on two cores."""
     fitting = _CHUNK_TOKENS_MAX * _CHUNK_MODEL_BYTES // max(model_bytes, 1)
     fitting = min(max(fitting, _CHUNK_TOKENS_MIN), _CHUNK_TOKENS_MAX)
     return 1 << (fitting.bit_length() - 1)
 
 
 def usable_cores() -> int:
-    """Physical cores that affinity and the container's quota leave to this process."""
+    """Physical cores that this process may use by its affinity and its container's quota."""
     import psutil
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None

@@ -1,8 +1,8 @@
-"""Which of ONNX Runtime's providers a model runs on: chosen, checked, and never in silence.
+"""Chooses the ONNX Runtime provider that a model runs on, and checks that it really runs there.
 
-ONNX Runtime takes the CPU without a word where CUDA's libraries or a GPU are missing, and gives
-single nodes to the CPU where CUDA has no kernel. A graph is therefore made for one provider and
-runs there or not at all.
+ONNX Runtime falls back to the CPU silently if CUDA's libraries or a GPU are missing, and runs
+single nodes on the CPU if CUDA has no kernel for them. Therefore a graph is made for one provider,
+and runs there or not at all.
 """
 
 import contextlib
@@ -23,28 +23,29 @@ CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 _NAMES = {CPU_PROVIDER: "CPU", CUDA_PROVIDER: "CUDA"}
 
 
-def shown(provider: str) -> str:
-    """ONNX Runtime's name of a provider, as people read it."""
+def provider_title(provider: str) -> str:
+    """The name for people of a provider that ONNX Runtime names: "CPU", "CUDA"."""
     return _NAMES.get(provider, provider)
 
 
 def chosen_provider(
-    made_for: Provider, wish: str, *, required: bool, title: str, prepare_command: str
+    made_for: Provider, setting: str, *, required: bool, title: str, prepare_command: str
 ) -> Provider:
-    """Where a model is to run.
+    """The provider that a model is to run on.
 
-    made_for: what its graph was made for. wish: the setting, "auto", "cpu" or "cuda".
-    required: a wish that cannot be granted is an error; otherwise the log says so.
-    Raises ModelUnavailable with the command that makes a graph as wished.
+    made_for: the one its graph was made for. setting: "auto", "cpu" or "cuda".
+    required: whether a graph for another provider than the setting's is an error. If not, the model
+    runs where it can, and the log says so.
+    Raises ModelUnavailable, whose text has the command that makes a suitable graph.
     """
-    if wish in ("auto", made_for.value):
+    if setting in ("auto", made_for.value):
         return made_for
-    remedy = f"run `{prepare_command} --provider {wish}`"
+    remedy = f"run `{prepare_command} --provider {setting}`"
     said = (
         f"{title} was prepared for {made_for.upper()}, but INFERENCE_PROVIDER asks for"
-        f" {wish.upper()}: {remedy}"
+        f" {setting.upper()}: {remedy}"
     )
-    # Halves have no kernels on the CPU, so this is no wish but an impossibility.
+    # A graph for CUDA cannot run elsewhere: the CPU has no kernels for half precision.
     if required or made_for is Provider.CUDA:
         raise ModelUnavailable(said)
     _log.warning("%s; it runs on %s meanwhile", said, made_for.upper())
@@ -54,12 +55,12 @@ def chosen_provider(
 def opened_session(
     open_session: Callable[[], Any], chosen: Provider, *, title: str, prepare_command: str
 ) -> tuple[Any, str]:
-    """A session that runs where it was meant to, and what people read of its provider.
+    """A session that runs on the chosen provider, and that provider's name for people.
 
-    Raises ModelUnavailable where ONNX Runtime offers something else, which it does not say, or
-    where the graph then finds no kernels.
+    Raises ModelUnavailable if ONNX Runtime does not offer the provider here, or if the graph cannot
+    be opened on CUDA.
     """
-    elsewhere = ModelUnavailable(
+    not_offered = ModelUnavailable(
         f"{title} was to run on {chosen.upper()}, which ONNX Runtime does not offer here:"
         " install NVIDIA's driver and `pip install 'chatledger[cuda]'`, or run"
         f" `{prepare_command} --provider cpu`"
@@ -70,15 +71,15 @@ def opened_session(
         if chosen is Provider.CPU:
             raise
         _log.exception("%s cannot be opened on CUDA", title)
-        raise elsewhere from error
-    found = shown(session.get_providers()[0])
+        raise not_offered from error
+    found = provider_title(session.get_providers()[0])
     if found.lower() != chosen.value:
-        raise elsewhere
+        raise not_offered
     return session, found
 
 
 def provider_names(chosen: Provider) -> list[str]:
-    """For `InferenceSession`. CUDA's libraries are loaded out of NVIDIA's packages first."""
+    """For `InferenceSession`. For CUDA this first loads its libraries, see `preload_cuda`."""
     if chosen is Provider.CPU:
         return [CPU_PROVIDER]
     preload_cuda()
@@ -87,15 +88,15 @@ def provider_names(chosen: Provider) -> list[str]:
 
 @cache
 def preload_cuda() -> None:
-    """Load CUDA's libraries out of NVIDIA's packages, once."""
+    """Load CUDA's libraries from NVIDIA's Python packages, once."""
     import onnxruntime
 
-    # Or each session on CUDA says that there is no plug-in for it, and that copies are copies.
+    # Otherwise each session on CUDA logs warnings about plug-ins and about copies.
     onnxruntime.set_default_logger_severity(LOG_ERRORS_ONLY)
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is None:
         return
-    # It prints what it cannot load.
+    # It prints the libraries that it cannot load; they belong into the log.
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         preload()

@@ -1,8 +1,8 @@
-"""What a batch needs of a session: rows of keys and values, steps over them, and next tokens.
+"""What a batch needs of a session: a KV cache with rows, steps over them, and next tokens.
 
-Two implementations: `session.BatchSession` keeps rows and logits in the host's memory,
-`device_session.DeviceSession` keeps them where the model runs. Which of them a model has is
-decided once, in `loading`.
+There are two implementations. `host_session.HostSession` keeps KV cache and logits in the host's
+memory, `device_session.DeviceSession` in the memory of the model's device. `models.loading` chooses
+when it loads a model.
 """
 
 from collections.abc import Sequence
@@ -12,63 +12,63 @@ from infrastructure.inference.sessions.host_session import SessionLimits
 from infrastructure.inference.sessions.sampling import Sampler
 
 
-class Block(Protocol):
-    """Keys and values of some tokens of a row, taken out of it."""
+class KvBlock(Protocol):
+    """A copy of the keys and values of some tokens of a row."""
 
     @property
     def nbytes(self) -> int: ...
 
 
-class RowMemory(Protocol):
-    """Keys and values of all rows. For one thread only."""
+class KvCache(Protocol):
+    """Keys and values of all batch rows. For one thread only."""
 
     @property
     def rows(self) -> int: ...
 
     def move(self, source: int, target: int, tokens: int) -> None:
-        """Put a row of so many tokens in the place of another one, whose content is lost."""
+        """Move the `tokens` tokens of row `source` to row `target`, whose content is lost."""
         ...
 
     def read(self, row: int, first: int, last: int) -> Any:
-        """A copy of tokens first to last, as a `Block`."""
+        """A copy of the tokens from `first` up to `last`, as a `KvBlock`."""
         ...
 
     def write(self, row: int, first: int, block: Any) -> None:
-        """Put a block that was read at the same place of another row, or of this one, back."""
+        """Write a block to a row. first: the token at which it was read."""
         ...
 
     def trim(self, row: int, tokens: int) -> None:
-        """Sliding layers of a row of so many tokens need not hold what they no longer see."""
+        """Free what sliding layers no longer see, now that the row has `tokens` tokens."""
         ...
 
-    def give_back(self, row: int) -> None:
-        """The row holds nothing any more."""
+    def release(self, row: int) -> None:
+        """Free the row."""
         ...
 
 
 class RowSession(Protocol):
-    """Rows 0, 1, … each a sequence of its own. For one thread only.
+    """Batch rows 0, 1, …, each with a sequence of its own. For one thread only.
 
-    Steps return the logits after them, float32[rows, vocab], in a form that only `pick` need
-    understand and that the next step overwrites. rows_together: whether rows are decoded in one
-    step, which they are if no row's logits depend on the others; see `check_rows`.
+    Steps return float32[rows, vocab] logits in a form that only `pick` need understand. The next
+    step overwrites them. rows_together: whether rows are decoded in one step. They are if no row's
+    logits depend on the other rows, see `check_row_independence`.
     """
 
     rows_together: bool
     vocab_size: int
 
     @property
-    def slab(self) -> RowMemory: ...
+    def kv_cache(self) -> KvCache: ...
 
     @property
     def limits(self) -> SessionLimits: ...
 
     def prefill(self, row: int, ids: Sequence[int], first: int, last: int) -> Any:
-        """Append tokens first to last of a prompt whose first tokens stand in the row."""
+        """Append the tokens from `first` up to `last` of a prompt to its row."""
         ...
 
     def decode(self, token_ids: Sequence[int], lengths: Sequence[int]) -> Any:
-        """Append one token to each of the first rows. lengths: tokens in each row before."""
+        """Append one token to each of the first rows. lengths: tokens in each row before that."""
         ...
 
     def decode_row(self, row: int, token_id: int, length: int) -> Any:
@@ -76,12 +76,12 @@ class RowSession(Protocol):
         ...
 
     def pick(self, logits: Any, samplers: Sequence[Sampler]) -> list[int | None]:
-        """The next token of each row of a step's logits, which may be changed for it; None where
-        the largest logit is not a number."""
+        """The next token of each row of a step's logits, which may be changed in place; None if the
+        largest logit is not finite."""
         ...
 
-    def check_rows(self, token: int, length: int) -> bool:
-        """Find out whether row 0, which holds so many tokens, gets the same bits after one more
-        token in company as alone, and decode from now on so that it does. False where rows have
-        to be decoded one by one for it, which costs what a batch would have gained."""
+    def check_row_independence(self, token: int, length: int) -> bool:
+        """Find out whether row 0, which has `length` tokens, gets the same logits bit for bit with
+        other rows as alone, and decode from now on in a way that ensures it. False if only steps
+        of single rows do, which gives up what batching gains."""
         ...

@@ -1,12 +1,12 @@
-"""Choosing the next tokens of a batch of rows from their logits.
+"""Samples the next tokens of a batch from its logits.
 
-Order of the steps, as in most of the field: repetition penalty, logit bias, temperature, top-k,
-top-p, min-p. The penalty (Keskar et al. 2019, CTRL) looks at the answer's own tokens only: over
-the whole prompt it would punish the very words that a question asks about. min-p: Nguyen et al.
-2024, "Turning up the heat".
+The order is the usual one: repetition penalty, logit bias, temperature, top-k, top-p, min-p. The
+penalty (Keskar et al. 2019, CTRL) applies to the answer's own tokens only; applied to the prompt it
+would punish the very words that the question is about. min-p: Nguyen et al. 2024, "Turning up the
+heat".
 
-Every operation treats the rows one by one or groups rows that ask for the same top-k, so a
-row's token is a function of its own logits, sampling and seed.
+Every operation works on single rows, or on rows with the same top-k. So a row's token depends only
+on its own logits, sampling parameters and seed.
 """
 
 import secrets
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from application.chat.inference import InferenceError, NumbersNotFinite, Sampling
 
-# Exact top-k over 262,144 logits by way of the maxima of so many interleaved lanes.
+# An exact top-k over 262,144 logits starts from the maxima of this many interleaved lanes.
 _LANES = 64
 _SEED_BITS = 32
 
 
 class Sampler:
-    """One answer's choices. Not thread-safe.
+    """The state of one answer's sampling. Not thread-safe.
 
-    seed: what the random draws come from; None for greedy answers without one.
+    seed: of the random draws; None for a greedy answer without one.
     """
 
     def __init__(self, sampling: Sampling) -> None:
@@ -34,38 +34,38 @@ class Sampler:
         self.seed = sampling.seed
         if self.seed is None and not self.greedy:
             self.seed = secrets.randbits(_SEED_BITS)
-        # PCG64 takes no negative seed, so numbers are read as unsigned 64-bit.
+        # PCG64 takes no negative seed, so seeds are taken as unsigned 64-bit numbers.
         self._random = np.random.Generator(np.random.PCG64((self.seed or 0) % 2**64))
         self._seen: dict[int, None] = {}
 
     def check(self, vocab_size: int) -> None:
-        """Raises InferenceError where the bias names tokens that the model does not know."""
+        """Raises InferenceError if the bias names tokens that the model does not have."""
         if any(not 0 <= token < vocab_size for token, _ in self.sampling.logit_bias):
             raise InferenceError("the logit bias names tokens that the model does not know")
 
     def pick(self, logits: NDArray[np.float32]) -> int:
         """The next token of float32[vocab] logits, which are changed in place.
 
-        Raises NumbersNotFinite when the largest logit is not a number.
+        Raises NumbersNotFinite if the largest logit is not finite.
         """
         token = pick_tokens(logits[None], [self])[0]
         if token is None:
             raise NumbersNotFinite
         return token
 
-    def penalised(self) -> list[int]:
+    def penalised_tokens(self) -> list[int]:
         return [] if self.sampling.repetition_penalty == 1 else list(self._seen)
 
     def draw(self) -> float:
         return self._random.random()
 
-    def took(self, token: int) -> None:
+    def remember(self, token: int) -> None:
         self._seen[token] = None
 
 
 def pick_tokens(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> list[int | None]:
     """The next token of each row of float32[rows, vocab] logits, which are changed in place;
-    None where the largest logit is not a number."""
+    None if the largest logit is not finite."""
     _penalise(logits, samplers)
     _add_bias(logits, samplers)
     best = logits.argmax(axis=1)
@@ -75,11 +75,11 @@ def pick_tokens(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> lis
         chosen = top_indices(group, top_k)
         values = np.take_along_axis(group, chosen, axis=1)
         best[rows] = draw_tokens(values, chosen, [samplers[row] for row in rows])
-    return taken(best, finite, samplers)
+    return remember_tokens(best, finite, samplers)
 
 
 def draw_groups(samplers: Sequence[Sampler], finite: NDArray[np.bool_]) -> dict[int, list[int]]:
-    """The rows that draw, by their top_k."""
+    """The rows that draw at random, grouped by top_k."""
     groups: dict[int, list[int]] = {}
     for row, sampler in enumerate(samplers):
         if finite[row] and not sampler.greedy:
@@ -87,20 +87,20 @@ def draw_groups(samplers: Sequence[Sampler], finite: NDArray[np.bool_]) -> dict[
     return groups
 
 
-def taken(
+def remember_tokens(
     tokens: NDArray[np.int64], finite: NDArray[np.bool_], samplers: Sequence[Sampler]
 ) -> list[int | None]:
-    """The rows' tokens, which their samplers remember; None where a row is not finite."""
+    """Tell each sampler its token. Returns the tokens; None for rows that are not finite."""
     found: list[int | None] = []
     for sampler, token, good in zip(samplers, tokens.tolist(), finite, strict=True):
         if good:
-            sampler.took(token)
+            sampler.remember(token)
         found.append(token if good else None)
     return found
 
 
 def _penalise(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> None:
-    seen = [sampler.penalised() for sampler in samplers]
+    seen = [sampler.penalised_tokens() for sampler in samplers]
     counts = [len(tokens) for tokens in seen]
     if not any(counts):
         return
@@ -120,15 +120,15 @@ def _add_bias(logits: NDArray[np.float32], samplers: Sequence[Sampler]) -> None:
 def draw_tokens(
     logits: NDArray[np.float32], ids: NDArray[np.int64], samplers: Sequence[Sampler]
 ) -> NDArray[np.int64]:
-    """One draw for each row from its candidates, float32[rows, K] and int64[rows, K], the
-    likeliest first."""
+    """One random draw for each row. logits: float32[rows, K] of its candidates, the likeliest
+    first. ids: int64[rows, K], the candidates' tokens."""
     asked = [sampler.sampling for sampler in samplers]
     temperatures = np.array([sampling.temperature for sampling in asked])[:, None]
     values = logits.astype(np.float64)
     weights = np.exp((values - values[:, :1]) / temperatures)
-    # A running sum, as its first places do not depend on how many follow.
+    # A running sum, because its first values do not depend on how many follow.
     summed = np.cumsum(weights, axis=1)
-    # Keep the smallest set whose share reaches top_p; the best token always stays.
+    # Keep the smallest set whose share reaches top_p; the likeliest token always stays.
     reach = np.array([sampling.top_p for sampling in asked]) * summed[:, -1]
     kept = (summed < reach[:, None]).sum(axis=1) + 1
     least = np.array([min(sampling.min_p, 1.0) for sampling in asked])
@@ -151,7 +151,8 @@ def top_indices(logits: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     elif size % _LANES or count >= columns:
         candidates = np.sort(_largest(logits, count), axis=1)
     else:
-        # Lane j holds indices j, j + columns, …: the largest values lie where the maxima do.
+        # Lane j holds the indices j, j + columns, … The `count` lanes with the largest maxima hold
+        # the `count` largest values.
         maxima = logits.reshape(rows, _LANES, columns).max(axis=1)
         lanes = _largest(maxima, count)[:, :, None] + columns * np.arange(_LANES)
         lanes = lanes.reshape(rows, -1)
@@ -163,6 +164,6 @@ def top_indices(logits: NDArray[np.float32], count: int) -> NDArray[np.int64]:
 
 
 def _largest(values: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Places of the `count` largest in each row, in no order."""
+    """Indices of the `count` largest values of each row, in no order."""
     size = values.shape[1]
     return np.argpartition(values, size - count, axis=1)[:, size - count :]

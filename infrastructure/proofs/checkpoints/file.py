@@ -1,25 +1,26 @@
-"""Checkpoints as lines of a file that is only ever added to."""
+"""Checkpoints as lines of a file that is only ever appended to."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from uuid import UUID
 
+from infrastructure.process.files import flush_to_disk
 from infrastructure.proofs.checkpoints.records import BadRecord, SignedCheckpoint
 
-# More than any record has.
+# More than any record takes.
 _LINE_BYTES_MAX = 4096
 
 
 class CheckpointFile:
-    """One for each log, named by its id. Only one process at a time adds to it."""
+    """Each log has one, named by its id. Only one process at a time may append to it."""
 
     def __init__(self, folder: Path, log: UUID) -> None:
         self.path = folder / f"{log}.jsonl"
 
     def add(self, records: Sequence[SignedCheckpoint]) -> None:
-        """On the disk when it returns. Raises OSError."""
-        new_folder = not self.path.exists()
+        """Append the records. They are on the disk when it returns. Raises OSError."""
+        is_new = not self.path.exists()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
@@ -28,11 +29,11 @@ class CheckpointFile:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if new_folder:
-            _sync_folder(self.path.parent)
+        if is_new:
+            flush_to_disk(self.path.parent)
 
     def last(self) -> SignedCheckpoint | None:
-        """The newest whole record; what a crash left of a line is passed over."""
+        """The newest whole record. Lines that a crash has left incomplete are skipped."""
         try:
             with self.path.open("rb") as file:
                 end = file.seek(0, os.SEEK_END)
@@ -47,13 +48,13 @@ class CheckpointFile:
                             continue
                     end = start if start == 0 else start + len(lines[0])
                     if end == start + _LINE_BYTES_MAX:
-                        return None  # no line of ours is so long
+                        return None  # No line of ours is this long.
         except FileNotFoundError:
             pass
         return None
 
     def __iter__(self) -> Iterator[SignedCheckpoint | str]:
-        """Every line, or what is wrong with it. Empty where there is no file."""
+        """The record of every line, or what is wrong with the line. Empty if there is no file."""
         try:
             with self.path.open("rb") as file:
                 yield from read_records(file, str(self.path))
@@ -62,7 +63,7 @@ class CheckpointFile:
 
 
 def read_records(lines: Iterable[bytes], name: str) -> Iterator[SignedCheckpoint | str]:
-    """Every line, or what is wrong with it. name: of what the lines are from."""
+    """The record of every line, or what is wrong with the line. name: of the lines' source."""
     for number, line in enumerate(lines, 1):
         try:
             yield SignedCheckpoint.from_line(line)
@@ -71,14 +72,6 @@ def read_records(lines: Iterable[bytes], name: str) -> Iterator[SignedCheckpoint
 
 
 def _line_end(descriptor: int) -> bytes:
-    """What ends a line that a crash has left half written."""
+    """A line end if a crash has left the last line without one."""
     size = os.fstat(descriptor).st_size
     return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Inclusion proofs from the links, the tree's nodes and the newest checkpoint."""
+"""Makes inclusion proofs from the chain's links, the Merkle tree and the newest checkpoint."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,29 +13,33 @@ from domain.proofs.leaves import Link
 from domain.proofs.merkle import root_of_path
 from infrastructure.proofs.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.proofs.checkpoints.signing_key import PublicKey
-from infrastructure.proofs.checkpoints.tree_store import MissingLeaves, Rows, read_path
+from infrastructure.proofs.checkpoints.tree_store import MissingLeaves, Query, read_path
 
 log = structlog.get_logger()
 
-# Of what somebody else may have put behind the newest record that is ours.
+# How many of the newest records are read, because others may have put theirs behind ours.
 _RECORDS_MAX = 20
 
 
 class PostgresProofs(Proofs):
-    """macs: of the events, because the chain and the checkpoints hold whatever is in the log.
-    expected_s: how long after an event a checkpoint covers it."""
+    """key: that our checkpoints are signed with.
+
+    macs: prove that the ledger wrote the events. A checkpoint does not prove it, because it covers
+        whatever is in the log.
+    expected_s: within which a new event is covered by a checkpoint.
+    """
 
     def __init__(
-        self, rows: Rows, key: PublicKey, macs: StateMacs, clock: Clock, *, expected_s: float
+        self, query: Query, key: PublicKey, macs: StateMacs, clock: Clock, *, expected_s: float
     ) -> None:
-        self._rows = rows
+        self._query = query
         self._key = key
         self._macs = macs
         self._clock = clock
         self._expected = timedelta(seconds=expected_s)
 
     async def of_receipt(self, receipt: ReceiptView) -> Proof:
-        refunds = await self._rows(
+        refunds = await self._query(
             "SELECT position FROM read.transactions WHERE message_id = %s AND type = 'refund'",
             (receipt.message_id,),
         )
@@ -69,8 +73,8 @@ class PostgresProofs(Proofs):
         )
 
     async def _events(self, positions: Sequence[int], size: int) -> tuple[ProvenEvent, ...]:
-        """size: of the tree; 0 for no paths. Raises EventNotAuthentic, MissingLeaves."""
-        rows = await self._rows(
+        """size: of the tree; 0 leaves the paths out. Raises EventNotAuthentic, MissingLeaves."""
+        rows = await self._query(
             "SELECT e.notification_id, e.originator_id, e.originator_version, e.recorded_at,"
             "  e.topic, e.state, m.state, l.position, l.events, l.entries"
             " FROM ledger.ledger_events AS e"
@@ -101,13 +105,13 @@ class PostgresProofs(Proofs):
                     state=state,
                     leaf=link.leaves()[place],
                     index=index,
-                    path=tuple(await read_path(self._rows, index, size)) if size else (),
+                    path=tuple(await read_path(self._query, index, size)) if size else (),
                 )
             )
         return tuple(events)
 
     async def _newest(self) -> SignedCheckpoint | None:
-        for (record,) in await self._rows(
+        for (record,) in await self._query(
             "SELECT record FROM ledger.checkpoints ORDER BY number DESC LIMIT %s", (_RECORDS_MAX,)
         ):
             try:

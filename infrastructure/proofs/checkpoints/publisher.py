@@ -1,4 +1,4 @@
-"""Checkpoints on their way into NATS: a stream that no message can be deleted from, with a subject
+"""Publishes checkpoints to NATS: to a stream that no message can be deleted from, with a subject
 for each log."""
 
 import asyncio
@@ -14,13 +14,13 @@ from infrastructure.database.leader import Leader
 from infrastructure.process.condition import Condition, State
 from infrastructure.proofs.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.proofs.checkpoints.settings import CheckpointSettings
-from infrastructure.proofs.checkpoints.signed_log import LogDisagrees, rows_of
-from infrastructure.proofs.checkpoints.signer import number_of, records_after
+from infrastructure.proofs.checkpoints.signed_log import LogDisagrees, query_on
+from infrastructure.proofs.checkpoints.signer import records_after, stored_number
 from infrastructure.proofs.checkpoints.signing_key import PublicKey
 from infrastructure.proofs.checkpoints.tree_store import read_log_id
 from infrastructure.relay.nats_connection import RELAY_INBOX, ensure, nats_connection
 
-# Any number, as long as every version of the service uses the same.
+# Any number will do, if all versions of the service use the same.
 PUBLISHER_LOCK = 7_203_554_006
 _NAME = "chatledger checkpoint publisher"
 
@@ -38,8 +38,8 @@ def checkpoint_stream(settings: CheckpointSettings) -> StreamConfig:
 
 
 class CheckpointPublisher:
-    """One at a time works for a database; it holds an advisory lock. With NATS away, checkpoints
-    are signed and written to the file all the same, and published later."""
+    """Only one at a time works for a database: the one that holds an advisory lock. While NATS is
+    away, checkpoints are still signed and written to the file. They are published later."""
 
     def __init__(
         self, service_url: str, nats_url: str, settings: CheckpointSettings, key: PublicKey
@@ -66,13 +66,13 @@ class CheckpointPublisher:
             self._nats_url, name=_NAME, inbox=RELAY_INBOX, settings=connections
         ) as nats:
             await ensure(nats.jetstream, checkpoint_stream(self._settings))
-            rows = rows_of(database)
-            subject = self._settings.subject(await read_log_id(rows))
+            query = query_on(database)
+            subject = self._settings.subject(await read_log_id(query))
             last = await self._last(nats.jetstream, subject)
-            number = await number_of(rows, last, f"the stream {self._settings.stream}")
+            number = await stored_number(query, last, f"the stream {self._settings.stream}")
             self.condition.enter(State.WORKING)
             while not nats.closed.is_set():
-                async for upto, records in records_after(rows, number, self._key):
+                async for upto, records in records_after(query, number, self._key):
                     for record in records:
                         await self._publish(nats.jetstream, subject, record)
                     number = upto
@@ -80,13 +80,13 @@ class CheckpointPublisher:
             raise ConnectionError("the connection to NATS was closed")
 
     async def _last(self, jetstream: JetStreamContext, subject: str) -> SignedCheckpoint | None:
-        """The last one of ours. Raises LogDisagrees."""
+        """The last published checkpoint of this key. Raises LogDisagrees."""
         stream = self._settings.stream
         try:
             sequence = (await jetstream.get_last_msg(stream, subject)).seq or 0
         except NotFoundError:
             return None
-        # Behind it may be what somebody with NATS's password has put there, which stays for good.
+        # Messages of somebody else with NATS's password may follow it; they cannot be deleted.
         passed_max = self._settings.foreign_messages_max
         for number in range(sequence, max(0, sequence - passed_max), -1):
             with suppress(NotFoundError, BadRecord):

@@ -1,4 +1,4 @@
-"""A signed checkpoint as one line of JSON: the same in the file, in NATS and in the database."""
+"""A signed checkpoint as a line of JSON, which is the same in the file, NATS and the database."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,7 +14,7 @@ _HASH_DIGITS = 64
 
 
 class BadRecord(Exception):
-    """The text says why this is no signed checkpoint."""
+    """A text is no signed checkpoint. The message says why."""
 
 
 class _Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +41,7 @@ class SignedCheckpoint:
 
     @classmethod
     def from_line(cls, line: bytes | str) -> Self:
-        """Raises BadRecord. Whether the signature is right is another question."""
+        """Raises BadRecord. Does not check the signature, see `is_signed_by`."""
         try:
             read = msgspec.json.decode(line, type=_Line)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -62,18 +62,18 @@ class SignedCheckpoint:
 
     @property
     def line(self) -> str:
-        """Without the line's end."""
-        is_ = self.checkpoint
+        """The JSON without a line end."""
+        checkpoint = self.checkpoint
         fields = {
             "format": FORMAT,
-            "log": str(is_.log),
-            "position": is_.position,
-            "events": is_.events,
-            "chain": is_.chain.hex(),
-            "root": is_.root.hex(),
-            "previous": is_.previous.hex(),
-            "time": format_time(is_.signed_at),
-            "key": is_.key_id,
+            "log": str(checkpoint.log),
+            "position": checkpoint.position,
+            "events": checkpoint.events,
+            "chain": checkpoint.chain.hex(),
+            "root": checkpoint.root.hex(),
+            "previous": checkpoint.previous.hex(),
+            "time": format_time(checkpoint.signed_at),
+            "key": checkpoint.key_id,
             "signature": self.signature.hex(),
         }
         return msgspec.json.encode(fields).decode("ascii")
@@ -85,7 +85,7 @@ class SignedCheckpoint:
 
 
 def _time(text: str) -> datetime:
-    """In the form of `format_time` alone, so that a value has one form."""
+    """Only the form of `format_time` is accepted, so that a checkpoint has only one text."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
@@ -96,7 +96,7 @@ def _time(text: str) -> datetime:
 
 
 def _digits(name: str, text: str, digits: int = _HASH_DIGITS) -> bytes:
-    """Lower case alone, so that a value has one form."""
+    """Only lower case is accepted, so that a checkpoint has only one text."""
     if len(text) != digits or text.strip("0123456789abcdef"):
         raise BadRecord(f"its {name} is not {digits} hexadecimal digits in lower case")
     return bytes.fromhex(text)

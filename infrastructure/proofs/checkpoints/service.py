@@ -1,4 +1,4 @@
-"""Signer and publisher as one service of a process."""
+"""The signer and the publisher as one background service."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,8 +14,8 @@ from infrastructure.proofs.checkpoints.signing_key import SigningKey
 
 
 class CheckpointService:
-    """Neither start() nor stop() needs any server to be there. Any number of processes may run
-    one for the same database; one of them does the work."""
+    """Neither start() nor stop() needs a server to be up. Any number of processes may run one for
+    the same database; only one of them does the work."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""How checkpoints are made; the operator's settings arrive here through the composition root."""
+"""The settings of checkpoints, as the composition root makes them from the operator's."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,12 +8,14 @@ from infrastructure.relay.settings import ProjectionSettings
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointSettings:
-    """folder: where the file is. events_max, interval_s: a checkpoint is signed after so many
-    events, or after so much time when there are any. links_max: read at once; leaves_max: hashed
-    before others get their turn. foreign_messages_max: passed over behind the last checkpoint of
-    ours in NATS. published_within_s: how long a checkpoint may take to be everywhere.
-    connections: how the servers are reached, and the stream whose name the checkpoints' stream
-    begins with."""
+    """folder: of the checkpoint file.
+    events_max, interval_s: a checkpoint is signed after that many events, or after that time if
+        there is at least one new event.
+    links_max: links read by one query. leaves_max: leaves hashed before other tasks may run.
+    foreign_messages_max: messages of others to skip in NATS behind our last checkpoint.
+    published_within_s: how long a checkpoint may take until it is in all its places.
+    connections: to the servers; its stream's name is the beginning of our stream's name.
+    """
 
     folder: Path
     events_max: int = 10_000
@@ -33,5 +35,5 @@ class CheckpointSettings:
         return f"{self.connections.stream}.checkpoints.*"
 
     def subject(self, log: object) -> str:
-        """Each log has its own."""
+        """Each log has its own subject."""
         return f"{self.connections.stream}.checkpoints.{log}"

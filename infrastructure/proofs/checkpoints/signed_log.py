@@ -1,4 +1,4 @@
-"""The log as far as it is signed, and the tree over it."""
+"""The signed part of the log, and the Merkle tree over it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from infrastructure.proofs.checkpoints.tree_store import (
     LEVEL,
     READ_LINKS,
     MissingLeaves,
-    Rows,
+    Query,
     read_log_id,
     read_nodes,
 )
@@ -32,23 +32,23 @@ _NUMBER_MAX = 2**63 - 1
 
 
 class LogDisagrees(Exception):
-    """The database is not what was signed before; nothing more is signed. The text says where."""
+    """The database differs from what was signed, so nothing more is signed. The text says where."""
 
 
-def rows_of(connection: AsyncConnection[Any]) -> Rows:
-    async def rows(query: str, parameters: Any) -> list[tuple[Any, ...]]:
+def query_on(connection: AsyncConnection[Any]) -> Query:
+    async def query(text: str, parameters: Any) -> list[tuple[Any, ...]]:
         async with connection.cursor(binary=True) as cursor:
-            await cursor.execute(query.encode(), parameters)
+            await cursor.execute(text.encode(), parameters)
             return await cursor.fetchall()
 
-    return rows
+    return query
 
 
-async def _newest_first(rows: Rows) -> AsyncIterator[SignedCheckpoint | None]:
-    """All of them, in pages, and None for what is no checkpoint: there is no telling how many
-    somebody else has put behind ours."""
+async def _newest_first(query: Query) -> AsyncIterator[SignedCheckpoint | None]:
+    """All stored checkpoints, and None for each row that is none. They are read in pages, because
+    somebody else may have put any number behind ours."""
     before = _NUMBER_MAX
-    while found := await rows(
+    while found := await query(
         "SELECT number, record FROM ledger.checkpoints WHERE number < %s"
         " ORDER BY number DESC LIMIT %s",
         (before, _RECORDS_MAX),
@@ -62,13 +62,13 @@ async def _newest_first(rows: Rows) -> AsyncIterator[SignedCheckpoint | None]:
 
 
 class SignedLog:
-    """last: the newest checkpoint. position, chain, tree: of what was read since."""
+    """last: the newest checkpoint. position, chain, tree: of the log as far as it was read."""
 
     def __init__(self, connection: AsyncConnection[Any], key: SigningKey, log_id: UUID) -> None:
         """Use `resume`."""
         self.id = log_id
         self._connection = connection
-        self._rows = rows_of(connection)
+        self._query = query_on(connection)
         self._key = key
         self._new_nodes: list[NodeHash] = []
         self.last: SignedCheckpoint | None = None
@@ -78,24 +78,25 @@ class SignedLog:
 
     @classmethod
     async def resume(cls, connection: AsyncConnection[Any], key: SigningKey) -> "SignedLog":
-        """Behind the newest checkpoint that the log bears out. Raises LogDisagrees when that is
-        not the newest one of this key."""
-        signed = cls(connection, key, await read_log_id(rows_of(connection)))
+        """Continue behind the newest checkpoint of this key; if the key has none, behind the newest
+        one of another key that agrees with the log. Raises LogDisagrees if the log differs from the
+        checkpoint of this key."""
+        signed = cls(connection, key, await read_log_id(query_on(connection)))
         ignored = 0
-        async for last in _newest_first(signed._rows):
+        async for last in _newest_first(signed._query):
             if last is not None and last.is_signed_by(key.public):
                 await signed._start_from(last)
                 break
             ignored += 1
         else:
-            # A key that has signed nothing yet goes on where the one before it stopped.
-            await signed._start_from_another_keys()
+            # A new key continues where the key before it stopped.
+            await signed._start_from_another_key()
         if ignored:
             log.warning("foreign_checkpoints_ignored", count=ignored)
         return signed
 
-    async def _start_from_another_keys(self) -> None:
-        async for last in _newest_first(self._rows):
+    async def _start_from_another_key(self) -> None:
+        async for last in _newest_first(self._query):
             if last is not None:
                 with suppress(LogDisagrees):
                     await self._start_from(last)
@@ -106,7 +107,7 @@ class SignedLog:
         where = f"the checkpoint at position {signed.position}"
         if signed.log != self.id:
             raise LogDisagrees(f"{where} is of another log, {signed.log}")
-        found = await self._rows(
+        found = await self._query(
             "SELECT events, hash FROM ledger.links WHERE position = %s", (signed.position,)
         )
         if found != [(signed.events, signed.chain)]:
@@ -114,30 +115,33 @@ class SignedLog:
                 f"the log is not what {where} says; run `chatledger audit verify` to see what was"
                 " changed"
             )
-        tree = await self._edge(signed)
+        tree = await self._tree_from_nodes(signed)
         if tree is None or tree.root() != signed.root:
-            # Whoever has the service's role can add nodes before us; the links are the trigger's.
+            # Anybody with the service's role can add nodes, but only the trigger adds links.
             log.warning("stored_tree_not_believed", position=signed.position)
-            tree = await self._folded(signed)
+            tree = await self._tree_from_links(signed)
         if tree.root() != signed.root:
-            raise LogDisagrees(f"the log's tree is not what {where} says")
+            raise LogDisagrees(
+                f"the log's tree is not what {where} says; run `chatledger audit verify` to see"
+                " what was changed"
+            )
         self.last, self.tree = last, tree
         self.position, self.chain = signed.position, signed.chain
 
-    async def _edge(self, signed: Checkpoint) -> Frontier | None:
-        """From few nodes; None where some are missing."""
+    async def _tree_from_nodes(self, signed: Checkpoint) -> Frontier | None:
+        """Reads few nodes. None if some of them are missing."""
         nodes = edge_nodes(signed.events)
         try:
-            hashes = await read_nodes(self._rows, nodes)
+            hashes = await read_nodes(self._query, nodes)
         except MissingLeaves:
             return None
         return Frontier(signed.events, [hashes[node] for node in nodes])
 
-    async def _folded(self, signed: Checkpoint) -> Frontier:
-        """From all links up to there."""
+    async def _tree_from_links(self, signed: Checkpoint) -> Frontier:
+        """Reads all links up to the checkpoint."""
         tree, position = Frontier(), 0
         while position < signed.position:
-            found = await self._rows(READ_LINKS, (position, _LINKS_MAX))
+            found = await self._query(READ_LINKS, (position, _LINKS_MAX))
             for link in (Link(*row) for row in found):
                 if link.position <= signed.position:
                     tree.extend(link.leaves(), lambda _: None, from_level=LEVEL)
@@ -150,12 +154,13 @@ class SignedLog:
     def events_unsigned(self) -> int:
         return self.tree.size - (self.last.checkpoint.events if self.last else 0)
 
-    async def read_on(self, *, links_max: int, leaves_max: int) -> bool:
-        """False where the log ends. leaves_max: hashed before others get their turn.
+    async def read_more(self, *, links_max: int, leaves_max: int) -> bool:
+        """Read the next links. Returns whether there may be more of them.
 
-        Raises LogDisagrees for a link that does not follow the one before it.
+        leaves_max: see `CheckpointSettings`. Raises LogDisagrees for a link that does not follow
+        from the one before it.
         """
-        found = await self._rows(READ_LINKS, (self.position, links_max))
+        found = await self._query(READ_LINKS, (self.position, links_max))
         leaves: list[bytes] = []
         for row in found:
             link = Link(*row)
@@ -174,7 +179,7 @@ class SignedLog:
         return len(found) == links_max
 
     async def sign(self, now: datetime) -> SignedCheckpoint:
-        """What was read, and store it. Raises psycopg.Error."""
+        """Sign the log as far as it was read, and store the checkpoint. Raises psycopg.Error."""
         previous = NO_PREVIOUS if self.last is None else self.last.checkpoint.hash
         checkpoint = Checkpoint(
             log=self.id,

@@ -1,5 +1,5 @@
-"""Signs what the log holds, every so many events or seconds, and writes it where the database's
-administrator cannot."""
+"""Signs a checkpoint of the log at regular intervals, and copies it to a file that the database's
+administrator cannot change."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,17 +14,17 @@ from infrastructure.process.condition import Condition, State
 from infrastructure.proofs.checkpoints.file import CheckpointFile
 from infrastructure.proofs.checkpoints.records import BadRecord, SignedCheckpoint
 from infrastructure.proofs.checkpoints.settings import CheckpointSettings
-from infrastructure.proofs.checkpoints.signed_log import LogDisagrees, SignedLog, rows_of
+from infrastructure.proofs.checkpoints.signed_log import LogDisagrees, SignedLog, query_on
 from infrastructure.proofs.checkpoints.signing_key import PublicKey, SigningKey
-from infrastructure.proofs.checkpoints.tree_store import Rows
+from infrastructure.proofs.checkpoints.tree_store import Query
 
-# Any number, as long as every version of the service uses the same.
+# Any number will do, if all versions of the service use the same.
 SIGNER_LOCK = 7_203_554_005
 _RECORDS_MAX = 1000
 
 
 class Signer:
-    """One at a time works for a database; it holds an advisory lock."""
+    """Only one at a time works for a database: the one that holds an advisory lock."""
 
     def __init__(
         self, service_url: str, settings: CheckpointSettings, key: SigningKey, clock: Clock
@@ -57,7 +57,7 @@ class Signer:
         clock = asyncio.get_running_loop().time
         due_s = clock()
         while True:
-            more = await signed.read_on(
+            more = await signed.read_more(
                 links_max=settings.links_max, leaves_max=settings.leaves_max
             )
             waiting = signed.events_unsigned
@@ -70,10 +70,10 @@ class Signer:
 
 
 class _Mirror:
-    """What stands in the database, in the file."""
+    """Copies the checkpoints of the database to the file."""
 
-    def __init__(self, rows: Rows, key: PublicKey, file: CheckpointFile, number: int) -> None:
-        self._rows = rows
+    def __init__(self, query: Query, key: PublicKey, file: CheckpointFile, number: int) -> None:
+        self._query = query
         self._key = key
         self._file = file
         self._number = number
@@ -82,26 +82,31 @@ class _Mirror:
     async def open(
         cls, database: AsyncConnection[Any], key: PublicKey, file: CheckpointFile
     ) -> "_Mirror":
-        """With all that is missing in the file. Raises LogDisagrees, OSError."""
-        rows = rows_of(database)
-        number = await number_of(rows, await asyncio.to_thread(file.last), f"the file {file.path}")
-        mirror = cls(rows, key, file, number)
+        """Also writes what is missing in the file. Raises LogDisagrees, OSError."""
+        query = query_on(database)
+        number = await stored_number(
+            query, await asyncio.to_thread(file.last), f"the file {file.path}"
+        )
+        mirror = cls(query, key, file, number)
         await mirror.catch_up()
         return mirror
 
     async def catch_up(self) -> None:
-        async for number, records in records_after(self._rows, self._number, self._key):
+        async for number, records in records_after(self._query, self._number, self._key):
             await asyncio.to_thread(self._file.add, records)
             self._number = number
 
 
-async def number_of(rows: Rows, last: SignedCheckpoint | None, where: str) -> int:
-    """Of the last checkpoint elsewhere, in the database; 0 where there is none elsewhere. Raises
-    LogDisagrees."""
+async def stored_number(query: Query, last: SignedCheckpoint | None, where: str) -> int:
+    """The number in the database of the last checkpoint of another place, 0 if that place has none.
+
+    last: that checkpoint. where: the place, for the error. Raises LogDisagrees if the database does
+    not have it.
+    """
     if last is None:
         return 0
     position = last.checkpoint.position
-    found = await rows(
+    found = await query(
         "SELECT number FROM ledger.checkpoints WHERE position = %s AND record = %s",
         (position, last.line),
     )
@@ -115,12 +120,12 @@ async def number_of(rows: Rows, last: SignedCheckpoint | None, where: str) -> in
 
 
 async def records_after(
-    rows: Rows, number: int, key: PublicKey
+    query: Query, number: int, key: PublicKey
 ) -> AsyncIterator[tuple[int, list[SignedCheckpoint]]]:
-    """Pages of the key's records behind that number, each with the number of its last. Whatever
-    else stands between them was not written by us."""
+    """The key's records with larger numbers, in pages. Each page has the number of its last row.
+    Rows of somebody else are left out."""
     while True:
-        found = await rows(
+        found = await query(
             "SELECT number, record FROM ledger.checkpoints WHERE number > %s"
             " ORDER BY number LIMIT %s",
             (number, _RECORDS_MAX),

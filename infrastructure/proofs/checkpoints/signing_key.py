@@ -1,4 +1,4 @@
-"""The Ed25519 key (RFC 8032) that signs checkpoints, and the public half that checks them."""
+"""The Ed25519 key (RFC 8032) that signs checkpoints, and the public key that checks them."""
 
 import os
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 
 class KeyUnusable(Exception):
-    """The text names the file and says what to do."""
+    """A key file cannot be used. The text names the file and says what to do."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class PublicKey:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Raises KeyUnusable for a file that is missing or holds something else."""
+        """Raises KeyUnusable if the file is missing or holds something else."""
         try:
             key = load_pem_public_key(path.read_bytes())
         except OSError as error:
@@ -42,7 +42,7 @@ class PublicKey:
 
     @property
     def id(self) -> str:
-        """SHA-256 of the 32 bytes of the key, in hexadecimal."""
+        """SHA-256 of the key's 32 bytes, in hexadecimal."""
         return sha256(self.raw).hexdigest()
 
     @property
@@ -59,7 +59,7 @@ class PublicKey:
 
 
 class SigningKey:
-    """Without a repr that shows anything."""
+    """Has no repr that could show the key in a log."""
 
     def __init__(self, key: Ed25519PrivateKey) -> None:
         self._key = key
@@ -67,16 +67,16 @@ class SigningKey:
 
     @classmethod
     def from_file(cls, path: Path) -> Self:
-        """The key in `path`, which is made, readable by its owner only, when it is missing.
+        """The key in the file. A missing file is made, which only its owner can read.
 
-        Raises KeyUnusable for a file that holds something else, OSError when the folder cannot
-        be written.
+        Raises KeyUnusable if the file holds something else, OSError if the folder cannot be
+        written.
         """
         if path.exists():
             return cls(_read(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         key = Ed25519PrivateKey.generate()
-        # Whole or not there at all: another process may start at the same moment.
+        # The file appears as a whole, because another process may start at the same moment.
         with NamedTemporaryFile(dir=path.parent, prefix=path.name) as file:
             file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             file.flush()
@@ -88,7 +88,7 @@ class SigningKey:
         return cls(key)
 
     def sign(self, message: bytes) -> bytes:
-        """64 bytes."""
+        """The signature, 64 bytes."""
         return self._key.sign(message)
 
 

@@ -1,5 +1,5 @@
-"""The Merkle tree of the log in the database: nodes from LEVEL on are rows, smaller ones are
-computed from the links' leaves."""
+"""The log's Merkle tree in the database. Nodes of LEVEL and above are rows; those below are
+computed from the leaves in the links."""
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
@@ -8,12 +8,12 @@ from uuid import UUID
 from domain.proofs.leaves import ENTRY_BYTES, Link
 from domain.proofs.merkle import Frontier, Node, joined, path_nodes
 
-# A node of this level is over 256 leaves.
+# A node of this level covers 256 leaves.
 LEVEL = 8
 _BLOCK = 1 << LEVEL
 
-# Rows of a query; values travel beside the text.
-Rows = Callable[[str, Sequence[Any]], Awaitable[list[tuple[Any, ...]]]]
+# Runs a query with its parameters and returns the rows.
+Query = Callable[[str, Sequence[Any]], Awaitable[list[tuple[Any, ...]]]]
 
 READ_LINKS = (
     "SELECT position, events, entries, hash FROM ledger.links"
@@ -22,22 +22,22 @@ READ_LINKS = (
 
 
 class MissingLeaves(Exception):
-    """The database's links or nodes do not have what the tree is made of."""
+    """The database lacks links or nodes that the tree needs."""
 
 
-async def read_log_id(rows: Rows) -> UUID:
-    ((log,),) = await rows("SELECT id FROM ledger.identity", ())
+async def read_log_id(query: Query) -> UUID:
+    ((log,),) = await query("SELECT id FROM ledger.identity", ())
     assert isinstance(log, UUID)
     return log
 
 
-async def read_nodes(rows: Rows, nodes: Iterable[Node]) -> dict[Node, bytes]:
-    """Their hashes. Raises MissingLeaves."""
+async def read_nodes(query: Query, nodes: Iterable[Node]) -> dict[Node, bytes]:
+    """The nodes' hashes. Raises MissingLeaves."""
     wanted = set(nodes)
     stored = [node for node in wanted if node[0] >= LEVEL]
     found: dict[Node, bytes] = {}
     if stored:
-        for level, number, node_hash in await rows(
+        for level, number, node_hash in await query(
             "SELECT level, number, hash FROM ledger.tree_nodes JOIN"
             " unnest(%s::smallint[], %s::bigint[]) AS wanted (level, number)"
             " USING (level, number)",
@@ -46,7 +46,7 @@ async def read_nodes(rows: Rows, nodes: Iterable[Node]) -> dict[Node, bytes]:
             found[level, number] = bytes(node_hash)
     blocks = {number << level >> LEVEL for level, number in wanted if level < LEVEL}
     for block in blocks:
-        leaves = await read_leaves(rows, block << LEVEL, _BLOCK)
+        leaves = await read_leaves(query, block << LEVEL, _BLOCK)
         for level, number in wanted:
             start = (number << level) - (block << LEVEL)
             if level < LEVEL and 0 <= start < _BLOCK:
@@ -56,10 +56,10 @@ async def read_nodes(rows: Rows, nodes: Iterable[Node]) -> dict[Node, bytes]:
     return found
 
 
-async def read_leaves(rows: Rows, first: int, count: int) -> list[bytes]:
-    """Of that many events from index `first` on; fewer where the log ends."""
+async def read_leaves(query: Query, first: int, count: int) -> list[bytes]:
+    """The leaves of `count` events from index `first` on; fewer at the end of the log."""
     leaves: list[bytes] = []
-    for events, length, entries in await rows(
+    for events, length, entries in await query(
         "SELECT events, octet_length(entries), substr(entries,"
         "  1 + %s * greatest(0, %s - events + octet_length(entries) / %s)::int, %s)"
         " FROM ledger.links WHERE events > %s AND events - octet_length(entries) / %s < %s"
@@ -75,10 +75,13 @@ async def read_leaves(rows: Rows, first: int, count: int) -> list[bytes]:
     return leaves[:count]
 
 
-async def read_path(rows: Rows, index: int, size: int) -> list[bytes]:
-    """The inclusion proof of the event with that index in the log's first `size` events."""
+async def read_path(query: Query, index: int, size: int) -> list[bytes]:
+    """The inclusion proof of event `index` in the tree of the log's first `size` events.
+
+    Raises MissingLeaves.
+    """
     parts = path_nodes(index, size)
-    found = await read_nodes(rows, (node for nodes in parts for node in nodes))
+    found = await read_nodes(query, (node for nodes in parts for node in nodes))
     return [joined([found[node] for node in nodes]) for nodes in parts]
 
 

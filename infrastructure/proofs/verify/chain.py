@@ -1,4 +1,4 @@
-"""Walks the log, its chain and the Merkle tree, and holds each checkpoint against them."""
+"""Walks through the log, its hash chain and its Merkle tree, and compares checkpoints with them."""
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,19 +15,19 @@ from infrastructure.proofs.checkpoints.tree_store import LEVEL, READ_LINKS
 from infrastructure.proofs.verify.report import Difference, Findings, PartReport, Progress
 
 _LINKS_MAX = 500
-# Of lines that are no checkpoints: whoever can publish could make any number of them.
+# How many lines that are no checkpoints are listed: others may publish any number of them.
 _NOTES_MAX = 20
-# That wait to be hashed together.
+# Leaves are collected and hashed in blocks of about this many.
 _LEAVES_MAX = 4096
 
 
 class ChainWalk:
-    """Constant memory: a page of events, a page of links, and the tree's edge."""
+    """Uses constant memory: a page of events, a page of links, and the tree's edge."""
 
     def __init__(
         self, connection: Connection[Any], entries: Iterator[bytes], *, until: int
     ) -> None:
-        """entries: of the log's events, in pages. until: the position to end with."""
+        """entries: of the log's events, in pages, see `read_entries`. until: the last position."""
         self._connection = connection
         self._until = until
         self._pages = entries
@@ -43,7 +43,7 @@ class ChainWalk:
         self.new_nodes: list[NodeHash] = []
 
     def links(self) -> Iterator[Link]:
-        """One after the other, each held against the one before and against its events."""
+        """All links in order. Each is compared with the link before it and with its events."""
         after = 0
         while True:
             rows = self._connection.execute(
@@ -117,7 +117,7 @@ class ChainWalk:
             self._differs(position, f"the event at position {position} is in no link of the chain")
 
     def _peek(self, count: int) -> bytes:
-        """The next entries; fewer at the end of the log."""
+        """The next `count` entries; fewer at the end of the log."""
         wanted = count * ENTRY_BYTES
         while len(self._waiting) - self._place < wanted:
             page = next(self._pages, None)
@@ -132,12 +132,16 @@ class ChainWalk:
 
 
 class CheckpointCheck:
-    """Holds checkpoints, oldest first, against the walk."""
+    """Compares checkpoints, oldest first, with a walk through the log.
+
+    notes_later: notes of whoever supplies the records, complete when all were read. looked_at: see
+    `PartReport`.
+    """
 
     def __init__(
         self, name: str, records: Iterable[SignedCheckpoint | str], keys: Iterable[PublicKey]
     ) -> None:
-        """name: of the report. records: or what is written in the place of one."""
+        """name: of the report. records: checkpoints, or texts about lines that are none."""
         self._name = name
         self._records = iter(records)
         self._keys = {key.id: key for key in keys}
@@ -147,13 +151,12 @@ class CheckpointCheck:
         self.notes: list[str] = []
         self._unread = 0
         self.checked = 0
-        # Of whoever gives the records, and known when they were read.
         self.notes_later: list[str] = []
         self.looked_at = True
         self._next = self._read()
 
     def at(self, walk: ChainWalk) -> None:
-        """Call behind every link."""
+        """Call it after every link."""
         while self._next is not None and self._next.checkpoint.position <= walk.position:
             self._compare(self._next, walk)
             self._next = self._read()
@@ -182,10 +185,10 @@ class CheckpointCheck:
         )
 
     def _read(self) -> SignedCheckpoint | None:
-        """The next one of ours: what somebody else has put between them says nothing of the log."""
+        """The next checkpoint that one of our keys has signed. Others say nothing about the log."""
         for record in self._records:
             if isinstance(record, str):
-                # What a crash leaves. Where a whole record is missing, the next one says so.
+                # A crash may leave such a line. If a record is missing, the next record shows it.
                 self._unread += 1
                 if self._unread <= _NOTES_MAX:
                     self.notes.append(record)
@@ -236,8 +239,8 @@ def verify_chain(
     until: int,
     on_progress: Progress,
 ) -> PartReport:
-    """entries: of the log's events up to `until`, in pages. checks: get what they find.
-    until: the last position that is looked at."""
+    """entries: of the log's events up to `until`, in pages. checks: are called at every link of the
+    walk. until: the last position to look at. Raises psycopg.Error."""
     began = time.monotonic()
     walk = ChainWalk(connection, entries, until=until)
     for link in walk.links():
@@ -261,7 +264,8 @@ def verify_chain(
 
 
 def _compare_nodes(connection: Connection[Any], nodes: list[NodeHash], findings: Findings) -> None:
-    """Proofs are made of them. Those behind the last checkpoint are not there yet."""
+    """Compare the stored nodes, which proofs are made of, with the walk's. Nodes behind the last
+    checkpoint are not stored yet."""
     stored = connection.execute(
         "SELECT level, number, hash FROM ledger.tree_nodes"
         " JOIN unnest(%s::smallint[], %s::bigint[]) AS wanted (level, number)"

@@ -1,4 +1,5 @@
-"""The log's events as what their leaves are hashes of, packed by the server: a row a page."""
+"""Reads the log's events in the form that leaves are hashes of. The server packs them, a page to a
+row."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -12,11 +13,11 @@ from infrastructure.log.reader import STRETCH_END
 from infrastructure.log.workers import LogWorker, WorkerPool
 
 _LENGTH = Struct("!I")
-# Of one piece of work, and of what is packed at a time.
+# Events of one piece of work, and bytes of states in one row.
 _EVENTS = 5000
 _BYTES_MAX = 4 * 2**20
 
-# The sizes come from the rows' headers: no long state is fetched only to be measured.
+# The sizes come from the rows' headers, so no long state is read only to be measured.
 _READ = """
 SELECT max(notification_id), string_agg(
     int4send(45 + octet_length(topic) + octet_length(state)) || '\\x00'::bytea
@@ -61,9 +62,11 @@ def read_entries(
     until: int,
     connect_timeout_s: int,
 ) -> Iterator[bytes]:
-    """Pages of entries as the chain's links have them, computed of the events up to and with
-    position `until`: for each event eight bytes of position and the leaf. connection: to the same
-    database, used whenever a page is taken. Raises psycopg.Error."""
+    """The entries of the log's events up to position `until`, in pages. As in the chain's links, an
+    entry is eight bytes of position and the leaf.
+
+    connection: to the same database; it is used whenever a page is taken. Raises psycopg.Error.
+    """
     crew = pool.crew("entries", partial(_Packer, service_url, connect_timeout_s))
     return crew.in_order(_Packer.entries, _stretches(connection, until))
 

@@ -1,5 +1,5 @@
-"""Whether each checkpoint is everywhere: in the database, in the file and in NATS. What is missing
-in one of them was removed there, or is on its way."""
+"""Checks that every checkpoint is in all three places: the database, the file and NATS. One that a
+place lacks was removed there, or is still on its way."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,8 +13,11 @@ from infrastructure.proofs.verify.report import Difference, Findings, PartReport
 
 @dataclass
 class _Place:
-    """lacking: the checkpoints in a row that the others have, as the first, the last and their
-    number; holders: the others."""
+    """One place of checkpoints, and the run of consecutive checkpoints that it lacks now.
+
+    count: checkpoints that it has. first, last, lacking: the first, the last and the number of
+    those in the run. holders: names of the places that have them.
+    """
 
     name: str
     records: Iterator[SignedCheckpoint]
@@ -29,8 +32,8 @@ class _Place:
         self.next = next(self.records, None)
 
     def take(self, position: int) -> set[str]:
-        """The lines of all records up to that position; those before it are out of order, and are
-        in the wrong place as good as missing."""
+        """Take all records up to that position. Returns the lines of those at the position; others
+        are out of order and count as missing."""
         lines: set[str] = set()
         while self.next is not None and self.next.checkpoint.position <= position:
             if self.next.checkpoint.position == position:
@@ -44,7 +47,7 @@ class _Place:
         self.lacking += 1
         self.holders = holders
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         assert self.first is not None
         assert self.last is not None
         one, other = self.first.checkpoint.position, self.last.checkpoint.position
@@ -65,8 +68,9 @@ def compare_places(
     now: datetime,
     within: timedelta,
 ) -> PartReport:
-    """places: by name, each by position. keys: of those that count. within: how long a checkpoint
-    may take to be everywhere; the last ones of a service that was killed stay behind as well."""
+    """places: each place's checkpoints in the order of their positions, by the place's name. keys:
+    of the checkpoints that count. within: how long a checkpoint may take to be in all places. The
+    last ones of a service that was killed may take until it runs again."""
     began = time.monotonic()
     findings, notes = Findings(), []
     walked = [_Place(name, iter(records)) for name, records in places.items()]
@@ -78,7 +82,7 @@ def compare_places(
         for line in sorted(set().union(*found)):
             record = SignedCheckpoint.from_line(line)
             is_everywhere = all(line in lines for lines in found)
-            # Anybody who may write to one of the places can put something of another key there.
+            # Anybody who may write to a place can put checkpoints of another key there.
             if not is_everywhere and not any(record.is_signed_by(key) for key in keys):
                 continue
             newest = record
@@ -100,7 +104,8 @@ def compare_places(
             _add(findings, place)
         else:
             notes.append(
-                f"{place.told()}; they were the last ones, and are written when the service runs"
+                f"{place.sentence()}; they were the last ones, and are written when the service"
+                " runs"
             )
     counts = [f"{place.count:,} in {place.name}" for place in walked]
     return PartReport(
@@ -116,5 +121,7 @@ def compare_places(
 def _add(findings: Findings, place: _Place) -> None:
     assert place.first is not None
     findings.add(
-        Difference(where="checkpoints", position=place.first.checkpoint.position, text=place.told())
+        Difference(
+            where="checkpoints", position=place.first.checkpoint.position, text=place.sentence()
+        )
     )

@@ -1,4 +1,4 @@
-"""The checkpoints that NATS has."""
+"""Reads the checkpoints that were published to NATS."""
 
 from typing import IO
 from uuid import UUID
@@ -12,13 +12,13 @@ from infrastructure.relay.nats_connection import READER_INBOX, nats_connection
 
 
 class PublishedUnavailable(Exception):
-    """NATS cannot be asked; the text says why."""
+    """NATS cannot be read. The text says why."""
 
 
 async def copy_published(
     nats_url: str, settings: CheckpointSettings, log_id: UUID, file: IO[bytes]
 ) -> int:
-    """All of the log's checkpoints as lines, oldest first; returns their number. Raises
+    """Write the log's checkpoints as lines, oldest first. Returns how many there are. Raises
     PublishedUnavailable."""
     connections, subject = settings.connections, settings.subject(log_id)
     try:

@@ -1,7 +1,7 @@
-"""Makes every read model anew beside the stored one, up to the same event, and compares the rows.
+"""Makes every read model anew, up to the same event as the stored one, and compares the rows.
 
-The rows are made by the rebuild's own replay in its shadow tables, so memory stays constant, and
-compared by the database. Writes and queries go on meanwhile.
+The rebuild's replay makes them in its shadow tables, and the database compares them, so memory
+stays constant. Writes and queries go on meanwhile.
 """
 
 import time
@@ -25,9 +25,9 @@ from infrastructure.read_models.rebuild.shadow_tables import (
 from infrastructure.read_models.writer import READ_SCHEMA, Statements
 from projections.registry import PROJECTIONS
 
-# Told of one table.
+# How many differences of a table are listed.
 _ROWS_MAX = 20
-# What the replay's session is kept from would make a comparison of whole tables slow.
+# The replay has switched these plans off, but a comparison of whole tables needs them.
 _PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 
 _COMPARE = """
@@ -57,7 +57,7 @@ async def verify_read_models(
         positions = await _positions(connection)
         try:
             await _replay(pool, replay, min(positions.values()), on_progress)
-            # From here on as of one moment, so that rows and positions belong together.
+            # From here on all is read as of one moment, so that rows and positions fit each other.
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             async with connection.transaction():
                 positions = await _positions(connection)
@@ -77,7 +77,7 @@ async def verify_read_models(
 
 
 async def _positions(connection: AsyncConnection[Any]) -> dict[str, int]:
-    """As they are stored; nothing is written, so that no projector is in the way."""
+    """The stored positions. Nothing is locked or written, so projectors are not disturbed."""
     cursor = await connection.execute("SELECT projection, position FROM read.positions")
     stored = dict(await cursor.fetchall())
     return {projection.name: stored.get(projection.name, 0) for projection in PROJECTIONS}
@@ -133,15 +133,17 @@ def _difference(
         text = f"row {key} of read.{table} comes from no event"
     else:
         changed = (
-            _told(name, value, made[name]) for name, value in stored.items() if value != made[name]
+            _changed_text(name, value, made[name])
+            for name, value in stored.items()
+            if value != made[name]
         )
         text = f"row {key} of read.{table} was changed: {'; '.join(changed)}"
     position = (made or stored or {}).get("position")
     return Difference(where=f"read.{table}", row=key, position=position, text=text)
 
 
-def _told(column: str, stored: object, made: object) -> str:
-    """Texts may be somebody's, and stay where they are."""
+def _changed_text(column: str, stored: object, made: object) -> str:
+    """Shows numbers only, because texts may be personal."""
     if isinstance(stored, int) and isinstance(made, int):
         return f"{column} is {stored} and by the log {made}"
     return f"{column} is not what the log says"

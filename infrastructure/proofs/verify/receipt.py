@@ -1,4 +1,4 @@
-"""Checks what a receipt was made from, with nothing but the public key."""
+"""Checks a receipt and its events with nothing but the public key."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -22,7 +22,7 @@ from projections.row_changes import Increment, RowChange, Update, Upsert
 def check_proof(
     events: Sequence[ProvenEvent], signed: SignedCheckpoint, key: PublicKey
 ) -> list[str]:
-    """What is wrong: nothing where every event is in the log that was signed."""
+    """What is wrong, as sentences. Empty if every event is in the log that was signed."""
     wrong: list[str] = []
     if not signed.is_signed_by(key):
         wrong.append("the checkpoint is not signed with this public key, or was changed")
@@ -55,7 +55,7 @@ def leaf_of(event: ProvenEvent) -> bytes:
 
 
 def receipt_of(events: Sequence[ProvenEvent], message_id: UUID) -> ReceiptView | None:
-    """The receipt that the events make; None where none of them is about the message.
+    """The receipt that the events make; None if none of them is about the message.
 
     Raises MapperDeserialisationError.
     """

@@ -1,4 +1,4 @@
-"""Holds each stored snapshot against the state that its stream's events come to."""
+"""Compares each stored snapshot with the state that its stream's events lead to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class StoredSnapshot(NamedTuple):
 
 @dataclass
 class SnapshotsChecked:
-    """unproven: agree and are not used, because they carry no MAC of their own."""
+    """unproven: snapshots that agree but are not used, because they carry no valid MAC."""
 
     count: int = 0
     unproven: int = 0
@@ -58,9 +58,9 @@ class SnapshotsChecked:
 
 
 class SnapshotWalk:
-    """Beside a walk through the events, in the same order: streams by id, versions upwards.
+    """Goes through the snapshots beside a walk through the events, both by stream id and version.
 
-    until: the last position that the events are looked at. connection: for a question in between.
+    until: the last position of that walk. connection: for queries during the walk.
     """
 
     def __init__(
@@ -79,18 +79,18 @@ class SnapshotWalk:
         self.checked = SnapshotsChecked()
 
     def at(self, logged: LoggedEvent, kind: StreamKind[Any] | None, state: Any) -> None:
-        """Behind each event. kind: None for a stream that cannot be folded."""
+        """Call it after each event. kind: None if the stream cannot be folded."""
         here = (logged.originator_id, logged.originator_version)
         while self._next is not None and (self._next.stream_id, self._next.version) <= here:
             found = self._take(self._next)
             if (found.stream_id, found.version) != here:
-                self._of_no_event(found)
+                self._check_event_exists(found)
             elif kind is not None:
                 self._compare(found, kind, state, logged.position)
 
     def end(self) -> SnapshotsChecked:
         while self._next is not None:
-            self._of_no_event(self._take(self._next))
+            self._check_event_exists(self._take(self._next))
         return self.checked
 
     def _take(self, found: StoredSnapshot) -> StoredSnapshot:
@@ -98,10 +98,10 @@ class SnapshotWalk:
         self.checked.count += 1
         return found
 
-    def _of_no_event(self, found: StoredSnapshot) -> None:
+    def _check_event_exists(self, found: StoredSnapshot) -> None:
         row = self._connection.execute(_POSITION, (found.stream_id, found.version)).fetchone()
         if row is None or row[0] <= self._until:
-            self._differs(found, None, "is of no event")
+            self._differs(found, None, "belongs to no event")
 
     def _compare(
         self, found: StoredSnapshot, kind: StreamKind[Any], state: Any, position: int
@@ -115,7 +115,7 @@ class SnapshotWalk:
             )
             same_kind = isinstance(snapshot, StateSnapshot) and snapshot.kind == kind.name
             if not same_kind:
-                self._differs(found, position, f"is none of a stream of this kind, {kind.name}")
+                self._differs(found, position, f"is not of the kind of its stream, {kind.name}")
                 return
             kept = restored(kind, snapshot)
         except (MapperDeserialisationError, msgspec.MsgspecError) as error:
@@ -129,7 +129,7 @@ class SnapshotWalk:
                 name for name, value in vars(state).items() if value != getattr(kept, name)
             )
             used = "" if doubt is None else f"; it {doubt}, so it is not used"
-            self._differs(found, position, f"is not what its events come to, in {names}{used}")
+            self._differs(found, position, f"is not what its events lead to, in {names}{used}")
 
     def _differs(self, found: StoredSnapshot, position: int | None, what: str) -> None:
         self.checked.findings.insert(

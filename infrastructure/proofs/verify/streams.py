@@ -1,5 +1,5 @@
-"""Folds every stream from its beginning, event by event: whether the ledger wrote each of them,
-whether they follow the rules, and whether each snapshot is what they come to."""
+"""Folds every stream from its beginning. Checks that the ledger wrote each event, that the events
+follow the rules, and that each snapshot is what they lead to."""
 
 import time
 from collections.abc import Iterator
@@ -23,8 +23,7 @@ from infrastructure.proofs.verify.snapshots import SnapshotsChecked, SnapshotWal
 
 _ROWS_MAX = 2000
 _SNAPSHOTS_MAX = 20
-# Streams are looked at by the first byte of their ids, which are random enough to make these
-# shares alike.
+# Streams are divided by the first byte of their ids, which are random enough for equal shares.
 _SHARES = 256
 _READ = """
 SELECT notification_id, topic, originator_id, originator_version, state
@@ -44,7 +43,7 @@ _KINDS: dict[str, StreamKind[Any]] = {
 
 @dataclass
 class _Checked:
-    """account_events: of all the events."""
+    """The result of a share. account_events: how many of the events are of accounts."""
 
     events: int = 0
     account_events: int = 0
@@ -63,7 +62,7 @@ class _Checked:
 
 
 class _Auditor(LogWorker):
-    """Constant memory: the events come stream by stream, and so do the snapshots."""
+    """Uses constant memory, because events and snapshots are read stream by stream."""
 
     def __init__(
         self,
@@ -77,7 +76,7 @@ class _Auditor(LogWorker):
         self._snapshot_macs = of_snapshots
 
     def check(self, share: int, until: int) -> _Checked:
-        """Of the streams whose ids begin with the byte `share`."""
+        """Check the streams whose ids begin with the byte `share`."""
         first, last = UUID(int=share << 120), UUID(int=((share + 1) << 120) - 1)
         checked = _Checked()
         with (
@@ -87,7 +86,7 @@ class _Auditor(LogWorker):
         ):
             events.itersize, snapshots.itersize = _ROWS_MAX, _SNAPSHOTS_MAX
             events.execute(_READ, (until, first, last))
-            # Later than the events, so that none is taken for one of an event that is not there.
+            # After the events, so that no snapshot seems to belong to an event that is not there.
             snapshots.execute(_READ_SNAPSHOTS, (first, last))
             walk = SnapshotWalk(
                 self.connection,
@@ -115,7 +114,7 @@ class _Auditor(LogWorker):
                 logged.originator_id.bytes, logged.originator_version, logged.topic, logged.state
             )
             if doubt is not None:
-                # What comes behind it cannot be folded, but proves itself or not.
+                # The events behind it cannot be folded, but their MACs can be checked.
                 kind = None
                 checked.macs.insert(_not_written(logged, doubt))
             if kind is not None:
@@ -131,7 +130,7 @@ class _Auditor(LogWorker):
 def _evolve(kind: StreamKind[Any], state: Any, logged: LoggedEvent) -> Any:
     event = logged.decode_unproven()
     if not isinstance(event, kind.event_types):
-        raise OtherKind(f"it is no event of a stream of this kind, {kind.name}")
+        raise OtherKind(f"it is no event of the kind of its stream, {kind.name}")
     if kind is ACCOUNT:
         return evolve_checked(state, event)  # type: ignore[arg-type]
     return fold(kind, state, (event,))
@@ -146,7 +145,8 @@ def verify_streams(
     connect_timeout_s: int,
     on_progress: Progress,
 ) -> list[PartReport]:
-    """until: the last position. Raises psycopg.Error."""
+    """One report each for MACs, accounts, other streams and snapshots. until: the last position.
+    Raises psycopg.Error."""
     began = time.monotonic()
     checked = _Checked()
     begin = partial(_Auditor, service_url, event_macs(keys), snapshot_macs(keys), connect_timeout_s)

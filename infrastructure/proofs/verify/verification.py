@@ -1,4 +1,4 @@
-"""All of it: the log, its chain and checkpoints, every stream and snapshot, every row."""
+"""Verifies everything: the log, its chain and checkpoints, all streams, snapshots and rows."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -26,7 +26,7 @@ from infrastructure.proofs.verify.report import PartReport, Progress
 from infrastructure.proofs.verify.streams import verify_streams
 from infrastructure.read_models.rebuild.shadow_tables import ReplayBounds
 
-# Told what is looked at, and how much of it is done.
+# Gets the part that is looked at, and how much of it is done, from 0 to 1.
 OnProgress = Callable[[str, float], None]
 
 _RECORDS_MAX = 1000
@@ -43,9 +43,12 @@ async def verify(
     on_progress: OnProgress,
     bounds: ReplayBounds | None = None,
 ) -> list[PartReport]:
-    """Beside a running service; with NATS away, without what it has. keys: of checkpoints.
-    ledger_keys: None for the log with its chain and checkpoints alone. bounds: of the work done at
-    once. Raises psycopg.Error, RebuildInProgress, OSError."""
+    """Runs beside a service. While NATS is away, the checkpoints there are not looked at.
+
+    keys: that checkpoints are signed with. ledger_keys: None verifies only the log with its chain
+    and checkpoints. bounds: of the work done at once.
+    Raises psycopg.Error, RebuildInProgress, OSError.
+    """
     timeout_s = settings.connections.connect_timeout_s
 
     def connect() -> Connection[Any]:
@@ -102,7 +105,8 @@ async def _published(
     spool: IO[bytes],
     sources: "_Sources",
 ) -> CheckpointCheck:
-    """spool: where they are kept meanwhile, because there may be more than fit into memory."""
+    """The check of the published checkpoints. spool: a file to keep them in, because there may be
+    more than fit into memory."""
     unavailable = ""
     try:
         await copy_published(nats_url, settings, log_id, spool)
@@ -113,7 +117,7 @@ async def _published(
     repeated: list[str] = []
     records = read_records(spool, f"the stream {settings.stream}")
     check = CheckpointCheck(
-        "checkpoints in NATS", sources.unrepeated(records, repeated), sources.keys
+        "checkpoints in NATS", sources.without_repeats(records, repeated), sources.keys
     )
     if unavailable:
         check.looked_at = False
@@ -125,7 +129,7 @@ async def _published(
 def _places(
     sources: "_Sources", spool: IO[bytes] | None, settings: CheckpointSettings
 ) -> PartReport:
-    """spool: with what NATS has, where it could be asked."""
+    """spool: the checkpoints that NATS has; None if it could not be read."""
     places = {
         "the database": sources.in_database(),
         f"the file {sources.file.path}": _well_formed(sources.file),
@@ -146,7 +150,7 @@ def _well_formed(records: Iterable[SignedCheckpoint | str]) -> Iterator[SignedCh
 
 
 def _identity(connection: Connection[Any]) -> tuple[UUID, int]:
-    """Of the log, and where it ends: what is committed later is not looked at."""
+    """The log's id, and the position where it ends now. Later events are not looked at."""
     row = connection.execute(
         "SELECT id, greatest("
         "  (SELECT coalesce(max(position), 0) FROM ledger.links),"
@@ -158,7 +162,7 @@ def _identity(connection: Connection[Any]) -> tuple[UUID, int]:
 
 
 class _Sources:
-    """The checkpoints of the file, and behind them those that the database alone has."""
+    """The checkpoints that we have in the file and in the database."""
 
     def __init__(
         self, connection: Connection[Any], file: CheckpointFile, keys: Sequence[PublicKey]
@@ -168,6 +172,7 @@ class _Sources:
         self.keys = keys
 
     def records(self) -> Iterator[SignedCheckpoint | str]:
+        """Those of the file, and behind them those that only the database has."""
         last = 0
         for record in self.file:
             yield record
@@ -179,7 +184,7 @@ class _Sources:
                 yield record
 
     def in_database(self, after: int = 0) -> Iterator[SignedCheckpoint]:
-        """By position."""
+        """In the order of their positions."""
         last = (after, _NUMBER_MAX)
         while rows := self._connection.execute(
             "SELECT position, number, record FROM ledger.checkpoints"
@@ -191,11 +196,11 @@ class _Sources:
                 with suppress(BadRecord):
                     yield SignedCheckpoint.from_line(text)
 
-    def unrepeated(
+    def without_repeats(
         self, records: Iterable[SignedCheckpoint | str], notes: list[str]
     ) -> Iterator[SignedCheckpoint | str]:
-        """Without those that somebody has sent again, which proves nothing against the log. notes:
-        told at the end."""
+        """Leaves out checkpoints that were published again, which says nothing against the log.
+        notes: gets a note about them at the end."""
         last, repeated = 0, 0
         for record in records:
             if isinstance(record, SignedCheckpoint) and self._is_ours(record):

@@ -144,7 +144,7 @@ def test_a_file_that_was_cut_off_is_refused(
     path = tmp_path / "cut.backup"
     path.write_bytes(body[: int(len(body) * share)])
 
-    with pytest.raises(BackupRefused, match="is no backup of chatledger, or is not whole"):
+    with pytest.raises(BackupRefused, match="is no backup of chatledger, or not a whole one"):
         restore(database.owner, database.service, path, say)
 
 

@@ -171,7 +171,7 @@ def test_lost_passwords_are_replaced_and_the_data_stays(used_data_dir: Path, los
 
 def test_passwords_of_another_cluster_are_said_and_can_be_replaced(used_data_dir: Path) -> None:
     folder = DataFolder(used_data_dir, min_free_bytes=0)
-    folder.keep_secrets(Secrets.generate())
+    folder.save_secrets(Secrets.generate())
     with pytest.raises(ServerDidNotStart, match="password authentication failed") as failed:
         start(used_data_dir)
     assert f"remove {folder.secrets_file}" in str(failed.value)

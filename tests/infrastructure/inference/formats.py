@@ -20,8 +20,8 @@ from infrastructure.inference.graph.weight_nodes import rounded
 from infrastructure.inference.prepared.config import (
     GemmaConfig,
     GraphFormat,
+    ModelWeights,
     Precision,
-    WeightSource,
 )
 from infrastructure.inference.prepared.manifest import GRAPH_FILE
 
@@ -29,9 +29,9 @@ _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 class StoredWeights:
-    """A `WeightSource` of the numbers that a graph of the format stands for."""
+    """A `ModelWeights` of the numbers that a graph of the format stands for."""
 
-    def __init__(self, source: WeightSource, kind: GraphFormat) -> None:
+    def __init__(self, source: ModelWeights, kind: GraphFormat) -> None:
         self._source = source
         self._kind = kind
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.inference.prepared.config import GemmaConfig, WeightSource
+from infrastructure.inference.prepared.config import GemmaConfig, ModelWeights
 
 Array = NDArray[np.float32]
 
 
 def reference_logits(
-    source: WeightSource, token_ids: Sequence[int], last_only: bool = False
+    source: ModelWeights, token_ids: Sequence[int], last_only: bool = False
 ) -> Array:
     """float32[tokens, vocab]; with last_only float32[1, vocab] of the last position."""
     config = source.config
@@ -35,7 +35,7 @@ def reference_logits(
     return found
 
 
-def _attention(source: WeightSource, layer: int, normed: Array) -> Array:
+def _attention(source: ModelWeights, layer: int, normed: Array) -> Array:
     config, at = source.config, f"layers.{layer}"
     count = len(normed)
     query = (normed @ source.tensor(f"{at}.q").T).reshape(count, config.heads, config.head_dim)

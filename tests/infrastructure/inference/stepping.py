@@ -13,7 +13,7 @@ from application.chat.inference import (
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.batch import Batch
 from infrastructure.inference.answers.jobs import Item, Job, Outbox
-from infrastructure.inference.answers.kept_prefixes import KeptPrefixes
+from infrastructure.inference.answers.prefix_cache import PrefixCache
 
 
 @dataclass
@@ -43,9 +43,9 @@ class Stepper:
 
     def __init__(self, model: LoadedModel, *, kept_bytes_max: int = 0) -> None:
         self.model = model
-        self.kept = KeptPrefixes(model.chunks, bytes_max=kept_bytes_max)
+        self.prefix_cache = PrefixCache(model.chunks, bytes_max=kept_bytes_max)
         self._outbox = _Collecting()
-        self.batch = Batch(model, self.kept, self._outbox)
+        self.batch = Batch(model, self.prefix_cache, self._outbox)
 
     def ask(self, request: GenerationRequest, *, timeout_s: float = 60) -> Asked:
         asked = Asked(Job(request, timeout_s=timeout_s))

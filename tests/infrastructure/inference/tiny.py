@@ -25,11 +25,11 @@ from infrastructure.inference.sessions.chunks import Chunks
 from infrastructure.inference.sessions.device import Device
 from infrastructure.inference.sessions.device_session import DeviceLimits, DeviceSession
 from infrastructure.inference.sessions.host_session import (
-    BatchSession,
-    GemmaSession,
+    HostSession,
     SessionLimits,
     open_session,
 )
+from tests.infrastructure.inference.sequence_session import SequenceSession
 
 SPECIAL = ("<pad>", "<eos>", "<bos>", "<unk>", "<start_of_turn>", "<end_of_turn>")
 BOS_ID = 2
@@ -53,7 +53,7 @@ TINY = GemmaConfig(
 
 
 class TinyWeights:
-    """A `WeightSource`. Rows of special tokens are zero, so that none of them is ever best."""
+    """A `ModelWeights`. Rows of special tokens are zero, so that none of them is ever best."""
 
     def __init__(self, config: GemmaConfig = TINY, *, seed: int = 7, broken: bool = False) -> None:
         self._config = config
@@ -174,8 +174,8 @@ def tiny_session(
     *,
     config: GemmaConfig = TINY,
     chunk_tokens: int = 128,
-) -> GemmaSession:
-    return GemmaSession(
+) -> SequenceSession:
+    return SequenceSession(
         open_session(folder, threads=1, provider="cpu"),
         config,
         SessionLimits(context_tokens=4096, threads=1, chunk_tokens=chunk_tokens),
@@ -204,7 +204,7 @@ def tiny_batch(
         name=name,
         session=_device_session(folder, limits)
         if on_device
-        else BatchSession(open_session(folder, threads=1, provider="cpu"), TINY, limits),
+        else HostSession(open_session(folder, threads=1, provider="cpu"), TINY, limits),
         tokenizer=tiny_tokenizer(folder),
         stops=stops,
         chunks=Chunks(chunk_tokens=chunk_tokens, header_ids=header_ids),
@@ -222,5 +222,5 @@ def _device_session(folder: Path, limits: SessionLimits) -> DeviceSession:
 
 def host_values(model: LoadedModel) -> NDArray[np.float32]:
     """Keys and values of a model that keeps them on the host."""
-    assert isinstance(model.session, BatchSession)
-    return model.session.slab.values
+    assert isinstance(model.session, HostSession)
+    return model.session.kv_cache.values

@@ -134,7 +134,7 @@ async def test_numbers_that_are_not_finite_end_the_answer_with_a_typed_error(
     asked = stepper.finish(stepper.ask(request_of(stepper.model, "x" * 40)))
     assert isinstance(asked.items[-1], NumbersNotFinite)
     assert stepper.batch.jobs == []
-    assert stepper.kept.bytes_kept == 0, "nothing of it serves a later prompt"
+    assert stepper.prefix_cache.bytes_kept == 0, "nothing of it serves a later prompt"
 
 
 async def test_an_idle_slab_holds_no_memory(model: LoadedModel) -> None:
@@ -156,7 +156,7 @@ async def test_what_left_the_window_is_given_back_and_no_bit_of_the_logits_chang
     session.prefill(0, ids, 0, len(ids))
     next_whole = session.decode_row(0, 9, len(ids)).copy()
     session.prefill(1, ids, 0, len(ids))
-    session.slab.trim(1, len(ids))
+    session.kv_cache.trim(1, len(ids))
     assert np.array_equal(session.decode_row(1, 9, len(ids)), next_whole)
     page = 4096 // (4 * TINY.head_dim)
     gone = (len(ids) - TINY.sliding_window) // page * page
@@ -164,10 +164,10 @@ async def test_what_left_the_window_is_given_back_and_no_bit_of_the_logits_chang
     assert not sliding[:, :gone].any()
     assert sliding[:, gone : len(ids)].all(axis=2).all()
     assert seeing_all[:, 1 : len(ids)].any(axis=2).all()
-    session.slab.move(1, 2, len(ids) + 1)
+    session.kv_cache.move(1, 2, len(ids) + 1)
     assert np.array_equal(host_values(model)[:, 2], host_values(model)[:, 1])
     for row in range(3):
-        session.slab.give_back(row)
+        session.kv_cache.release(row)
 
 
 async def test_kernels_that_do_not_treat_rows_alike_are_found_out_and_change_no_answer(
@@ -180,7 +180,7 @@ async def test_kernels_that_do_not_treat_rows_alike_are_found_out_and_change_no_
     expected = answer_alone(model, request)
     ids = request.prompt.token_ids
     model.session.prefill(0, ids, 0, len(ids))
-    model.session.check_rows(ids[-1], len(ids))
+    model.session.check_row_independence(ids[-1], len(ids))
     assert not model.session.rows_together
     stepper, asked = Stepper(model), list[Asked]()
     while len(asked) < 4 or not all(one.ended for one in asked):
@@ -193,7 +193,7 @@ async def test_kernels_that_do_not_treat_rows_alike_are_found_out_and_change_no_
 async def test_kernels_that_treat_rows_alike_are_let_be(model: LoadedModel) -> None:
     ids = request_of(model).prompt.token_ids
     model.session.prefill(0, ids, 0, len(ids))
-    model.session.check_rows(ids[-1], len(ids))
+    model.session.check_row_independence(ids[-1], len(ids))
     assert model.session.rows_together
     for row in range(ROWS):
-        model.session.slab.give_back(row)
+        model.session.kv_cache.release(row)

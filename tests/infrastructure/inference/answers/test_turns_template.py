@@ -170,5 +170,5 @@ def test_a_tokenizer_without_turns_is_refused(tmp_path: Path) -> None:
     file = tmp_path / TOKENIZER_FILE
     write_tiny_tokenizer(file)
     file.write_text(file.read_text().replace("<start_of_turn>", "<other>"))
-    with pytest.raises(ModelFileDamaged, match="knows no turns"):
+    with pytest.raises(ModelFileDamaged, match="lacks the control tokens of turns"):
         TurnsTemplate(_load(tmp_path), context_tokens=100)

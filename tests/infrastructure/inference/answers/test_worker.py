@@ -18,7 +18,7 @@ from application.chat.inference import (
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.batch import Batch
 from infrastructure.inference.answers.jobs import Job, Outbox
-from infrastructure.inference.answers.kept_prefixes import KeptPrefixes
+from infrastructure.inference.answers.prefix_cache import PrefixCache
 from infrastructure.inference.answers.turnstile import Turnstile
 from infrastructure.inference.answers.worker import ModelWorker, QueueLimits, WorkerClosed
 from tests.infrastructure.inference.stepping import request_of
@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 @pytest.fixture
 async def worker(model: LoadedModel) -> AsyncIterator[ModelWorker]:
     outbox = Outbox()
-    batch = Batch(model, KeptPrefixes(model.chunks, bytes_max=0), outbox)
+    batch = Batch(model, PrefixCache(model.chunks, bytes_max=0), outbox)
     limits = QueueLimits(waiting_max=3, waiting_each_max=2, rows_each_max=2)
     worker = ModelWorker(batch, outbox, Turnstile(), limits)
     worker.start()
@@ -116,7 +116,7 @@ async def test_in_a_full_queue_the_newest_of_who_has_most_gives_way(
 
 async def test_one_owner_never_has_every_row(model: LoadedModel) -> None:
     outbox = Outbox()
-    batch = Batch(model, KeptPrefixes(model.chunks, bytes_max=0), outbox)
+    batch = Batch(model, PrefixCache(model.chunks, bytes_max=0), outbox)
     limits = QueueLimits(waiting_max=3, waiting_each_max=2)
     worker = ModelWorker(batch, outbox, Turnstile(), limits)
     worker.start()

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from infrastructure.inference.graph.gemma_graph import Precision, write_graph
 from infrastructure.inference.graph.quantize import BLOCK, quantize_rows
 from infrastructure.inference.prepared.config import GemmaConfig
-from infrastructure.inference.sessions.host_session import GemmaSession
 from tests.infrastructure.inference.reference import reference_logits
+from tests.infrastructure.inference.sequence_session import SequenceSession
 from tests.infrastructure.inference.tiny import TINY, TinyWeights, tiny_session
 
 
@@ -33,7 +33,7 @@ def _tokens(count: int, seed: int = 1) -> list[int]:
     return [int(i) for i in np.random.default_rng(seed).integers(6, TINY.vocab_size, count)]
 
 
-def _logits(session: GemmaSession, ids: list[int]) -> NDArray[np.float32]:
+def _logits(session: SequenceSession, ids: list[int]) -> NDArray[np.float32]:
     for _ in session.prefill(ids, room_for=64):
         pass
     return session.logits.copy()

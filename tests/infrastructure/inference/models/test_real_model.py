@@ -26,8 +26,9 @@ from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSetting
 from infrastructure.inference.prepared.manifest import TOKENIZER_FILE, read_manifest
 from infrastructure.inference.preparing.gguf_file import GgufFile
 from infrastructure.inference.preparing.gguf_weights import GgufWeights
-from infrastructure.inference.sessions.host_session import GemmaSession, SessionLimits, open_session
+from infrastructure.inference.sessions.host_session import SessionLimits, open_session
 from tests.infrastructure.inference.reference import reference_logits
+from tests.infrastructure.inference.sequence_session import SequenceSession
 
 MODEL = "gemma3-270m"
 
@@ -114,7 +115,7 @@ class NextToken:
 
     def __init__(self, real_models_dir: Path, tokenizer: GemmaTokenizer) -> None:
         self._tokenizer = tokenizer
-        self._session = GemmaSession(
+        self._session = SequenceSession(
             open_session(real_models_dir / MODEL, threads=2, provider="cpu"),
             read_manifest(real_models_dir / MODEL).config,
             SessionLimits(context_tokens=1024, threads=2),
@@ -254,7 +255,7 @@ def test_the_int8_graph_names_the_tokens_of_a_plain_numpy_forward_pass(
     text = "The Eiffel Tower stands in the city of Paris. It was built by Gustave Eiffel for the"
     ids = [tokenizer.bos_id, *tokenizer.encode(text)]
     expected = reference_logits(weights, ids)[3:]
-    session = GemmaSession(
+    session = SequenceSession(
         open_session(real_models_dir / MODEL, threads=2, provider="cpu"),
         weights.config,
         SessionLimits(context_tokens=256, threads=2),

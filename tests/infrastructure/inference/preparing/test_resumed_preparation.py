@@ -62,7 +62,7 @@ def test_what_was_flushed_is_kept_and_what_came_after_is_made_again(tmp_path: Pa
     made.clear()
     resumed = _fill(tmp_path / "weights", made)
     assert made == ["made 2", "made 3"]
-    assert resumed.tensors_kept == 2
+    assert resumed.tensors_resumed == 2
     assert resumed.sha256 == whole.sha256
     assert (tmp_path / "weights").read_bytes() == (tmp_path / "whole").read_bytes()
     assert not (tmp_path / f"weights{JOURNAL_SUFFIX}").exists()
@@ -99,7 +99,7 @@ def test_a_file_that_is_not_what_its_journal_says_is_begun_anew(
 def test_what_belongs_to_another_source_is_begun_anew(tmp_path: Path) -> None:
     with pytest.raises(BrokenOff):
         _fill(tmp_path / "weights", [], stop_after=3)
-    assert _fill(tmp_path / "weights", [], key="other").tensors_kept == 0
+    assert _fill(tmp_path / "weights", [], key="other").tensors_resumed == 0
 
 
 def _prepare(

@@ -12,11 +12,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from infrastructure.inference.prepared.config import Provider
-from infrastructure.inference.prepared.errors import found_no_memory
+from infrastructure.inference.prepared.errors import is_out_of_memory
 from infrastructure.inference.sessions.device import Device, Region, cuda_options
 from infrastructure.inference.sessions.device_graphs import serialised
-from infrastructure.inference.sessions.device_slab import DeviceSlab, slab_shape
+from infrastructure.inference.sessions.device_kv_cache import DeviceKvCache
 from infrastructure.inference.sessions.gpu import gpu_memory
+from infrastructure.inference.sessions.kv_layout import kv_cache_shape
 from tests.infrastructure.inference.tiny import TINY
 
 DEVICE = Device(provider=Provider.CPU)
@@ -58,13 +59,13 @@ def test_memory_takes_what_was_asked_for_and_reads_as_zeros() -> None:
 @pytest.mark.parametrize("moved_bytes_max", [1, 2**26])
 def test_rows_hold_what_was_put_into_them_after_any_moves_and_copies(moved_bytes_max: int) -> None:
     """Moved in pieces of the least size, and at once."""
-    (region,) = DEVICE.zeros([(slab_shape(TINY, rows=ROWS, tokens=TOKENS), TensorProto.FLOAT)])
+    (region,) = DEVICE.zeros([(kv_cache_shape(TINY, rows=ROWS, tokens=TOKENS), TensorProto.FLOAT)])
     assert region.shape == (8, ROWS, 2, 1024, 16)
-    slab = DeviceSlab(
+    kv_cache = DeviceKvCache(
         region, DEVICE, kept_bytes_max=2**20, chunk_tokens=16, moved_bytes_max=moved_bytes_max
     )
     full = np.random.default_rng(3).normal(size=(8, 2, 1024, 16)).astype(np.float32)
-    source = DeviceSlab(_region_of(full), DEVICE, kept_bytes_max=2**20, chunk_tokens=16)
+    source = DeviceKvCache(_region_of(full), DEVICE, kept_bytes_max=2**20, chunk_tokens=16)
     wanted, held = np.zeros(region.shape, np.float32), [0] * ROWS
     draw = random.Random(5)  # The seed makes the moves the same in every run.
     for _ in range(60):
@@ -74,19 +75,19 @@ def test_rows_hold_what_was_put_into_them_after_any_moves_and_copies(moved_bytes
         if held[row] >= first and draw.random() < 0.6:
             block = source.read(0, first, last)
             assert block.nbytes == full[:, :, first:last].nbytes
-            slab.write(row, first, block)
+            kv_cache.write(row, first, block)
             wanted[:, row, :, first:last] = full[:, :, first:last]
             held[row] = last
         else:
-            slab.move(row, other, held[row])
+            kv_cache.move(row, other, held[row])
             wanted[:, other, :, : held[row]] = wanted[:, row, :, : held[row]]
             held[other] = held[row]
-        assert slab.lengths == held
+        assert kv_cache.lengths == held
         found = _values(region)
         for place, length in enumerate(held):
             assert np.array_equal(found[:, place, :, :length], wanted[:, place, :, :length])
-    slab.give_back(0)
-    assert slab.lengths[0] == 0
+    kv_cache.release(0)
+    assert kv_cache.lengths[0] == 0
 
 
 def _region_of(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> Region:
@@ -124,5 +125,5 @@ def test_how_much_memory_a_gpu_has_is_known_where_there_is_one() -> None:
     ],
 )
 def test_what_onnx_runtime_says_when_memory_is_gone_is_understood(words: str) -> None:
-    assert found_no_memory(RuntimeError(words))
-    assert not found_no_memory(RuntimeError("CUDA failure 700: an illegal memory access"))
+    assert is_out_of_memory(RuntimeError(words))
+    assert not is_out_of_memory(RuntimeError("CUDA failure 700: an illegal memory access"))

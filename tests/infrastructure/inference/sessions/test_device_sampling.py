@@ -55,7 +55,7 @@ def test_every_kind_of_row_gets_the_hosts_token_in_company_and_alone(
             for row, one in zip(logits, alone, strict=True)
         ]
         assert singly == expected
-    assert all(len(one.penalised()) > 1 for one in (hosts[1], hosts[3], hosts[5]))
+    assert all(len(one.penalised_tokens()) > 1 for one in (hosts[1], hosts[3], hosts[5]))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

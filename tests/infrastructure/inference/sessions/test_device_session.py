@@ -49,9 +49,9 @@ def _checked(model: LoadedModel) -> DeviceSession:
     assert isinstance(session, DeviceSession)
     ids = [2, *range(20, 40)]
     session.prefill(0, ids, 0, len(ids))
-    session.check_rows(ids[-1], len(ids))
-    for row in range(session.slab.rows):
-        session.slab.give_back(row)
+    session.check_row_independence(ids[-1], len(ids))
+    for row in range(session.kv_cache.rows):
+        session.kv_cache.release(row)
     return session
 
 
@@ -105,8 +105,8 @@ async def test_logits_have_the_engines_own_bits_after_every_kind_of_step(folder:
         found = device.prefill(2, ids, first, last)
     assert np.array_equal(device.fetch(found), expected)
     for session in (host, device):
-        session.slab.move(2, 0, len(ids))
-        session.slab.write(1, 0, session.slab.read(0, 0, 32))
+        session.kv_cache.move(2, 0, len(ids))
+        session.kv_cache.write(1, 0, session.kv_cache.read(0, 0, 32))
         session.prefill(1, ids, 32, len(ids))
     lengths = [len(ids), len(ids)]
     expected = host.decode([7, 8], lengths)
@@ -138,7 +138,7 @@ async def test_numbers_that_are_not_finite_end_the_answer_with_a_typed_error(
     stepper = Stepper(_model(tmp_path / FOLDER, rows_max=2), kept_bytes_max=2**20)
     asked = stepper.finish(stepper.ask(request_of(stepper.model, "x" * 40)))
     assert isinstance(asked.items[-1], NumbersNotFinite)
-    assert stepper.kept.bytes_kept == 0, "nothing of it serves a later prompt"
+    assert stepper.prefix_cache.bytes_kept == 0, "nothing of it serves a later prompt"
 
 
 async def test_a_graph_made_for_cuda_keeps_halves_and_answers_alike_alone_and_together(
@@ -148,7 +148,7 @@ async def test_a_graph_made_for_cuda_keeps_halves_and_answers_alike_alone_and_to
     prepare_tiny(tmp_path, precision=Precision.FP16, provider=Provider.CUDA)
     model = _model(tmp_path / FOLDER, rows_max=4)
     session = _checked(model)
-    assert session.slab.bytes_per_token == TINY.kv_bytes_per_token // 2
+    assert session.kv_cache.bytes_per_token == TINY.kv_bytes_per_token // 2
     requests = varied_requests(model, 16, chunk_tokens=CHUNK)
     expected = [answer_alone(model, request) for request in requests]
     assert answers_in_a_crowd(model, requests, seed=3)[0] == expected

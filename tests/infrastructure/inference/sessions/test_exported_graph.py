@@ -25,7 +25,7 @@ from infrastructure.inference.prepared.manifest import (
 )
 from infrastructure.inference.prepared.versions import EXPORT_VERSION
 from infrastructure.inference.sessions.exported_session import ExportedSession
-from infrastructure.inference.sessions.host_session import BatchSession, SessionLimits, open_session
+from infrastructure.inference.sessions.host_session import HostSession, SessionLimits, open_session
 from infrastructure.inference.sessions.needs import keeps_rows_on_device
 from tests.infrastructure.inference.asking import MODEL, answer_to, request_for, settings_for
 from tests.infrastructure.inference.tiny import TinyWeights, prepare_tiny
@@ -99,7 +99,7 @@ def test_logits_equal_those_of_our_own_graph_for_every_row_and_chunk(
     limits = SessionLimits(context_tokens=64, threads=1, rows_max=2)
     sessions = [
         kind(open_session(folders[name] / MODEL, threads=1, provider="cpu"), CONFIG, limits)
-        for kind, name in ((BatchSession, "own"), (ExportedSession, "exported"))
+        for kind, name in ((HostSession, "own"), (ExportedSession, "exported"))
     ]
     ids = np.random.default_rng(3).integers(6, CONFIG.vocab_size, 40).tolist()
     for row, cuts in ((0, (0, 3, 20, 40)), (1, (0, 8, 9))):

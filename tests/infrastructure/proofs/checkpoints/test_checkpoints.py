@@ -16,7 +16,7 @@ from domain.proofs.merkle import Frontier, root_of_path
 from infrastructure.embedded.servers import EmbeddedServers
 from infrastructure.process.condition import State
 from infrastructure.proofs.checkpoints.records import BadRecord, SignedCheckpoint
-from infrastructure.proofs.checkpoints.signed_log import rows_of
+from infrastructure.proofs.checkpoints.signed_log import query_on
 from infrastructure.proofs.checkpoints.signing_key import KeyUnusable, PublicKey, SigningKey
 from infrastructure.proofs.checkpoints.tree_store import read_path
 from tests.infrastructure.event_store.test_chain import links
@@ -203,7 +203,7 @@ async def test_every_events_inclusion_is_proved_from_few_rows(
     leaves = [leaf for link in links(signing.urls.service) for leaf in link.leaves()]
     assert signed.events == len(leaves) > 512
     async with await psycopg.AsyncConnection.connect(signing.urls.service) as connection:
-        rows = rows_of(connection)
+        rows = query_on(connection)
         for index in {*range(0, signed.events, 41), 0, 255, 256, 511, 512, signed.events - 1}:
             path = await read_path(rows, index, signed.events)
             assert root_of_path(leaves[index], index, signed.events, path) == signed.root

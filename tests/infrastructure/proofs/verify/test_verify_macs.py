@@ -105,10 +105,10 @@ async def test_every_snapshot_is_held_against_its_events(books: Books) -> None:
 
     assert {d.text for d in found["snapshots"]} == {
         f"the snapshot of version {account.version} of stream {account.id} is not what its events"
-        " come to, in buckets; it carries a MAC that is not its own, so it is not used",
-        f"the snapshot of version {user.version} of stream {user.id} is not what its events come"
+        " lead to, in buckets; it carries a MAC that is not its own, so it is not used",
+        f"the snapshot of version {user.version} of stream {user.id} is not what its events lead"
         " to, in password_hash, role",
-        f"the snapshot of version {user.version + 1} of stream {user.id} is of no event",
+        f"the snapshot of version {user.version + 1} of stream {user.id} belongs to no event",
     }
     assert found.keys() == {"snapshots"}
 

@@ -1,9 +1,10 @@
-"""Keys and values of earlier prompts, kept in memory for prompts that begin alike.
+"""Prefix caching: keys and values of earlier prompts, kept for prompts that begin with the same
+tokens.
 
-They are kept in blocks of one whole chunk of a prefill, each under a hash of all tokens up to its
-end. A prompt starts from the longest run of blocks that is there and computes the rest. Its chunks
-are cut where those of any prompt are that begins alike, so the bits are those of computing it anew;
-keys and values of decoding steps, whose last bits differ, are never kept.
+A block holds one whole prefill chunk, under a hash of all tokens up to its end. A prompt takes the
+longest run of blocks that it finds and prefills only what follows. Prompts that begin alike are cut
+into the same chunks, so a block has the same bits as a new prefill would give. Keys and values from
+decode steps differ in their last bits and are never kept.
 """
 
 from collections import OrderedDict
@@ -14,30 +15,30 @@ from typing import NamedTuple
 import numpy as np
 
 from infrastructure.inference.sessions.chunks import Chunks
-from infrastructure.inference.sessions.row_session import Block, RowMemory
+from infrastructure.inference.sessions.row_session import KvBlock, KvCache
 
 _KEY_BYTES = 16
 
 
 class _Place(NamedTuple):
-    """Where in a prompt a block lies, and under which key it is kept."""
+    """Which tokens of a prompt a block holds, and the key that it is kept under."""
 
     first: int
     last: int
     key: bytes
 
 
-class KeptPrefixes:
-    """For one thread only. bytes_max 0 keeps nothing.
+class PrefixCache:
+    """For one thread only. bytes_max: 0 keeps nothing.
 
-    Blocks of the header serve everybody; all others serve their owner alone, so that nobody can
-    tell from the time to the first token what somebody else has asked.
+    Blocks of the template's header serve everybody. All others serve their owner alone; otherwise
+    the time to the first token would tell what somebody else has asked.
     """
 
     def __init__(self, chunks: Chunks, *, bytes_max: int) -> None:
         self._chunks = chunks
         self._bytes_max = bytes_max
-        self._blocks: OrderedDict[bytes, Block] = OrderedDict()
+        self._blocks: OrderedDict[bytes, KvBlock] = OrderedDict()
         self.bytes_kept = 0
 
     @property
@@ -45,24 +46,24 @@ class KeptPrefixes:
         return self._bytes_max > 0
 
     def kept_tokens(self, owner: str, ids: Sequence[int]) -> int:
-        """Tokens of the prompt that need not be computed; its last token always is."""
+        """How many tokens of the prompt need no prefill. The last one always needs it."""
         found = self._found(owner, ids)
         return found[-1].last if found else 0
 
-    def restore(self, owner: str, ids: Sequence[int], slab: RowMemory, row: int) -> int:
-        """Copy what is kept into the row; the number of tokens that are there now."""
+    def restore(self, owner: str, ids: Sequence[int], kv_cache: KvCache, row: int) -> int:
+        """Copy the kept blocks of the prompt into the row. Returns how many tokens they cover."""
         found = self._found(owner, ids)
         for place in found:
-            slab.write(row, place.first, self._blocks[place.key])
+            kv_cache.write(row, place.first, self._blocks[place.key])
         self._touch([place.key for place in found])
         return found[-1].last if found else 0
 
-    def keep(self, owner: str, ids: Sequence[int], last: int, slab: RowMemory, row: int) -> None:
-        """Keep the block of the row that ends at `last`, if that is where a whole chunk ends."""
+    def keep(self, owner: str, ids: Sequence[int], last: int, kv_cache: KvCache, row: int) -> None:
+        """Keep the row's block that ends before token `last`, if a whole chunk ends there."""
         places = self._places(owner, ids[:last]) if self.enabled else []
         if not places or places[-1].last != last:
             return
-        block = slab.read(row, places[-1].first, last)
+        block = kv_cache.read(row, places[-1].first, last)
         if block.nbytes > self._bytes_max:
             return
         if places[-1].key not in self._blocks:
@@ -86,7 +87,7 @@ class KeptPrefixes:
         return found
 
     def _touch(self, keys: Sequence[bytes]) -> None:
-        """Beginnings last, so that no block outlives what it continues."""
+        """Mark as used, a prompt's first block last, so that no block outlives its predecessor."""
         for key in reversed(keys):
             self._blocks.move_to_end(key)
 

@@ -1,10 +1,10 @@
-"""Keys and values of all rows of a batch in one stretch of memory.
+"""The KV cache of a batch in the host's memory.
 
-float32[2 * layers, rows, kv_heads, tokens, head_dim]: row ranges of a layer lie together, so
-any of them is bound to a session without copying. The addresses are reserved once; memory comes
-page by page as tokens are written, and goes back to the system when their row is released, in
-sliding layers already when a token has left the window. So the slab grows with use in both
-directions without ever being moved.
+float32[2 * layers, rows, kv_heads, tokens, head_dim]: the rows of a layer lie one after the other,
+so any range of them can be bound to a session without a copy. The addresses are reserved once. The
+system adds memory page by page as tokens are written. It gets the pages back when their row is
+released, and in sliding layers as soon as the tokens have left the window. So the cache grows and
+shrinks with its use and never moves.
 """
 
 import mmap
@@ -14,24 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infrastructure.inference.prepared.config import GemmaConfig
+from infrastructure.inference.sessions.kv_layout import kv_cache_shape
 
 Array = NDArray[np.float32]
 
-# Rows begin on a page of their own for every head size from 16 on, also with 64 kB pages.
-_TOKENS_STEP = 256
-# Only on Linux does the advice free private memory at once and leave zeros.
-_CAN_GIVE_BACK = sys.platform == "linux"
+# Only on Linux does MADV_DONTNEED free private memory at once and leave zeros.
+_CAN_FREE_PAGES = sys.platform == "linux"
 
 
-class KvSlab:
-    """For one thread only. Raises MemoryError where the system refuses the addresses."""
+class HostKvCache:
+    """A `KvCache`. For one thread only. Raises MemoryError if the system refuses the addresses."""
 
     def __init__(self, config: GemmaConfig, *, rows: int, tokens: int) -> None:
-        tokens = -(-tokens // _TOKENS_STEP) * _TOKENS_STEP
-        shape = (2 * config.layers, rows, config.kv_heads, tokens, config.head_dim)
+        shape = kv_cache_shape(config, rows=rows, tokens=tokens)
         self._region = _reserve(4 * int(np.prod(shape)))
         self._windows = [
-            None if config.sees_everything(layer) else config.sliding_window
+            None if config.is_full_attention(layer) else config.sliding_window
             for layer in range(config.layers)
             for _ in ("key", "value")
         ]
@@ -42,8 +40,7 @@ class KvSlab:
         return int(self.values.shape[1])
 
     def move(self, source: int, target: int, tokens: int) -> None:
-        """Put a row of so many tokens in the place of another one, whose content is lost."""
-        self.give_back(target)
+        self.release(target)
         for layer, values in enumerate(self.values):
             first = self._first_needed(layer, tokens)
             values[target, :, first:tokens] = values[source, :, first:tokens]
@@ -56,28 +53,27 @@ class KvSlab:
         self.values[:, row, :, first : first + block.shape[2]] = block
 
     def trim(self, row: int, tokens: int) -> None:
-        """Give back what sliding layers can no longer see in a row of so many tokens."""
+        """Free what sliding layers can no longer see."""
         for layer in range(len(self.values)):
             last = self._first_needed(layer, tokens)
             for head in range(self.values.shape[2] if last else 0):
                 self._free(self.values[layer, row, head, :last])
 
-    def give_back(self, row: int) -> None:
-        """The row holds nothing any more; where the system can, its memory is free at once."""
+    def release(self, row: int) -> None:
         for values in self.values:
             self._free(values[row])
 
     def _first_needed(self, layer: int, tokens: int) -> int:
-        """The first token that the next one can see, rounded down to where a page begins."""
+        """The first token that the next one can see, rounded down to a page boundary."""
         window = self._windows[layer]
-        if window is None or not _CAN_GIVE_BACK:
+        if window is None or not _CAN_FREE_PAGES:
             return 0
         page_tokens = max(1, mmap.PAGESIZE // (4 * int(self.values.shape[4])))
         return max(0, tokens - window) // page_tokens * page_tokens
 
     def _free(self, part: Array) -> None:
-        """A contiguous part from page to page; it reads as zeros from now on."""
-        if _CAN_GIVE_BACK and part.nbytes:
+        """part: contiguous, from one page boundary to another. It reads as zeros afterwards."""
+        if _CAN_FREE_PAGES and part.nbytes:
             offset = part.ctypes.data - self.values.ctypes.data
             self._region.madvise(mmap.MADV_DONTNEED, offset, part.nbytes)
 
@@ -86,11 +82,11 @@ def _reserve(size: int) -> mmap.mmap:
     try:
         if not hasattr(mmap, "MAP_PRIVATE"):
             return mmap.mmap(-1, size)
-        # Private: shared anonymous memory would be kept by the system until the process ends.
+        # Private, because the system would keep shared memory until the process ends.
         region = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except OSError as error:
         raise MemoryError(f"no address space for {size} bytes of keys and values") from error
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        # A huge page would take 2 MB in each layer for the first token of a row.
+        # With huge pages the first token of a row would take 2 MB in each layer.
         region.madvise(mmap.MADV_NOHUGEPAGE)
     return region

@@ -1,9 +1,9 @@
-"""Keys and values of all rows of a batch in one stretch of the device's memory.
+"""The KV cache of a batch in the device's memory.
 
-[2 * layers, rows, kv_heads, tokens, head_dim] in the type of the graph: row ranges of a layer lie
-together, so any of them is bound to a session by its address. All of it is reserved when a model
-is loaded: a device has no memory that comes with use, and addresses must not change once a step
-has been captured.
+[2 * layers, rows, kv_heads, tokens, head_dim] in the graph's type. The rows of a layer lie one
+after the other, so any range of them can be bound to a session by its address. All of it is
+allocated when a model is loaded: a device does not allocate pages on use, and the addresses must
+not change once a step has been captured.
 """
 
 from collections.abc import Iterator
@@ -15,20 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.inference.prepared.config import GemmaConfig
 from infrastructure.inference.sessions.device import Device, Region, element_bytes
 from infrastructure.inference.sessions.device_graphs import read_graph, write_graph
+from infrastructure.inference.sessions.kv_layout import TOKENS_STEP
 from infrastructure.inference.sessions.needs import (
     COPIES,
     MOVED_BYTES_MAX,
-    TOKENS_STEP,
     copied_bytes,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeviceBlock:
-    """value: an OrtValue on the device, int64[stretches, words]."""
+class DeviceKvBlock:
+    """A `KvBlock`. value: an OrtValue on the device, int64[stretches, words]."""
 
     value: Any
     tokens: int
@@ -38,11 +37,12 @@ class DeviceBlock:
         return int(self.value.tensor_size_in_bytes())
 
 
-class DeviceSlab:
-    """For one thread only.
+class DeviceKvCache:
+    """A `KvCache`. For one thread only.
 
-    lengths: tokens that stand in each row; what lies beyond is old and never read.
-    kept_bytes_max, chunk_tokens: of blocks that others keep, and tokens of the largest.
+    lengths: tokens in each row; what lies behind them is old and never read.
+    kept_bytes_max: device memory for the blocks that the prefix cache keeps. chunk_tokens: the
+    most tokens in one of them. moved_bytes_max: the most that a move copies at once.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class DeviceSlab:
         return self._tokens
 
     def caches(self, first_row: int, rows: int) -> Iterator[Region]:
-        """Keys of the first layer, its values, keys of the second, …, of some rows."""
+        """Some rows of each part: keys of the first layer, its values, keys of the second, …"""
         for place in range(self._layers):
             yield self._region.part(place).rows(first_row, rows)
 
@@ -92,16 +92,16 @@ class DeviceSlab:
             self.write(target, first, self.read(source, first, end))
         self.lengths[target] = tokens
 
-    def read(self, row: int, first: int, last: int) -> DeviceBlock:
+    def read(self, row: int, first: int, last: int) -> DeviceKvBlock:
         memory, places = self._stretches(row, first, last)
         io = self._read.io_binding()
         self._device.bind_input(io, "memory", memory)
         io.bind_cpu_input("places", places)
         io.bind_output("block", self._device.name, 0)
         self._read.run_with_iobinding(io)
-        return DeviceBlock(value=io.get_outputs()[0], tokens=last - first)
+        return DeviceKvBlock(value=io.get_outputs()[0], tokens=last - first)
 
-    def write(self, row: int, first: int, block: DeviceBlock) -> None:
+    def write(self, row: int, first: int, block: DeviceKvBlock) -> None:
         memory, places = self._stretches(row, first, first + block.tokens)
         io = self._write.io_binding()
         self._device.bind_input(io, "memory", memory)
@@ -112,21 +112,16 @@ class DeviceSlab:
         self.lengths[row] = first + block.tokens
 
     def trim(self, row: int, tokens: int) -> None:
-        """Nothing: what was reserved stays reserved."""
+        """Does nothing: the memory stays allocated."""
 
-    def give_back(self, row: int) -> None:
+    def release(self, row: int) -> None:
         self.lengths[row] = 0
 
     def _stretches(self, row: int, first: int, last: int) -> tuple[Region, NDArray[np.int64]]:
-        """The slab as int64[stretches, words], and which of them hold these tokens."""
+        """The cache as int64[stretches, words], and the indices of those with these tokens."""
         tokens = gcd(first, last, TOKENS_STEP)
         heads = np.arange(self._layers)[:, None] * self._rows + row
         heads = heads * self._heads + np.arange(self._heads)
         within = np.arange(first // tokens, last // tokens)
         places = heads[:, :, None] * (self._tokens // tokens) + within
         return self._region.words(tokens * self._token_words), places.reshape(-1)
-
-
-def slab_shape(config: GemmaConfig, *, rows: int, tokens: int) -> tuple[int, ...]:
-    tokens = -(-tokens // TOKENS_STEP) * TOKENS_STEP
-    return (2 * config.layers, rows, config.kv_heads, tokens, config.head_dim)
