@@ -13,7 +13,7 @@ Outputs:
 Attention rotates queries and keys itself (half-split, not interleaved), with the local base and
 a window on sliding layers. Only the tokens that want their logits pass the last layer's
 feed-forward part and the head; R is 0 for a chunk that does not end its prompt. Source of the
-operators: docs/ContribOperators.md of ONNX Runtime.
+operators: ContribOperators.md in the documentation of ONNX Runtime.
 """
 
 from collections.abc import Callable, Sequence
@@ -179,7 +179,7 @@ class _GemmaWriter:
         self, value: str, at: str, parts: Sequence[str], widths: NDArray[np.int64]
     ) -> list[str]:
         """The value times several matrices by one kernel, since each costs its threads a meeting;
-        bit for bit the same. Measured in docs/performance.md, "Inference: serving"."""
+        bit for bit the same. Measured in docs/decisions/0009-continuous-batching.md."""
         graph, name = self.graph, f"{at}.{'_'.join(parts)}"
         joined = self.weights.linear(value, name, [f"{at}.{part}" for part in parts])
         outputs = [f"{at}.{part}.out" for part in parts]
