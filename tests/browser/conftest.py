@@ -1,4 +1,4 @@
-"""A real Chromium, and the page opened in it under watch."""
+"""A real Chromium, and visitors who open the page in it."""
 
 import shutil
 from collections.abc import Iterator

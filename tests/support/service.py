@@ -52,7 +52,7 @@ class RunningService:
         return self.data_dir.parent / f"{self.data_dir.name}.log"
 
     def start(self, *, ready: bool = True) -> None:
-        """Returns when the service is ready, or at once. Raises AssertionError with the log."""
+        """Waits for readiness unless told not to. Raises AssertionError with the log."""
         settings = {
             "ENVIRONMENT": "test",
             "MODELS_DIR": str(PREPARED_MODELS),
@@ -75,7 +75,7 @@ class RunningService:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                # Not where somebody may keep the settings of a service of theirs.
+                # Not in the repository, where somebody may have a .env of their own.
                 cwd=self.data_dir.parent,
                 start_new_session=True,
             )
@@ -145,7 +145,7 @@ def prepare_gemma() -> Path:
 
 @pytest.fixture(scope="session")
 def running_service(prepared_models: Path) -> Iterator[RunningService]:
-    """For tests that do it no harm."""
+    """One service for all tests that do it no harm."""
     assert prepared_models.exists()
     with whole_service() as service:
         yield service

@@ -1,4 +1,4 @@
-"""What is kept of earlier prompts: where the next turn starts, for whom, and within which bound."""
+"""What is kept of earlier prompts: where the next turn starts, who may use it, and how much."""
 
 import random
 from dataclasses import replace
@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 def _rounds(stepper: Stepper, asked: Asked) -> int:
-    """Rounds until the first token: one for each chunk of the prompt that is computed."""
+    """The rounds until the first token: one for each chunk of the prompt that is computed."""
     rounds = 0
     while not asked.deltas:
         stepper.round()
@@ -117,7 +117,7 @@ def _ids(number: int, chunks: int = 3) -> tuple[int, ...]:
     return tuple(range(1000 * number, 1000 * number + chunks * CHUNK))
 
 
-def test_only_what_everybody_begins_with_serves_others(slab: KvSlab) -> None:
+def test_only_the_beginning_that_everybody_has_serves_others(slab: KvSlab) -> None:
     header = _ids(1, 2)
     kept = KeptPrefixes(Chunks(chunk_tokens=CHUNK, header_ids=(*header, 5, 6)), bytes_max=2**20)
     prompt = (*header, 5, 6, *_ids(2, 2))
