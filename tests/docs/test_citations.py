@@ -63,6 +63,21 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert sorted(set(_TEST_FILE.findall(text)) - tests) == []
 
 
+def test_every_page_and_picture_can_be_reached_from_the_readme() -> None:
+    reached = {(ROOT / path).resolve() for path, _ in relative_links(ROOT / "README.md") if path}
+    wanted = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/pictures").iterdir()]
+    assert [path.name for path in wanted if path not in reached] == []
+
+
+def test_every_decision_is_listed_under_its_title() -> None:
+    listed = read(ROOT / "docs/decisions/README.md")
+    assert [
+        page.name
+        for page in (ROOT / "docs/decisions").glob("0*.md")
+        if f"]({page.name}) | {headings(page)[0]} |" not in listed
+    ] == []
+
+
 def _code() -> list[Path]:
     return [path for pattern in _CODE for path in sorted(ROOT.glob(pattern)) if path.is_file()]
 
