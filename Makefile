@@ -16,6 +16,7 @@ help:
 	@echo "make bench   measure speed and memory"
 	@echo "make chaos   kill everything, again and again, and check the books"
 	@echo "make parity  compare numbers and tokens with transformers (makes its own environment)"
+	@echo "make docs    write docs/events.md and docs/settings.md, and take the README's pictures"
 
 # The stamps say which lock file an environment was installed from.
 $(VENV)/.run: requirements.lock pyproject.toml
@@ -52,9 +53,13 @@ chaos: $(VENV)/.dev
 parity: $(VENV)/.dev
 	$(BIN)/python -m tests.parity
 
+# The pages that are made from the code, then the README's pictures, of a service that is started
+# for them on free ports.
 docs: $(VENV)/.dev
+	@sh scripts/chromium.sh
 	$(BIN)/python -m tools.event_docs
 	$(BIN)/python -m tools.settings_docs
+	$(BIN)/python -m tools.screenshots
 
 # Needs uv (https://docs.astral.sh/uv/) and a package index.
 lock:

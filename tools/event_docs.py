@@ -34,40 +34,44 @@ _PREFACE = """\
 <!-- Written by `python -m tools.event_docs`: change the event classes instead. -->
 # Events
 
-Everything that is stored, by the name under which it is stored. A stored name is never reused
-and never renamed; when an event's fields change, its version is raised and the class says how to
-read the older ones (`tests/domain/stored_names.json` holds the code to that).
+For whoever reads the log, writes a projection or changes an event: every event under its stored
+name, with its fields and what it posts.
 
-Every event starts with `originator_id` (the stream), `originator_version` (its place there, from
-1 without a gap) and `timestamp`; what is stored of it ends with `mac`, which proves that this
-ledger wrote it ([audit.md](audit.md#mac-of-an-event)). Amounts are integers of micro-credits: 1
-credit is 1,000,000.
-Fields marked *personal* say something of a person; they are to be sealed under a key per person,
-so nothing queries inside stored events.
+A stored name is never reused and never renamed. When an event's fields change, its version is
+raised and the class says how to read the older ones (`tests/domain/stored_names.json` holds the
+code to that).
 
-A money event defines postings that move credits from one account to another, so they sum to
-zero by construction. Only the user's account is a stream; the others exist in the journal.
+Every event starts with `originator_id` (the stream), `originator_version` (its place there, from 1
+without a gap) and `timestamp`. Its stored form ends with `mac`, which proves that this ledger wrote
+it ([audit.md](audit.md#mac-of-an-event)). Amounts are integers of micro-credits: 1 credit is
+1,000,000. Fields marked *personal* tell something about a person. They are to be sealed under a key
+for each person, so nothing queries inside stored events.
+
+The postings of a money event move credits from one account to another, so they always sum to zero.
+Only the user's account is a stream; the others exist in the journal.
 
 ## How to change an event
 
 History is never rewritten, so the class learns to read what was stored before it changed.
 
 - **Another class name or module**: keep `TOPIC`. Nothing else is stored.
-- **Fields**: first, on the code before the change, freeze a log in the old form with
-  `python -m tests.history.old_logs NAME` unless one is kept already. Then change the fields, raise
-  `class_version` by one, and add a static method `upcast_v1_v2(state)` that changes an older
-  state (a dictionary of JSON values) in place; upcasters follow each other, so each is written
-  once. Where a folded state changes with it, raise `state_version` in
-  `application/ledger/streams.py`, so that old snapshots are folded anew.
-  `python -m tests.domain.stored_names` puts the new form on record.
+- **Fields**: in this order,
+  1. before the change, freeze a log in the old form with `python -m tests.history.old_logs NAME`,
+     unless one is kept already;
+  2. change the fields, raise `class_version` by one, and add a static method `upcast_v1_v2(state)`
+     that changes an older state (a dictionary of JSON values) in place. Upcasters are applied one
+     after the other, so each is written once;
+  3. if a folded state changes with it, raise `state_version` in `application/ledger/streams.py`, so
+     that old snapshots are folded anew;
+  4. record the new form with `python -m tests.domain.stored_names`.
 - **Another meaning** under the same fields is another event: give it a name of its own, and go on
   reading the old one.
 - **An event that is no longer written** keeps its class.
 
-A service that meets an event of a newer version refuses it instead of misreading it, so a new form
-is written only when every process knows it. `tests/history/test_upcasting.py` is a worked example;
-`tests/fixtures/event_logs` holds the logs of old formats with what their books and read models must
-come to."""
+A service refuses an event of a newer version instead of misreading it. So let a new form be written
+only when every process knows it. `tests/history/test_upcasting.py` is a worked example;
+`tests/fixtures/event_logs` has logs of old formats, each with the books and read models that must
+come out of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +143,7 @@ def _render_value(value_type: type[Any]) -> str:
 
 
 def _docstring(documented: type[Any]) -> Iterator[str]:
-    """Its own words; a dataclass or an enum without any has Python's."""
+    """The class's own docstring, if any; Python writes one for a dataclass that has none."""
     own = documented.__dict__.get("__doc__")
     if own and not own.startswith(f"{documented.__name__}("):
         yield inspect.cleandoc(own)
@@ -155,7 +159,7 @@ def _table(event_fields: tuple[EventField, ...]) -> Iterator[str]:
 
 
 def _posting_lines(event_type: type[Event]) -> Iterator[str]:
-    """What the rules of posting say about a sample, with the sample's amounts named again."""
+    """The postings of a sample event, with the field's name in place of each sample amount."""
     if not issubclass(event_type, MoneyEvent):
         return
     choices = {
@@ -190,7 +194,7 @@ def _general(account: str) -> str:
 
 
 def _sample(sampled: type[Any], given: dict[str, Any]) -> Any:
-    """An instance in which every integer is another one."""
+    """An instance in which no two integers are equal, so that a posting tells its field."""
     hints = get_type_hints(sampled)
     return sampled(
         **{

@@ -22,47 +22,48 @@ EXAMPLE = Path(".env.example")
 
 _INTRODUCTION = """# Settings
 
-Every setting is an environment variable, or a line of a file `.env` in the folder the service is
+For operators: every setting with its default, and what production asks of them.
+
+A setting is an environment variable, or a line of a file `.env` in the folder that the service is
 started from; the environment wins. The command line's flags win over both. A setting that cannot
 be used stops the start with one sentence that names it.
 
-`ENVIRONMENT=development` and `test` are for one machine: they start on loopback alone, where a new
-ledger has the administrator `admin` with the password `Admin123!`, and anybody who registers may
-give themselves credits. On any other address, or behind a proxy, they refuse to start. With
+`ENVIRONMENT=development` and `test` are for one machine. They start on loopback only; a new ledger
+has the administrator `admin` with the password `Admin123!`, and anybody who registers may give
+themselves credits. On any other address, or behind a proxy, they refuse to start. With
 `UNSAFE_DEVELOPMENT_ON_NETWORK=true` they start there all the same; then no administrator is made
-(use `chatledger users create-admin`), and one who still has that password stops the start.
+(use `chatledger users create-admin`), and the start is refused while one still has that password.
 
 ## Running in production
 
-`ENVIRONMENT=production` needs PostgreSQL and NATS of yours and two secrets
-([servers.md](servers.md#from-nothing-to-production) has all of it, step by step), and refuses to
-start, naming all that is wrong at once, with
+`ENVIRONMENT=production` needs a PostgreSQL and a NATS of your own and two secrets
+([servers.md](servers.md#from-nothing-to-production) has every step). It refuses to start, and names
+everything that is wrong at once, with
 
 - the embedded servers;
 - `SECRET_KEY` or `JWT_SECRET_KEY` missing, shorter than 32 characters, equal, or chosen by hand:
   one letter many times, a row of the keyboard, a sentence. Draw each with
   `python3 -c "import secrets; print(secrets.token_urlsafe(48))"`;
 - `BCRYPT_ROUNDS` below 10;
-- a database, NATS or (for the page alone) an API over a network without TLS: use
-  `sslmode=verify-full`, `tls://` and `https://`. Sockets and loopback need none. Where the network
-  itself encrypts, `ALLOW_PLAIN_TEXT_NETWORK=true` says so;
+- a connection over a network without TLS to the database, to NATS or (from the page) to the API:
+  use `sslmode=verify-full`, `tls://` and `https://`. Sockets and loopback need none. If the network
+  itself encrypts, set `ALLOW_PLAIN_TEXT_NETWORK=true`;
 - one role for both `DATABASE_URL` and `MIGRATION_DATABASE_URL`, or a role of the service that may
-  do more than it needs ([servers.md](servers.md) has the commands that make both);
+  do more than it needs ([servers.md](servers.md#postgresql) has the commands that make both);
 - any administrator who still has the development password.
 
 It also turns `POST /billing/add` off, logs JSON, and marks the chat page's cookie Secure, so that
-the page has to be reached over HTTPS: put a proxy that speaks TLS in front of `PORT` and `UI_PORT`,
-leave `HOST` at 127.0.0.1 where the proxy runs on the same machine, and name the proxy in
-`TRUSTED_PROXIES`. From a proxy that is named there, `X-Forwarded-For` and `X-Forwarded-Proto` are
-believed; from everybody else they are ignored, loopback included. The proxy must set both headers
+the page has to be reached over HTTPS. Put a proxy that speaks TLS in front of `PORT` and `UI_PORT`,
+leave `HOST` at 127.0.0.1 if the proxy runs on the same machine, and name the proxy in
+`TRUSTED_PROXIES`. `X-Forwarded-For` and `X-Forwarded-Proto` count only from a proxy that is named
+there; from everybody else, loopback included, they are ignored. The proxy must set both headers
 itself, leave `Host` as it is, and pass answers on as they come
-([an example](servers.md#the-proxy)). Name a network only where nobody but your proxies is in it:
-everybody there can say to be anybody else.
+([an example](servers.md#the-proxy)). Name a network only if nobody but your proxies is in it:
+everybody in it can pretend to be anybody else.
 
-What clients may hold is bounded on both ports by the settings from `HEADER_TIMEOUT_S` to
-`CONNECTIONS_PER_ADDRESS_MAX`
+The settings from `HEADER_TIMEOUT_S` to `CONNECTIONS_PER_ADDRESS_MAX` limit clients on both ports
 ([what happens then](reliability.md#clients-that-keep-things-waiting)). A process may need more open
-files than it gets by default; the service asks for them itself and warns where it gets fewer.
+files than it gets by default; the service asks for them itself and warns if it gets fewer.
 
 ## All settings
 """

@@ -1,4 +1,4 @@
-"""The simulation behind docs/growth.md, held to what queueing theory knows exactly."""
+"""The simulation behind docs/growth.md, compared with what queueing theory computes exactly."""
 
 import numpy as np
 import pytest

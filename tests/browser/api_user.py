@@ -1,4 +1,4 @@
-"""A person at the API itself, to compare with what the page says."""
+"""What the API says to the same person, to compare with what the page says."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ MESSAGES_MAX = 60
 
 
 class ApiUser:
-    """The same person at the API itself, to compare with what the page says."""
+    """A person who is signed in to the API."""
 
     def __init__(self, api_url: str, username: str) -> None:
         self._http = httpx.Client(base_url=api_url, timeout=60, trust_env=False)
@@ -29,7 +29,7 @@ class ApiUser:
         return read_json(self._http.get(path).raise_for_status().content)
 
     def spend_all(self) -> None:
-        """Ask in one word until not even one more message can be paid."""
+        """Ask for one-word answers until the account cannot pay for another message."""
         body = {"message": "Say yes.", "max_tokens": 1}
         for _ in range(MESSAGES_MAX):
             if self._http.post("/chat/message", json=body).status_code == 402:

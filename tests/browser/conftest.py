@@ -1,4 +1,4 @@
-"""A real Chromium, and the page opened in it under watch."""
+"""A real Chromium, and visitors who open the page in it."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Playwright, sync_playwright
 
 from tests.browser.visitor import Visitor
 
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+_CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 RESULTS = Path("test-results/browser")
 _ARGUMENTS = [
     "--headless",
@@ -34,13 +34,21 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="module")
 def browser(playwright: Playwright) -> Iterator[Browser]:
+    with chromium(playwright) as started:
+        yield started
+
+
+@contextmanager
+def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Debian's Chromium with a profile of its own that is thrown away."""
-    assert Path(CHROMIUM).exists(), (
-        "The browser tests need Chromium: run `apt-get install -y chromium` and try again."
+    assert Path(_CHROMIUM).exists(), (
+        "This needs Chromium: run `apt-get install -y chromium` and try again."
     )
-    found = playwright.chromium.launch(executable_path=CHROMIUM, args=_ARGUMENTS)
-    yield found
-    found.close()
+    started = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
+    try:
+        yield started
+    finally:
+        started.close()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ STOP_TIMEOUT_S = 15.0
 
 
 class _Server(uvicorn.Server):
-    """A server of which a test can tell when it listens, and that ends with open streams."""
+    """A server that tells when it listens, and that ends even while streams are open."""
 
     def __init__(self, build: Callable[[], Any], port: int) -> None:
         super().__init__(

@@ -1,5 +1,5 @@
-"""The page in a real browser against an API whose answers the test chooses: what no model would
-reliably write, and services that go away."""
+"""The page in a real browser, with an API whose answers the test chooses: texts that no model would
+write reliably, and services that go away."""
 
 from contextlib import ExitStack
 
@@ -58,7 +58,7 @@ def test_a_closed_tab_stops_the_model(browser: Browser) -> None:
         expect(visitor.page.locator("#cl-live .cl-assistant")).to_contain_text("Once")
         visitor.page.close()
         with visiting(browser, "closed-look") as other:
-            # Any page will do to wait with: the browser is the only clock here.
+            # The browser is the only clock here, so any page of it will do to wait.
             other.page.wait_for_timeout(100)
             for _ in range(300):
                 if api.stream_closed:

@@ -1,4 +1,4 @@
-"""Two people, one page and real browsers: whose cookie, whose tab, whose words."""
+"""Two people at one page, with real browsers: each sees only what is their own."""
 
 import re
 from collections.abc import Iterator
@@ -161,7 +161,7 @@ def test_a_link_of_another_site_leads_in_and_signs_nobody_out(browser: Browser) 
 
 
 def without_cookies(app: ASGIApp) -> ASGIApp:
-    """As a browser sees it that keeps no cookie."""
+    """The page for a browser that does not store cookies."""
 
     async def served(scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The page against an API whose answers a test chooses."""
+"""The page with an API whose answers a test chooses."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from tests.interfaces.ui.tiny_api import TinyApi
 def page_of(
     api_port: int, seen: Callable[[ASGIApp], ASGIApp] = lambda app: app, **bounds: Any
 ) -> Iterator[str]:
-    """``seen`` stands between the page and its browser."""
+    """``seen`` sees everything between the page and its browser."""
     settings = UiSettings(api_url=f"http://127.0.0.1:{api_port}", settle_timeout_s=3, **bounds)
     port = free_port()
     with serving(lambda: seen(build_app(settings)), port):

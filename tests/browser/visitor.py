@@ -7,12 +7,12 @@ from playwright.sync_api import Locator, Page, expect
 
 TIMEOUT_MS = 30_000
 PASSWORD = "A-long-enough-passphrase-1"
-# Chromium remarks on password fields outside of forms; that is advice, not an error.
+# Chromium only gives advice about password fields outside of forms; that is not among these.
 _LOUD = {"error", "warning"}
 
 
 class Visitor:
-    """One open page. It keeps every host asked for and everything that went wrong."""
+    """One open page. Records every host that it asks, and everything that goes wrong."""
 
     def __init__(self, page: Page, name: str, results: Path) -> None:
         self.page = page
@@ -41,7 +41,7 @@ class Visitor:
         self.troubles.append(f"a script of the content ran: {message}")
 
     def take_picture(self, what: str) -> None:
-        """For people to look at; nothing is compared."""
+        """For a person to look at; nothing is compared with it."""
         self.page.screenshot(path=self._results / f"{self.name}-{what}.png")
 
     def open(self, url: str) -> None:
@@ -76,7 +76,7 @@ class Visitor:
         self.prompt.press("Enter")
 
     def wait_for_answers(self, count: int) -> Locator:
-        """Wait until that many answers stand there and nothing is under way; the last of them."""
+        """Wait until there are that many answers and none is under way. Returns the last."""
         expect(self.answers).to_have_count(count)
         expect(self.page.locator("#cl-send")).to_be_visible()
         return self.answers.last
@@ -106,7 +106,7 @@ class Visitor:
         )
 
     def assert_quiet(self, *, but: str = "") -> None:
-        """Nothing was asked of another host, and no script failed."""
+        """Assert that no other host was asked, and that no script failed."""
         assert self.hosts == {"127.0.0.1"}, f"the page asked other hosts: {self.hosts}"
         left = [trouble for trouble in self.troubles if not but or but not in trouble]
         assert not left, "\n".join(left)

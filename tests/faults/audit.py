@@ -1,4 +1,4 @@
-"""What must be true of the database after any fault, read from its tables and from nowhere else.
+"""What must be true of the database after any fault, read from its tables alone.
 
 The log is the truth; whatever else is stored must follow from it.
 """
@@ -37,7 +37,7 @@ CAUGHT_UP_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Ledger:
-    """The whole log, and what it comes to. The dicts are by answer (message id)."""
+    """The whole log, folded. The keys of the dicts are the answers' message ids."""
 
     events: list[tuple[int, Event]]
     accounts: dict[UUID, AccountState] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Ledger:
         return next(state for state in self.accounts.values() if state.user_id == user_id)
 
     def answers_under(self, claim_id: UUID) -> list[ResponseGenerated]:
-        """Those that were sent under one idempotency key."""
+        """The answers to messages that were sent under one idempotency key."""
         return [
             self.answers[response_id]
             for response_id, prompt in self.prompts.items()
@@ -63,8 +63,8 @@ class Ledger:
 
 
 def audit(service_url: str) -> Ledger:
-    """Checks the log, and that every read model is what a replay comes to. Nothing may be under
-    way. Raises AssertionError."""
+    """Checks the log, and that every read model equals a replay of it. No command may be under way.
+    Raises AssertionError."""
     ledger = Ledger(events=list(_log(service_url)))
     _fold(ledger)
     _check_settlements(ledger)
@@ -73,7 +73,7 @@ def audit(service_url: str) -> Ledger:
 
 
 async def caught_up(service_url: str, timeout_s: float = CAUGHT_UP_TIMEOUT_S) -> float:
-    """Returns when every projection holds the whole log, and after how many seconds."""
+    """Waits until every projection has the whole log; returns how many seconds that took."""
     clock = asyncio.get_running_loop().time
     began = clock()
     while (behind := _behind(service_url)) != 0:
@@ -109,8 +109,8 @@ def _rows(service_url: str) -> Iterator[psycopg.Connection[dict[str, Any]]]:
 
 
 def _fold(ledger: Ledger) -> None:
-    """Also: no stream has a gap, each balance in an event is the fold's, and nothing that happens
-    once has happened twice."""
+    """Also checks that no stream has a gap, that each balance in an event is the fold's, and that
+    nothing that may happen once has happened twice."""
     versions: dict[UUID, int] = defaultdict(int)
     for _, event in ledger.events:
         assert event.originator_version == versions[event.originator_id] + 1, event
@@ -148,7 +148,7 @@ def _once(found: dict[UUID, Any], message_id: UUID, event: Event) -> None:
 
 
 def _check_settlements(ledger: Ledger) -> None:
-    """An answer and its debit are one, and every prompt has ended in exactly one way."""
+    """Every answer has its debit, every debit its answer, and every prompt exactly one end."""
     assert set(ledger.debits) == set(ledger.answers), "an answer exactly where a debit is"
     assert set(ledger.releases) == set(ledger.failures), "a failure exactly where a release is"
     assert set(ledger.holds) == set(ledger.prompts), "a prompt exactly where a hold is"

@@ -1,4 +1,4 @@
-"""What the people of a load were told, against what the ledger says."""
+"""What the users of a load were told, compared with what the ledger says."""
 
 import asyncio
 from collections import Counter
@@ -19,7 +19,7 @@ MODEL_LOADED_WITHIN_S = 60
 
 
 async def under_load(service: RunningService, seed: int, users: int = 3) -> Load:
-    """Starts the service; a load of several users whose model is loaded, not working yet."""
+    """Starts the service and loads the model. Returns a load of users that is not running yet."""
     await asyncio.to_thread(service.start)
     await until(lambda: model_is_loaded(service), MODEL_LOADED_WITHIN_S, "the model is loaded")
     load = Load(service, seed)
@@ -37,7 +37,7 @@ def model_is_loaded(service: RunningService) -> bool:
 async def all_is_well(
     service: RunningService, load: Load, settled_within_s: float, url: str | None = None
 ) -> Ledger:
-    """Once the service runs again and the load has stopped: every promise that was made is kept.
+    """Checks that every promise was kept. The service runs again and the load has stopped.
 
     settled_within_s: when the last hold must be gone. url: of a database that is not the
     service's own.
@@ -87,7 +87,7 @@ def _check_told(sent: Sent, ledger: Ledger) -> None:
 
 
 def _check_keys(load: Load, ledger: Ledger) -> None:
-    """However often it was sent: one answer, and one debit."""
+    """A message has one answer and one debit, however often it was sent."""
     for sent in load.sent:
         if sent.key is not None:
             claim_id = idempotency_claim_id(sent.user.user_id, sent.key)
@@ -129,7 +129,7 @@ async def _check_queries(load: Load, *, user_index: int, ledger: Ledger) -> None
 
 
 def _check_log(service: RunningService) -> None:
-    """A fault is said in lines, not in traces, and none was a surprise."""
+    """The log names faults in lines without stack traces, and only expected ones."""
     text = service.log()
     assert "Traceback" not in text, text
     assert "unexpected_error" not in text, text

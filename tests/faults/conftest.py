@@ -1,4 +1,4 @@
-"""A service of its own for every fault, with times so short that a test can wait for them."""
+"""A service of its own for every fault, with time limits short enough for a test to wait for."""
 
 import os
 import random
@@ -17,11 +17,11 @@ from tests.support.small_disk import small_disk
 
 HOLD_TTL_S = 8
 SWEEP_INTERVAL_S = 0.5
-# From a fault to the last hold gone: its time, a round of the sweeper, and the projector.
+# From a fault until no hold is left: a hold's own time, a round of the sweeper, the projector.
 SETTLED_WITHIN_S = HOLD_TTL_S + 12
 
 GONE_WITHIN_S = 20
-# A start wants 512 MiB free.
+# A start refuses to go on with less than 512 MiB free.
 SMALL_DISK_MIB = 720
 
 SETTINGS = {
@@ -45,7 +45,7 @@ SETTINGS = {
 
 @pytest.fixture
 def seed() -> int:
-    """Printed, so that a failure can be had again: FAULT_SEED=… pytest tests/faults."""
+    """Printed, so that a failure can be repeated: FAULT_SEED=… pytest tests/faults."""
     given = os.environ.get("FAULT_SEED")
     chosen = int(given) if given else random.randrange(2**32)
     print(f"FAULT_SEED={chosen}")
@@ -65,7 +65,7 @@ def new_data_dir(prepared_models: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def service(new_data_dir: Path) -> Iterator[RunningService]:
-    """Not started yet."""
+    """A service that the test starts itself."""
     with _passable_folder() as folder:
         data_dir = folder / "data"
         data_dir.mkdir()
@@ -75,7 +75,7 @@ def service(new_data_dir: Path) -> Iterator[RunningService]:
 
 @pytest.fixture
 def service_on_a_small_disk(new_data_dir: Path) -> Iterator[RunningService]:
-    """Its data folder is a disk with room for a start and for little more."""
+    """A service whose data folder is a disk with room for a start and for little more."""
     with _passable_folder() as folder:
         data_dir = folder / "data"
         data_dir.mkdir()
@@ -93,11 +93,11 @@ def _made(source: Path, data_dir: Path) -> RunningService:
 
 @contextmanager
 def ended(service: RunningService) -> Iterator[RunningService]:
-    """Nothing of it runs afterwards."""
+    """Ends the service; none of its processes runs afterwards."""
     try:
         yield service
     finally:
-        print(service.log())  # Seen where the test has failed.
+        print(service.log())  # pytest shows it when the test has failed.
         if service.process is not None and service.process.poll() is None:
             below = processes_of(service)
             service.kill()
@@ -105,7 +105,7 @@ def ended(service: RunningService) -> Iterator[RunningService]:
 
 
 class _passable_folder(tempfile.TemporaryDirectory[str]):  # noqa: N801
-    """PostgreSQL's own user has to pass through it."""
+    """A temporary folder that PostgreSQL's own user may pass through."""
 
     def __enter__(self) -> Path:  # type: ignore[override]
         folder = Path(super().__enter__())
@@ -114,7 +114,7 @@ class _passable_folder(tempfile.TemporaryDirectory[str]):  # noqa: N801
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """With owners: the cluster belongs to PostgreSQL's own user where we are root."""
+    """Keeps the owners: if we are root, the cluster belongs to PostgreSQL's own user."""
     shutil.copytree(source, target, dirs_exist_ok=True)
     if os.geteuid() != 0:
         return

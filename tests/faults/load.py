@@ -1,4 +1,4 @@
-"""Several people who use the service at once, and who remember what they were told."""
+"""Several users at once, who remember what they were told."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from tests.faults.told import Bought, Sent, User, cursor_of, key_header, server_
 from tests.support.service import RunningService
 
 PASSWORD = "correct horse 7"
-# Longer than anything may take: a request that is still open then hangs.
+# Longer than any request may take: one that is still open then hangs.
 REQUEST_TIMEOUT_S = 60.0
 _PAUSE_S = 0.1
 _RETRIES_AT_ONCE = 6
@@ -74,12 +74,12 @@ class Load:
         self._workers = [asyncio.create_task(work) for work in (*talkers, self._shop())]
 
     async def stop(self) -> None:
-        """Returns when every request under way has ended, in whatever way."""
+        """Returns when every request under way has ended, with success or without."""
         self._stopping.set()
         await asyncio.gather(*self._workers)
 
     async def some_answers(self, count: int, timeout_s: float = 60) -> None:
-        """Returns when `count` more answers than now have come."""
+        """Returns when `count` more answers have come."""
         wanted = len(self.answered) + count
         async with asyncio.timeout(timeout_s):
             while len(self.answered) < wanted:
@@ -95,19 +95,19 @@ class Load:
         return moment_s
 
     async def send(self, user: User, *, again: Sent | None = None, **body: Any) -> Sent:
-        """again: the same message once more, under the same key."""
+        """again: a message to repeat under the same key."""
         async with self._client() as client:
             sent = self._message(user, again, body)
             await self._deliver(client, sent)
             return sent
 
     async def retry_all(self, timeout_s: float = 60) -> None:
-        """What every client with an Idempotency-Key does after a fault: the same once more, until
-        there is an answer."""
+        """Repeats each unanswered message under its key, as clients do after a fault, until it is
+        answered."""
         unanswered = [sent for sent in self.sent if sent.key and sent.answer is None]
         known = {sent.key for sent in self.answered}
         pending = {sent.key: sent for sent in unanswered if sent.key not in known}
-        # Not all at once: what waits for the model too long fails, and would only be sent again.
+        # Not all at once: a message that waits too long for the model fails and is sent again.
         turn = asyncio.Semaphore(_RETRIES_AT_ONCE)
         async with asyncio.timeout(timeout_s + len(pending)), self._client() as client:
             await asyncio.gather(
@@ -129,7 +129,7 @@ class Load:
             await asyncio.sleep(_PAUSE_S)
 
     async def buy(self, user: User) -> bool:
-        """Whether it was acknowledged."""
+        """Returns whether the purchase was acknowledged."""
         bought = Bought(user, self._new_key(), self._random.randint(1, 9))
         self.bought.append(bought)
         async with self._client() as client:
@@ -164,7 +164,7 @@ class Load:
                     await asyncio.sleep(_PAUSE_S)
 
     async def _shop(self) -> None:
-        """Many quick commands and queries, which no model slows down."""
+        """Many quick commands and queries, which do not wait for a model."""
         async with self._client() as client:
             while not self._stopping.is_set():
                 user = self._random.choice(self.users)
@@ -215,11 +215,11 @@ class Load:
                 else:
                     _read_document(response.status_code, await response.aread(), sent)
         except httpx.ConnectError:
-            self.sent.remove(sent)  # Nobody was there to hear it.
+            self.sent.remove(sent)  # The service was not running, so it never got the message.
         except httpx.TimeoutException:
             raise AssertionError(f"it hangs: {sent}") from None
         except httpx.TransportError:
-            pass  # As when the service is killed: nobody knows how it ended.
+            pass  # As when the service is killed: the client does not know how the request ended.
         finally:
             self.under_way -= 1
             sent.seconds = time.monotonic() - began
@@ -287,7 +287,7 @@ def _take_answer(document: dict[str, Any], sent: Sent) -> None:
 
 
 def _take_problem(document: dict[str, Any], sent: Sent) -> None:
-    """Not available for a moment, or too slow: nothing else may come of a fault."""
+    """After a fault the only refusals are: not available for a moment, or too slow."""
     assert document["status"] in (503, 504, 409), document
     assert document["detail"]
     assert document["request_id"]

@@ -1,4 +1,4 @@
-"""The children of a running service: finding them, killing them, seeing them gone."""
+"""Finds the children of a running service, kills them, and sees whether they are gone."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ NATS = "nats-server"
 
 
 def children(service: RunningService, program: str) -> list[psutil.Process]:
-    """By name and by working folder, which both servers have inside the data folder."""
+    """Found by name and working folder: both servers work inside the data folder."""
     assert service.process is not None
     inside = os.path.realpath(service.data_dir)
     found = []
@@ -30,7 +30,7 @@ def children(service: RunningService, program: str) -> list[psutil.Process]:
 
 
 def child_pid(service: RunningService, program: str) -> int | None:
-    """None while it is being started again."""
+    """None while the child is being started again."""
     found = children(service, program)
     return found[0].pid if found else None
 

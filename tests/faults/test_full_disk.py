@@ -52,7 +52,7 @@ async def test_a_full_disk_refuses_commands_whole_and_costs_nothing(
 def full_disk(folder: Path) -> Iterator[None]:
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as file:
-        # Most of it at once, and then what others leave of the rest.
+        # Most of the room at once, then whatever other writers leave of the rest.
         os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free - MIB)
         file.seek(0, os.SEEK_END)
         with suppress(OSError):

@@ -43,7 +43,7 @@ async def test_a_service_whose_server_is_killed_heals_by_itself_and_loses_nothin
 
 
 async def forget_everything_in_nats(service: RunningService) -> None:
-    """As after a lost disk; PostgreSQL has it all."""
+    """As after a lost disk. PostgreSQL still has every event."""
     assert service.stop() == 0
     for kept in (service.data_dir / "nats").iterdir():
         shutil.rmtree(kept)

@@ -33,7 +33,7 @@ BACK_WITHIN_S = 30
 
 @pytest.fixture(scope="module")
 def own_servers() -> Iterator[EmbeddedServers]:
-    """A pair that may be killed more often than an operator would allow."""
+    """PostgreSQL and NATS that are restarted more often than the settings of a service allow."""
     with tempfile.TemporaryDirectory(prefix="chatledger-") as folder:
         os.chmod(folder, 0o755)  # noqa: PTH101 - PostgreSQL's own user has to pass through
         settings = EmbeddedSettings(data_dir=Path(folder) / "data", restarts_max=1000)
@@ -55,7 +55,7 @@ async def world(own_servers: EmbeddedServers) -> AsyncIterator[World]:
 
 @dataclass
 class Callers:
-    """Each gives one command after the other, half of them for accounts that all write."""
+    """Each gives one command after the other, half of them for accounts that all callers share."""
 
     world: World
     accounts: list[UUID]
@@ -90,7 +90,7 @@ class Callers:
                 self.acknowledged.append(grant.grant_id)
 
     async def some_more(self, count: int) -> None:
-        """Until that many more are acknowledged."""
+        """Returns when that many more commands are acknowledged."""
         wanted = len(self.acknowledged) + count
         await until(lambda: len(self.acknowledged) >= wanted, BACK_WITHIN_S, "commands are stored")
 
@@ -124,7 +124,7 @@ async def test_no_acknowledged_command_is_lost_and_none_is_applied_twice(
     )
     assert max(stored.values()) == 1, "none is applied twice"
     assert set(callers.acknowledged) <= set(stored), "what was acknowledged is there"
-    # Beside the welcome of each account, at most what nobody was told of.
+    # Beside the welcome credits of each account, at most the grants that were not acknowledged.
     unknown = len(stored) - len(accounts) - len(callers.acknowledged)
     assert 0 <= unknown <= len(callers.unanswered)
     if patience_s:

@@ -1,4 +1,4 @@
-"""One fault after the other, each while the one before may not have healed yet.
+"""One fault after the other, each perhaps before the service has recovered from the last.
 
 `make chaos` runs many more of them than the suite: CHAOS_ROUNDS says how many rounds.
 """
@@ -36,7 +36,7 @@ async def test_thirty_kills_in_a_row_lose_nothing(service: RunningService, seed:
         for fault in faults:
             await load.random_moment(1.0)
             await strike(service, load, fault)
-        # It is still alive, and does not only live on from one start to the next.
+        # The service still answers before it is restarted, not only after.
         await heals(service, HEALED_WITHIN_S)
         await load.some_answers(1)
     await load.stop()
@@ -53,7 +53,7 @@ async def strike(service: RunningService, load: Load, fault: str) -> None:
         case "service":
             service.kill()
             await load.stop()
-            # At once: what is left of the servers is met by the start itself.
+            # At once, so that the start meets whatever is left of the servers.
             await asyncio.to_thread(service.start)
             load.start(workers_per_user=2)
         case "freeze":
@@ -63,7 +63,7 @@ async def strike(service: RunningService, load: Load, fault: str) -> None:
 
 
 async def freeze(service: RunningService) -> None:
-    """PostgreSQL's first process takes no connections for a while, as on a machine that swaps."""
+    """PostgreSQL's first process accepts no connections for a while, as on a machine that swaps."""
     pid = child_pid(service, POSTGRES)
     if pid is None:
         return  # It is being started again just now.

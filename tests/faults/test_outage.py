@@ -1,4 +1,4 @@
-"""A PostgreSQL of the operator's own that is away for longer than anybody can wait."""
+"""The operator's PostgreSQL cannot be reached for longer than any request may wait."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from tests.support.servers import DatabaseUrls
 from tests.support.service import RunningService
 
 AT_ONCE = 24
-# DATABASE_TIMEOUT_S is 2: to get a turn, to get a thread, and to reach the database.
+# DATABASE_TIMEOUT_S, 2 s here, each to get a turn, to get a thread, and to reach the database.
 ANSWERED_WITHIN_S = 15
 ALIVE_WITHIN_S = 5
 HEALED_WITHIN_S = 20
@@ -51,7 +51,7 @@ def external(
 def connected(
     tmp_path: Path, prepared_models: Path, external: dict[str, str]
 ) -> Iterator[RunningService]:
-    """A service whose servers are not its own, and whose database can be taken away."""
+    """A service with servers of the operator, whose connection to the database can be cut."""
     with ended(RunningService(data_dir=tmp_path / "data", env=SETTINGS | external)) as service:
         service.data_dir.mkdir()
         yield service
@@ -84,7 +84,7 @@ async def test_while_the_database_is_away_every_request_is_answered_in_time(
 
 
 async def everybody_is_answered(load: Load) -> float:
-    """Each with a problem document, which `load` checks; the seconds of the slowest."""
+    """Each gets a problem document, which `load` checks. Returns the seconds of the slowest."""
     users = [load.users[number % len(load.users)] for number in range(AT_ONCE)]
     began = time.monotonic()
     bought = await asyncio.gather(*(load.buy(user) for user in users))

@@ -1,4 +1,4 @@
-"""A person or a service manager who ends the service while it answers, and a client who leaves."""
+"""The service is stopped while it answers, by a person or a service manager; a client leaves."""
 
 import asyncio
 import random
@@ -26,8 +26,7 @@ PRICE = Decimal(2)
 
 @pytest.fixture
 def patient(service: RunningService) -> RunningService:
-    """Its holds do not expire within a test: one that is left over is seen. Nor does an answer
-    take too long."""
+    """No hold expires within a test, so one that is left over is seen; no answer times out."""
     service.env |= {"HOLD_TTL_S": "3600", "GENERATION_TIMEOUT_S": "60"}
     return service
 
@@ -101,7 +100,7 @@ async def test_a_client_who_leaves_pays_once_for_what_was_generated_until_then(
     streamed = {message_id: ledger.answers[message_id] for message_id, _ in left}
     for message_id, text in left:
         assert streamed[message_id].text.startswith(text.strip())
-    # A short answer may have been done before its client could leave, but not every one.
+    # A short answer may end before its client can leave, but not every one does.
     cut = [answer for answer in streamed.values() if answer.finish_reason == "cancelled"]
     assert cut
     assert all(answer.completion_tokens < TOKENS_MAX for answer in cut)
@@ -114,7 +113,7 @@ async def test_a_client_who_leaves_pays_once_for_what_was_generated_until_then(
 
 
 async def leave_before_the_answer(load: Load) -> None:
-    """Of a message that is not streamed."""
+    """Sends a message without `stream` and closes the connection."""
     user = load.users[0]
     async with httpx.AsyncClient(base_url=load.api_url, trust_env=False) as client:
         request = client.post("/chat/message", json=long_answer(load), headers=user.headers)

@@ -12,8 +12,8 @@ import httpx
 
 @dataclass
 class Sent:
-    """One message and what came back: an answer, a problem document, or neither where the
-    connection broke. message_id: the answer's, as far as it was told."""
+    """One message and what came back: an answer, a problem document, or neither if the connection
+    broke. message_id: the answer's, if the client was told it."""
 
     user: "User"
     body: dict[str, Any]
@@ -46,7 +46,7 @@ class User:
 
 
 async def server_events(response: httpx.Response) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-    """Name and document of each event. Our own are one `data` line each."""
+    """Name and document of each event. The service writes one `data` line for each."""
     name = ""
     async for line in response.aiter_lines():
         if line.startswith("event: "):

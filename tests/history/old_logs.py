@@ -1,9 +1,9 @@
-"""Event logs as they were stored once, kept for ever, with what they must come to.
+"""Event logs in their old stored forms, kept for ever, with the books and rows they must give.
 
 `python -m tests.history.old_logs NAME` freezes one of the present code's forms, as
-tests/fixtures/event_logs/NAME.jsonl and NAME.expected.json. It replaces nothing: an old log that is
-written anew is no old log. Freeze one before an event's `class_version` is raised for the first
-time after the last one.
+tests/fixtures/event_logs/NAME.jsonl and NAME.expected.json. It never replaces a file, because a log
+that is written anew would not be old. Freeze one before the first event's `class_version` is raised
+after the last freeze.
 """
 
 import sys
@@ -42,7 +42,7 @@ _SCHEMA_BEFORE_MACS = 5
 
 
 class StoredLine(msgspec.Struct, frozen=True):
-    """One row of the log; `state` byte for byte as it was stored."""
+    """One row of the log. `state` is byte for byte as it was stored."""
 
     position: int
     stream_id: UUID
@@ -66,7 +66,7 @@ class StoredLine(msgspec.Struct, frozen=True):
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """trial_balance: debit and credit of each account. rows: of each table, as plain JSON."""
+    """trial_balance: debit and credit of each account. rows: those of each table, as plain JSON."""
 
     trial_balance: dict[str, tuple[int, int]]
     rows: dict[str, list[dict[str, Any]]]
@@ -84,7 +84,7 @@ def read_log(name: str) -> list[StoredLine]:
 def load_log(
     urls: DatabaseUrls, lines: Sequence[StoredLine], *, brought_up_to_date: bool = True
 ) -> None:
-    """Byte for byte, under the schema that the log was written in."""
+    """Inserts the log byte for byte, under the schema that it was written in."""
     carries_macs = "mac" in msgspec.json.decode(lines[0].state)
     migrate(urls.owner, urls.service, up_to=None if carries_macs else _SCHEMA_BEFORE_MACS)
     with psycopg.connect(urls.owner) as connection, connection.cursor() as cursor:
@@ -118,7 +118,7 @@ def comes_to(events: Sequence[tuple[int, Event]]) -> Expected:
 
 
 def plain_rows(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
-    """As plain JSON without what is empty, and in one order."""
+    """The rows as plain JSON, without empty values, and in a fixed order."""
     return {
         table: sorted(
             (
@@ -132,7 +132,7 @@ def plain_rows(tables: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[s
 
 
 def a_life() -> Iterator[Event]:
-    """Several users, every kind of event."""
+    """Several users, with every kind of event."""
     history = RandomHistory(_SEED)
     for commit in history.commits(_COMMITS):
         yield from commit
@@ -184,7 +184,7 @@ def freeze(name: str) -> None:
         sys.exit(f"a_life() has no {', '.join(sorted(missing))}; add them to it")
     mapper = EventMapper(LEDGER_KEYS)
     lines = []
-    # Positions have gaps, as those of commits that were rolled back leave them.
+    # Positions have gaps, such as rolled-back commits leave.
     for index, event in enumerate(events, start=1):
         stored = mapper.to_stored_event(event)
         lines.append(

@@ -1,4 +1,4 @@
-"""What was stored in an old form is read today, and means what it meant."""
+"""Events stored in an old form can still be read, and mean what they meant."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +35,7 @@ def streams_of(name: str) -> Iterator[tuple[UUID, list[Event]]]:
 
 
 def as_frozen(rows: Rows, frozen: Rows) -> Rows:
-    """Without columns that came later, and with what PostgreSQL makes of a NUL."""
+    """Without columns that came later, and with PostgreSQL's replacement for a NUL."""
     columns = {table: {name for row in frozen[table] for name in row} for table in frozen}
     return plain_rows(
         {

@@ -1,4 +1,4 @@
-"""A log from before events carried MACs is sealed once, and is then believed like any other."""
+"""A log from before events had MACs is sealed once, and its events are then accepted."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +62,7 @@ def streams() -> dict[UUID, list[Event]]:
 
 
 def a_user() -> tuple[UUID, int]:
-    """With the version of its last event."""
+    """A user's id and the version of the stream's last event."""
     return next(
         (stream_id, len(events))
         for stream_id, events in streams().items()
@@ -70,7 +70,7 @@ def a_user() -> tuple[UUID, int]:
     )
 
 
-def test_until_then_nothing_in_it_is_believed(old: DatabaseUrls) -> None:
+def test_before_it_is_sealed_none_of_its_events_is_accepted(old: DatabaseUrls) -> None:
     stream_id, _ = a_user()
     with psycopg.connect(old.service) as connection:
         with pytest.raises(LogUnsealed, match="run `chatledger audit seal` once"):
@@ -102,7 +102,7 @@ def test_every_stream_loads_as_it_did_and_goes_on(old: DatabaseUrls) -> None:
         assert user.role is UserRole.ADMIN
 
 
-def test_it_is_done_once_and_for_what_was_there_alone(old: DatabaseUrls) -> None:
+def test_it_is_sealed_once_and_only_what_was_there_before_the_migration(old: DatabaseUrls) -> None:
     stream_id, version = a_user()
     role = RoleAssigned(
         **header(stream_id, version + 1, NOW), role=UserRole.ADMIN, assigned_by=None

@@ -79,7 +79,7 @@ def logits_apart(
 def greedy_equal(
     what: str, runner: GraphRunner, questions: Questions, answers: dict[str, NDArray[Any]]
 ) -> Figure:
-    """Each answer counts up to its first difference, because nothing after it is comparable."""
+    """Tokens of each answer up to its first difference; nothing after it can be compared."""
     equal = []
     for number, ids in enumerate(questions.prompts):
         token_id = int(last_logits(runner, ids, 1)[0].argmax())

@@ -1,9 +1,9 @@
 """A tiny random Gemma 3 as optimum exports it, kept for the ordinary tests, which have no torch.
 
-    python -m tests.parity.export_fixture
+        python -m tests.parity.export_fixture
 
-makes the file anew by the way of `chatledger models export --via optimum`, in an environment that
-is made in .venv-optimum. The graph names the SHA-256 of the weights that it belongs to.
+makes the file anew, as `chatledger models export --via optimum` does, in an environment that is
+made in .venv-optimum. The graph names the SHA-256 of the weights that it belongs to.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What transformers' Gemma3ForCausalLM said of a tiny random model, kept for the ordinary tests.
+"""Logits that transformers' Gemma3ForCausalLM gave for a tiny random model, for the ordinary tests.
 
 The file holds float32 logits of each prompt's last position, and the SHA-256 of the weights that
 they belong to. `make parity` checks it against transformers; `python -m tests.parity

@@ -79,8 +79,9 @@ def _load(path: Path) -> Any:
 
 
 def make_wrapper(folder: Path) -> None:
-    """The multimodal wrapper with 12B's widths, heads and rope, but two layers (one sliding, one
-    full), 4,096 tokens and a vision part of no size. Saved as bfloat16, as it is published."""
+    """The multimodal wrapper with 12B's widths, heads and rope, but two layers
+    (one sliding, one full), 4,096 tokens and the smallest possible vision part. Saved as bfloat16,
+    as it is published."""
     config = transformers.Gemma3Config(
         text_config={
             "vocab_size": 4096,
@@ -112,7 +113,7 @@ def make_wrapper(folder: Path) -> None:
     model = transformers.Gemma3ForConditionalGeneration(config).to(torch.bfloat16)
     with torch.no_grad():
         for name, values in model.named_parameters():
-            # Norms apply 1 + w; matrices keep the size of what passes through them.
+            # Norms multiply by 1 + w; matrices are scaled so that activations keep their size.
             deviation = 0.2 if values.dim() == 1 else values.shape[-1] ** -0.5
             if "embed_tokens" in name:
                 deviation = 0.05

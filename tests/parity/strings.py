@@ -1,4 +1,4 @@
-"""Strings on which tokenizers differ."""
+"""Strings on which a wrong tokenizer would show."""
 
 import random
 
@@ -20,8 +20,8 @@ _TEXTS = (
 
 
 def strings() -> list[str]:
-    """The same in every run. Every code point below U+0250 alone takes in every byte that UTF-8
-    has in texts of one or two bytes; random ones take in the rest."""
+    """The same in every run. Each code point below U+0250 is a string of its own, which covers all
+    bytes of UTF-8 sequences of one and two bytes; random texts cover the others."""
     draw = random.Random(8)
     found = [*_TEXTS, *(chr(code) for code in range(0x250))]
     for limit in (0x80, 0x800, 0xD7FF):

@@ -50,7 +50,7 @@ class Person:
         return {"Authorization": f"Bearer {self.tokens['access_token']}"}
 
     async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        """Reads see what this person has written, as `Ledger-Position` promises."""
+        """Sends the last `Ledger-Position`, so that a query sees what this person has written."""
         headers = self.headers | request.pop("headers", {})
         if method in ("GET", "HEAD"):
             headers = {"Ledger-Position": self.position} | headers
@@ -65,21 +65,21 @@ class Person:
         return await self.ask("POST", path, json=body, **request)
 
     async def say(self, text: str = "Hello there", **body: Any) -> dict[str, Any]:
-        """An answer, paid for."""
+        """Sends a message. Returns the answer, which was paid for."""
         response = await self.post("/chat/message", {"message": text, **body})
         assert response.status_code == 200, response.text
         answer: dict[str, Any] = response.json()
         return answer
 
     async def balance(self) -> tuple[float, float]:
-        """Available and held."""
+        """Credits available and held."""
         response = await self.get("/billing/balance")
         assert response.status_code == 200, response.text
         found = response.json()
         return found["available"], found["held"]
 
     async def available(self) -> float:
-        """As the log has it; read models may be behind a failure, which tells no position."""
+        """From the log: after a failure no position is told, so read models may be behind."""
         response = await self.post("/chat/quote", {"message": "How much?"})
         assert response.status_code == 200, response.text
         found: float = response.json()["available"]
@@ -88,7 +88,7 @@ class Person:
 
 @dataclass(kw_only=True)
 class Api:
-    """client: to the application itself. base_url of `serving`: to a socket."""
+    """client: calls the application directly. base_url of `serving`: of a socket."""
 
     app: FastAPI
     client: httpx.AsyncClient
@@ -99,7 +99,7 @@ class Api:
 
     @property
     def ledger_keys(self) -> LedgerKeys:
-        """Of the running service."""
+        """Those of the running service."""
         return load_ledger_keys(self.settings.ledger_key_file)
 
     @property
@@ -152,8 +152,8 @@ async def running_api(
     through: Callable[[str], str] = str,
     **changes: Any,
 ) -> AsyncIterator[Api]:
-    """through: from the database's URL to the one that the API uses. changes: of settings. The
-    books are checked at the end."""
+    """through: turns the database's URL into the one that the API uses. changes: to the settings.
+    The books are checked at the end."""
     name = fresh_name("api")
     urls = fresh_database(servers, name)
     migrate(urls.owner, urls.service)
@@ -210,7 +210,7 @@ async def running_api(
 
 @asynccontextmanager
 async def serving(api: Api, limits: ConnectionLimits | None = None) -> AsyncIterator[str]:
-    """The same application behind a socket, where a client can go away; its base URL."""
+    """Serves the same application on a socket, so that a client can leave. Returns the base URL."""
     config = WebServerConfig(
         api.app,
         host="127.0.0.1",

@@ -1,5 +1,5 @@
-"""What must be true of the whole log, whatever happened: every posting balances, every balance is
-the fold's, and answers and debits name each other."""
+"""What must be true of any log: every posting balances, every balance is the fold's, and answers
+and debits name each other."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def check_books(events: Sequence[Event], *, holds_open: int = 0) -> None:
 
 
 def _check_answers(events: Sequence[Event]) -> None:
-    """Billed exactly when delivered: an answer for each debit and a debit for each answer."""
+    """There is an answer for each debit and a debit for each answer."""
     debits = {
         (event.hold_id, event.message_id, event.amount_micro, event.completion_tokens)
         for event in events

@@ -1,4 +1,4 @@
-"""A clock that stands all but still until a test moves it."""
+"""A clock that hardly moves until a test moves it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +8,7 @@ class SteppedClock:
         self._now = start
 
     def now(self) -> datetime:
-        """A microsecond later each time, because no two events of a real clock are equal."""
+        """A microsecond later each time, as a real clock gives no two events the same time."""
         self._now += timedelta(microseconds=1)
         return self._now
 

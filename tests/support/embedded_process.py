@@ -32,7 +32,7 @@ class Started:
 def embedded_process(
     data_dir: Path, *, working_dir: Path = REPOSITORY
 ) -> Iterator[tuple["subprocess.Popen[str]", Started]]:
-    """The process and what it serves; whatever still runs of it afterwards is killed."""
+    """The process and what it serves. Whatever of it still runs afterwards is killed."""
     process = launch(data_dir, working_dir=working_dir)
     try:
         assert process.stdout is not None
@@ -56,7 +56,7 @@ def launch(data_dir: Path, *, working_dir: Path = REPOSITORY) -> "subprocess.Pop
 
 
 def end(process: "subprocess.Popen[str]") -> tuple[str, str]:
-    """Close its input, or kill it when that does not help; what it wrote and complained about."""
+    """Closes its input, or kills it if that does not help. Returns its output and its errors."""
     try:
         return process.communicate(timeout=END_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -65,7 +65,7 @@ def end(process: "subprocess.Popen[str]") -> tuple[str, str]:
 
 
 def main() -> None:
-    # Events of the log go where they do not disturb the line of JSON.
+    # Log lines go to standard error, so that standard output is the line of JSON alone.
     import structlog
 
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

@@ -1,4 +1,4 @@
-"""Somebody who has the credentials of the database and all of this code, and has not the keys."""
+"""An attacker with the database's credentials and all of this code, but not the ledger's keys."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +13,20 @@ from application.ledger.mapping import EventMapper
 from domain.events import Event
 from tests.support.servers import DatabaseUrls
 
-# Such as anybody can make. The id is that of the right keys.
+# Made-up keys, under the id of the right ones.
 OTHER_KEYS = LedgerKeys("test", {"test": b"a key of somebody else".ljust(32, b".")})
 UNKNOWN_KEYS = LedgerKeys("stolen", {"stolen": b"a key of somebody else".ljust(32, b".")})
 _MARK = b',"mac":"'
 
 
 class Forger:
-    """Works as the service's own role."""
+    """Connects as the service's own role."""
 
     def __init__(self, urls: DatabaseUrls) -> None:
         self._url = urls.service
 
     def insert(self, *rows: StoredEvent, table: str = "ledger_events") -> int:
-        """Returns the position of the last one."""
+        """Returns the position of the last inserted event."""
         with psycopg.connect(self._url) as connection:
             for row in rows:
                 connection.execute(
@@ -71,18 +71,18 @@ def with_state(stored: StoredEvent, state: bytes) -> StoredEvent:
 
 
 def borrowing(forged: StoredEvent, *, of: StoredEvent) -> StoredEvent:
-    """With the right MAC of another event."""
+    """The state with the right MAC of another event."""
     return with_state(forged, bare(forged)[:-1] + mac_of(of))
 
 
 def changed(stored: StoredEvent, **fields: Any) -> bytes:
-    """The state with other fields, and its MAC as it was."""
+    """The state with other fields, and its old MAC."""
     return msgspec.json.encode(msgspec.json.decode(stored.state) | fields)
 
 
 Forgery = Callable[[Event, list[StoredEvent]], StoredEvent]
 
-# Of an event that ought to come next, and the stream as it is stored.
+# The MAC of an event that would come next in the stored stream.
 FORGERIES: dict[str, Forgery] = {
     "without a MAC": lambda event, _: with_state(made(event), bare(made(event))),
     "with a MAC under a key of one's own": lambda event, _: made(event),

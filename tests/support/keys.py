@@ -15,7 +15,7 @@ EVENT_MACS = event_macs(LEDGER_KEYS)
 
 
 def with_mac(stored: StoredEvent) -> StoredEvent:
-    """As whoever has the keys would store this state, whatever is in it."""
+    """The state as somebody with the keys would store it, whatever is in it."""
     stream = UUID(str(stored.originator_id)).bytes
     version, topic = stored.originator_version, stored.topic
     state = EVENT_MACS.add(stream, version, topic, stored.state)
@@ -23,7 +23,7 @@ def with_mac(stored: StoredEvent) -> StoredEvent:
 
 
 def key_file(path: Path, keys: LedgerKeys = LEDGER_KEYS) -> str:
-    """For the setting LEDGER_KEYS."""
+    """A file for the setting LEDGER_KEYS."""
     secrets = {key_id: b64encode(secret).decode() for key_id, secret in keys.secrets.items()}
     path.write_text(json.dumps({"current": keys.current_id, "keys": secrets}))
     return str(path)

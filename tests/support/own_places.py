@@ -14,7 +14,7 @@ from typing import Any
 from infrastructure.settings.service import Settings
 
 ROOT = Path(__file__).parents[2]
-# Of the API, the chat page, and the servers that an operator may run.
+# The API's, the chat page's, and those of servers that an operator may run.
 DEFAULT_PORTS = frozenset(
     {Settings.model_fields["port"].default, Settings.model_fields["ui_port"].default, 5432, 4222}
 )
@@ -25,11 +25,11 @@ _PROGRAMS = ("interfaces.cli.main", "interfaces.cli.page_child", "chatledger", "
 
 
 class NotOurs(AssertionError):
-    """A test would meet a running service."""
+    """A test would touch what a running service uses."""
 
 
 def keep_to_own_places() -> None:
-    """For as long as this process lives."""
+    """Watches for as long as this process lives."""
     sys.addaudithook(_watch)
 
 
@@ -47,7 +47,7 @@ def _watch(event: str, values: tuple[Any, ...]) -> None:
 
 
 def _check_path(path: str) -> None:
-    # A plain name may be relative to another open folder, of which nothing is told here.
+    # A plain name may be relative to another open folder, which the hook is not told.
     if path.startswith(("data" + os.sep, _DATA + os.sep)) or path.endswith(_SETTINGS):
         whole = os.path.abspath(path)  # noqa: PTH100 - pathlib opens files itself on some platforms
         is_data = whole.startswith(_DATA + os.sep) and not whole.startswith(_ALLOWED)

@@ -37,14 +37,14 @@ _TEMPLATE_TOKENS = 2
 
 
 class Pause:
-    """Where a generation stands still until the test lets it go on."""
+    """A place where a generation waits until the test lets it go on."""
 
     def __init__(self) -> None:
         self._reached = asyncio.Event()
         self._open = asyncio.Event()
 
     async def reached(self) -> None:
-        """Returns when a generation stands here."""
+        """Returns when a generation waits here."""
         async with asyncio.timeout(20):
             await self._reached.wait()
 
@@ -230,7 +230,7 @@ class ScriptedEngine:
 
 
 def _tokens(turn: Turn) -> list[int]:
-    """A token for the speaker, and one for each word."""
+    """One token for the speaker, and one for each word."""
     words = [turn.role.value, *turn.content.split()]
     return [2 + int.from_bytes(hashlib.sha256(word.encode()).digest()[:2]) for word in words]
 

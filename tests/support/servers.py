@@ -15,7 +15,7 @@ from psycopg import sql
 from infrastructure.embedded.cluster import OWNER, restrict_database
 from infrastructure.embedded.servers import EmbeddedServers, EmbeddedSettings
 
-# Never used: what streams may hold is set aside by number, not on the disk.
+# Never used up: NATS adds up what streams may hold without taking the room on the disk.
 _STREAMS_BYTES_MAX = 2**42
 
 
@@ -29,7 +29,7 @@ def running_servers() -> Iterator[EmbeddedServers]:
     """A pair in a folder under the system's temporary folder, removed afterwards."""
     data_dir = Path(tempfile.mkdtemp(prefix="chatledger-tests-"))
     try:
-        # Every test has a stream of its own, and each counts with the most that it may ever hold.
+        # Every test has a stream of its own, which NATS counts with the most that it may hold.
         settings = EmbeddedSettings(
             data_dir=data_dir, nats_stream="*", nats_store_bytes_max=_STREAMS_BYTES_MAX
         )
@@ -40,11 +40,11 @@ def running_servers() -> Iterator[EmbeddedServers]:
 
 
 def ignore(text: str) -> None:
-    """Nobody watches the progress of a test."""
+    """Takes the place of a progress bar."""
 
 
 def fresh_database(servers: EmbeddedServers, name: str) -> DatabaseUrls:
-    """An empty database like the service's own: owned by the owner, open to the two roles."""
+    """An empty database like the service's own: the owner's, and open to the two roles."""
     with psycopg.connect(servers.superuser_url, autocommit=True) as connection:
         connection.execute(
             sql.SQL("CREATE DATABASE {} OWNER {}").format(
@@ -59,7 +59,7 @@ def fresh_database(servers: EmbeddedServers, name: str) -> DatabaseUrls:
 
 
 def drop_database(servers: EmbeddedServers, name: str) -> None:
-    """Also when a test has left connections open."""
+    """Works even if a test has left connections open."""
     with psycopg.connect(servers.superuser_url, autocommit=True) as connection:
         connection.execute(
             sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -51,7 +52,7 @@ class RunningService:
         return self.data_dir.parent / f"{self.data_dir.name}.log"
 
     def start(self, *, ready: bool = True) -> None:
-        """Returns when the service is ready, or at once. Raises AssertionError with the log."""
+        """Waits for readiness unless told not to. Raises AssertionError with the log."""
         settings = {
             "ENVIRONMENT": "test",
             "MODELS_DIR": str(PREPARED_MODELS),
@@ -74,7 +75,7 @@ class RunningService:
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
-                # Not where somebody may keep the settings of a service of theirs.
+                # Not in the repository, where somebody may have a .env of their own.
                 cwd=self.data_dir.parent,
                 start_new_session=True,
             )
@@ -132,7 +133,11 @@ def _answers(url: str) -> bool:
 
 @pytest.fixture(scope="session")
 def prepared_models() -> Path:
-    """The real Gemma 3 270M, prepared once for all runs of the tests."""
+    return prepare_gemma()
+
+
+def prepare_gemma() -> Path:
+    """The real Gemma 3 270M, prepared once for all runs of the tests; the folder of models."""
     PREPARED_MODELS.mkdir(parents=True, exist_ok=True)
     prepare_model("gemma3-270m", PREPARED_MODELS, lambda _fraction, _sentence: None)
     return PREPARED_MODELS
@@ -140,8 +145,15 @@ def prepared_models() -> Path:
 
 @pytest.fixture(scope="session")
 def running_service(prepared_models: Path) -> Iterator[RunningService]:
-    """API, chat page, PostgreSQL, NATS and Gemma, for tests that do it no harm."""
+    """One service for all tests that do it no harm."""
     assert prepared_models.exists()
+    with whole_service() as service:
+        yield service
+
+
+@contextmanager
+def whole_service() -> Iterator[RunningService]:
+    """API, chat page, PostgreSQL, NATS and the prepared Gemma, in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="chatledger-") as folder:
         os.chmod(folder, 0o755)  # noqa: PTH101 - PostgreSQL's own user has to pass through
         service = RunningService(data_dir=Path(folder) / "data", mode="all")

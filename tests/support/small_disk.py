@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, *, size: str, read_only: bool = False) -> Iterator[None]:
-    """A file system of its own at `folder`; skips where we may not mount one."""
+    """Mounts a small file system at `folder`; skips the test where that is not allowed."""
     options = f"mode=755,size={size}" + (",ro" if read_only else "")
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if sys.platform != "linux" or os.geteuid() != 0:

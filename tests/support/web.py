@@ -1,4 +1,4 @@
-"""A web server of the service's kind in this event loop, and clients that are no good."""
+"""A web server like the service's in this event loop, and clients that misbehave."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -52,7 +52,7 @@ class RawClient:
         return await self.rest()
 
     async def rest(self) -> bytes:
-        """What comes until the server closes."""
+        """Everything that comes until the server closes."""
         async with asyncio.timeout(PATIENCE_S):
             try:
                 return await self.reader.read(-1)
@@ -62,7 +62,7 @@ class RawClient:
                 self.writer.close()
 
     async def drip(self, data: bytes, interval_s: float) -> bytes:
-        """Byte after byte, until the server closes; what it said."""
+        """Sends byte after byte until the server closes. Returns what the server said."""
         ended = asyncio.create_task(self.rest())
         for number in range(len(data)):
             if ended.done():

@@ -13,7 +13,7 @@ Outputs:
 The attention operator applies the rotary embedding itself (half-split, not interleaved). Sliding
 layers have a window and the local base. Only tokens whose logits are wanted go through the last
 layer's feed-forward part and the head; R is 0 for a chunk that does not end its prompt. Source of
-the operators: docs/ContribOperators.md of ONNX Runtime.
+the operators: ContribOperators.md in the documentation of ONNX Runtime.
 """
 
 from collections.abc import Callable, Sequence

@@ -2,7 +2,7 @@
 
 The `gguf` package's own reader builds one object for each vocabulary entry (9 s and 700 MB for
 Gemma's 262,144 tokens). So only its dequantisers are used.
-Source of the format: docs/gguf.md of the ggml project.
+Source of the format: gguf.md in the documentation of the ggml project.
 """
 
 import mmap

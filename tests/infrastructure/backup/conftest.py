@@ -14,11 +14,11 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 def watch(_fraction: float) -> None:
-    """Nobody watches the progress of a test."""
+    """Takes the place of a progress bar."""
 
 
 def say(_step: str) -> None:
-    """Nor its steps."""
+    """Takes the place of what a command prints."""
 
 
 @pytest.fixture(scope="package")

@@ -1,4 +1,4 @@
-"""What a backup holds comes back as it was, or not at all."""
+"""A restore brings back the ledger as it was, or nothing."""
 
 import json
 import stat

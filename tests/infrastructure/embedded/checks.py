@@ -1,4 +1,4 @@
-"""What tests of the embedded servers look at."""
+"""What several tests of the embedded servers check."""
 
 import psutil
 import psycopg

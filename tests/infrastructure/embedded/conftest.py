@@ -1,6 +1,6 @@
 """Data folders for tests that start, kill and stop servers of their own.
 
-They lie in a folder that only the user of the tests may enter, as everything under /root does.
+They are in a folder that only the tests' user may enter, like everything under /root.
 """
 
 import shutil
@@ -36,6 +36,8 @@ def stopped_data_dir() -> Iterator[Path]:
 @pytest.fixture
 def used_data_dir(stopped_data_dir: Path, data_dir: Path) -> Path:
     """A folder as an earlier start left it; a copy, because making a cluster takes a second."""
-    sparse = ["--sparse=always"] if sys.platform == "linux" else []  # Four times as fast.
+    sparse = (
+        ["--sparse=always"] if sys.platform == "linux" else []
+    )  # Four times as fast as without.
     subprocess.run(["cp", "-a", *sparse, str(stopped_data_dir), str(data_dir)], check=True)
     return data_dir

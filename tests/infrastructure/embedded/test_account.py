@@ -1,4 +1,4 @@
-"""Starting as root, which PostgreSQL refuses to be."""
+"""Starting as root, as which PostgreSQL refuses to run."""
 
 import os
 import shutil
@@ -95,7 +95,7 @@ def test_a_copy_that_somebody_else_could_change_is_not_run(
         EmbeddedServers.start(settings, ignore)
 
 
-def test_a_cache_that_cannot_be_made_is_said_in_one_sentence(
+def test_a_cache_that_cannot_be_made_is_reported_in_one_sentence(
     data_dir: Path, unreachable_install: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

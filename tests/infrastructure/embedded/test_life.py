@@ -222,6 +222,6 @@ def test_a_long_log_keeps_one_older_part(used_data_dir: Path) -> None:
 
 
 def command_lines() -> list[str]:
-    """What every user of the machine can see of every process."""
+    """The command lines of all processes, which every user of the machine can see."""
     found = (process.info["cmdline"] for process in psutil.process_iter(["cmdline"]))
     return [" ".join(words) for words in found if words]

@@ -71,7 +71,7 @@ def test_the_cluster_is_durable_and_checks_its_pages(embedded_servers: EmbeddedS
     }
 
 
-async def test_nats_keeps_a_stream_on_disk_for_who_knows_the_password(
+async def test_nats_keeps_a_stream_on_disk_for_those_who_know_the_password(
     embedded_servers: EmbeddedServers, stream_prefix: str
 ) -> None:
     connection = await nats.connect(embedded_servers.nats_url, inbox_prefix=RELAY_INBOX)
@@ -85,7 +85,7 @@ async def test_nats_keeps_a_stream_on_disk_for_who_knows_the_password(
 
 
 @pytest.mark.parametrize("password", ["wrong", None])
-def test_nats_refuses_who_does_not_know_the_password(
+def test_nats_refuses_a_wrong_password(
     embedded_servers: EmbeddedServers, password: str | None
 ) -> None:
     """Spoken by hand, because nats-py leaves a refused connection open."""

@@ -1,4 +1,4 @@
-"""Another program adds the books up, and comes to the same sums."""
+"""Another program, beancount, reads the exported books and gets the same sums."""
 
 import subprocess
 import sys
@@ -51,7 +51,7 @@ def test_beancount_accepts_the_journal_and_agrees_to_the_micro_credit(
     transactions = [entry for entry in entries if isinstance(entry, Transaction)]
     assert len(transactions) == count + (0 if whole else 1), "a period opens with its balances"
     books = stored.trial_balance(Period(until=period.until))
-    # What an account holds is a credit, and a credit is below zero in beancount.
+    # What an account has is a credit, and in beancount a credit is below zero.
     held: defaultdict[str, Decimal] = defaultdict(Decimal)
     for posting in (posting for entry in transactions for posting in entry.postings):
         assert posting.units is not None

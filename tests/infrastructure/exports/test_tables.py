@@ -1,4 +1,4 @@
-"""The log as JSON Lines, CSV and Parquet: every row of it, as it is, and nothing that must stay."""
+"""The log as JSON Lines, CSV and Parquet: every row unchanged, and nothing that must not leave."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Of a Parquet file."""
+    """The rows of a Parquet file."""
     table = read_parquet(path).read_all()
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

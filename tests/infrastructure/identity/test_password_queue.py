@@ -45,7 +45,7 @@ class Desk:
         return name
 
     async def ask(self, name: str, turn: PasswordTurn | None = None) -> "asyncio.Task[str]":
-        """It has its place, or was refused."""
+        """Returns when it has its place or was refused."""
         turn = turn or stranger(name)
         task = asyncio.create_task(self.queue.run(turn, self.threads, self.work, name))
         await asyncio.sleep(0)
@@ -74,7 +74,7 @@ async def test_no_more_than_its_threads_work_at_once_and_everybody_gets_what_the
     assert desk.queue.waiting == 0
 
 
-async def test_who_comes_to_a_full_queue_is_told_to_come_back(desk: Desk) -> None:
+async def test_a_caller_who_finds_the_queue_full_is_told_to_come_back(desk: Desk) -> None:
     tasks = [await desk.ask(name) for name in "abcde"]
 
     refused = await desk.ask("f")
@@ -99,7 +99,7 @@ async def test_one_address_cannot_fill_the_queue_and_others_do_not_wait_behind_i
     assert desk.done.index("honest") <= 2, "at most one of the flood's came before"
 
 
-async def test_who_is_known_takes_turns_with_all_strangers_and_is_not_refused_for_their_number(
+async def test_people_at_known_addresses_are_not_refused_because_of_many_strangers(
     desk: Desk,
 ) -> None:
     strangers = [await desk.ask(name) for name in "abcde"]
@@ -115,7 +115,7 @@ def regular(address: str) -> PasswordTurn:
     return PasswordTurn(owner=address, known=True, account=TimeOrderedIds().new_id())
 
 
-async def test_one_address_with_many_accounts_shuts_out_neither_strangers_nor_who_is_known(
+async def test_one_address_with_many_accounts_shuts_out_neither_strangers_nor_people_who_are_known(
     desk: Desk,
 ) -> None:
     flood = [await desk.ask(f"flood{number}", regular("flood")) for number in range(60)]
@@ -153,7 +153,7 @@ class Hand(Executor):
         return self.works[-1]
 
 
-async def test_who_gives_up_at_the_moment_of_their_turn_leaves_it_to_the_next(desk: Desk) -> None:
+async def test_a_caller_who_gives_up_as_their_turn_comes_leaves_it_to_the_next(desk: Desk) -> None:
     hand = Hand()
     broken: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
@@ -180,7 +180,7 @@ async def test_who_gives_up_at_the_moment_of_their_turn_leaves_it_to_the_next(de
     assert broken == []
 
 
-async def test_who_waits_too_long_is_told_to_come_back_and_leaves_no_trace() -> None:
+async def test_a_caller_who_waits_too_long_is_told_to_come_back_and_leaves_no_trace() -> None:
     desk = Desk(wait_s_max=0.05)
     first = await desk.ask("first")
     late = await desk.ask("late")
@@ -239,7 +239,7 @@ async def test_strangers_have_a_budget_for_a_minute_and_people_who_are_known_do_
     desk.threads.shutdown()
 
 
-async def test_who_is_refused_a_place_does_not_use_the_budget_up() -> None:
+async def test_a_caller_who_is_refused_a_place_does_not_use_up_the_budget() -> None:
     desk = Desk(strangers_per_minute=6)
     tasks = [await desk.ask(f"a{number}", stranger("a")) for number in range(100)]
     desk.go_on(100)

@@ -15,7 +15,7 @@ from application.chat.inference import (
 from infrastructure.inference.models.engine import OnnxEngineSettings
 
 MODEL = "gemma3-270m"
-# The tiny tokenizer spends a token on each of the header's characters.
+# With the tiny tokenizer each of the header's characters is a token.
 WINDOW = 4096
 LONG = 2000
 

@@ -26,7 +26,7 @@ def varied_requests(
             logit_bias=draw.choice([(), ((300, 4.0), (301, -100.0))]),
         )
         stop = draw.choice([(), ("a",), ("zz", "q")])
-        # Two in three share how they begin with others of their owner.
+        # Two in three begin like other requests of their owner.
         text = draw.choice(["", "x" * 40, "y" * 40]) + text
         made.append(
             request_of(
@@ -44,7 +44,8 @@ def varied_requests(
 def answers_in_a_crowd(
     model: LoadedModel, requests: list[GenerationRequest], *, seed: int
 ) -> tuple[list[tuple[list[Delta], Completion]], int]:
-    """What each request gets while others come, end and leave early; and the most rows at once."""
+    """What each request gets while others come, end and leave early, and the largest number of rows
+    at once."""
     draw = random.Random(seed)  # The seed makes the comings and goings the same.
     stepper, waiting = Stepper(model, kept_bytes_max=2**20), list(enumerate(requests))
     asked, most = {}, 0

@@ -1,4 +1,4 @@
-"""What a graph's format makes of weights, and half-precision graphs made to run on the CPU."""
+"""Weights as a graph's format stores them, and half-precision graphs changed to run on the CPU."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 
 
 class StoredWeights:
-    """A `ModelWeights` of the numbers that a graph of the format stands for."""
+    """`ModelWeights` with the numbers that a graph of the format stores, as float32."""
 
     def __init__(self, source: ModelWeights, kind: GraphFormat) -> None:
         self._source = source
@@ -71,7 +71,7 @@ class StoredWeights:
 
 
 def write_widened(folder: Path, target: Path) -> None:
-    """The graph with the same nodes and the same numbers, but every half a float32."""
+    """Writes the graph with the same nodes and numbers, but float32 in place of halves."""
     model = onnx.load(folder / GRAPH_FILE)
     graph = model.graph
     for tensor in graph.initializer:

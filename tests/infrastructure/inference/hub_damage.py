@@ -1,4 +1,4 @@
-"""Ways in which a folder of weights can be unusable, and what must be said of each."""
+"""Ways in which a folder of weights can be unusable, and what the refusal of each must say."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def _config(**changes: Any) -> Callable[[Path], None]:
 
 
 def _tensors(**changes: Any) -> Callable[[Path], None]:
-    """Other tensors under the same configuration; None leaves one out."""
+    """Replaces tensors under the same configuration; None leaves one out."""
 
     def change(folder: Path) -> None:
         stored = hub_tensors(TinyWeights(CONFIG), "text", np.float32)

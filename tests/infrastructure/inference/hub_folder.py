@@ -1,4 +1,4 @@
-"""A folder as model hubs give it, with the tiny model's random weights."""
+"""A folder laid out as model hubs do, with the tiny model's random weights."""
 
 import json
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from tests.infrastructure.inference.tiny import TINY, TinyWeights, write_tiny_to
 NAME = "gemma3-1b"
 Layout = Literal["text", "old wrapper", "new wrapper"]
 
-# Three layers a period, head_dim apart from hidden / heads, a scale apart from head_dim.
+# Three layers a period; head_dim differs from hidden / heads, and the scale from head_dim.
 CONFIG: GemmaConfig = replace(
     TINY,
     layers=7,
@@ -66,7 +66,7 @@ def write_hub_folder(
     dtype: Any = np.float32,
     shards: int = 1,
 ) -> TinyWeights:
-    """The weights that were written, before they were rounded to the type."""
+    """Writes the folder. Returns its weights as they were before they were rounded to the type."""
     folder.mkdir(parents=True)
     weights = TinyWeights(config)
     stored = hub_tensors(weights, layout, dtype)
@@ -79,7 +79,7 @@ def write_hub_folder(
 
 
 def hub_tensors(weights: TinyWeights, layout: Layout, dtype: Any) -> dict[str, NDArray[Any]]:
-    """Under a hub's names, norms one less than applied, images' parts beside them."""
+    """The tensors under a hub's names, with norms less one, and with parts for images."""
     stored = {
         _PREFIXES[layout] + _hub_name(name): np.ascontiguousarray(
             (values - 1 if name.endswith("norm") else values).astype(dtype)

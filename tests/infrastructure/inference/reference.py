@@ -1,6 +1,6 @@
 """Gemma 3's forward pass in plain numpy, written from the architecture, not from the graph.
 
-Everything at once, no cache: what the graph must agree with.
+All positions at once and without a cache; the graph must agree with it.
 """
 
 from collections.abc import Sequence

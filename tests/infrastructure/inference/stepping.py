@@ -18,7 +18,7 @@ from infrastructure.inference.answers.prefix_cache import PrefixCache
 
 @dataclass
 class Asked:
-    """A job and what came of it so far."""
+    """A job and its items so far."""
 
     job: Job
     items: list[Item] = field(default_factory=list)
@@ -39,7 +39,7 @@ class Asked:
 
 
 class Stepper:
-    """Must be used inside a running loop, whose queues carry the items."""
+    """Steps a batch. To be used inside a running event loop, whose queues carry the items."""
 
     def __init__(self, model: LoadedModel, *, kept_bytes_max: int = 0) -> None:
         self.model = model

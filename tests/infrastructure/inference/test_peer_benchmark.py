@@ -1,4 +1,4 @@
-"""The benchmark beside other runners: in turn, by ratio of rounds, and open about who is absent."""
+"""The benchmark of other runners asks in turn, compares by round, and names who is absent."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from benchmarks.figures import table
 from benchmarks.inference.peer_setup import KINDS
 from benchmarks.inference.peers import PeerProcess, Speeds, side_by_side
 
-# Answers as peer.py does, always in the same time: 10 tokens a second of decoding.
+# Answers like peer.py, always in the same time: decodes 10 tokens a second.
 STEADY = """
 import json, sys
 for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""One generation serves all who ask for the same: at once, and for a while afterwards."""
+"""One generation serves everybody who asks the same, at once and for a while afterwards."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -111,7 +111,7 @@ async def test_an_answer_is_forgotten_with_time_and_with_too_many_others() -> No
     assert not (await shared.ask(first)).cached
 
 
-async def test_requests_at_once_share_one_generation_and_one_of_them_caused_it() -> None:
+async def test_requests_at_once_share_one_generation_which_counts_for_one_of_them() -> None:
     shared, pause = Shared(), Pause()
     shared.engine.script_next(script("one ", pause, "two"))
     request = await shared.request()
@@ -127,7 +127,7 @@ async def test_requests_at_once_share_one_generation_and_one_of_them_caused_it()
     assert {completion.text for completion in completions} == {"one two"}
 
 
-async def test_when_the_first_leaves_the_next_one_has_caused_the_generation() -> None:
+async def test_when_the_first_leaves_the_generation_counts_for_the_next() -> None:
     shared, pause = Shared(), Pause()
     shared.engine.script_next(script("one ", pause, "two"))
     request = await shared.request()
@@ -173,7 +173,7 @@ async def test_what_is_kept_or_under_way_is_known_to_need_no_generation() -> Non
     assert not shared.answers.is_answered(request)
 
 
-async def test_the_work_is_that_of_who_caused_it_or_of_the_last_who_left() -> None:
+async def test_the_work_counts_for_the_one_who_caused_it_or_the_last_who_left() -> None:
     shared, pause = Shared(), Pause()
     shared.engine.script_next(script("one ", pause, "two"))
     request = await shared.request()

@@ -193,7 +193,7 @@ def tiny_batch(
     header_ids: tuple[int, ...] = (),
     on_device: bool = False,
 ) -> LoadedModel:
-    """The prepared tiny model, to be stepped by hand. on_device: by the path that CUDA takes."""
+    """The prepared tiny model, to be stepped by hand. on_device: with the code that CUDA uses."""
     limits = SessionLimits(
         context_tokens=context_tokens,
         threads=1,

@@ -1,4 +1,4 @@
-"""Whether commits are stored, and believed by whoever else writes to the same ledger."""
+"""Whether commits can be stored, and would be accepted by the other services of the same ledger."""
 
 import asyncio
 from datetime import UTC, datetime

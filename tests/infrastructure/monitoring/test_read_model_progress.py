@@ -1,4 +1,4 @@
-"""Read models that do not follow the log are noticed, whoever keeps them from it."""
+"""Read models that do not follow the log are noticed, whatever the cause."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ from tests.support.servers import DatabaseUrls
 
 
 class Watch:
-    """A progress whose time a test sets."""
+    """The progress of read models, with a clock that a test sets."""
 
     def __init__(self, read_models: PostgresReadModels) -> None:
         self.now_s = 0.0
@@ -34,7 +34,7 @@ async def watch(migrated: DatabaseUrls) -> AsyncIterator[Watch]:
 
 
 def move(urls: DatabaseUrls, position: str) -> None:
-    """With the service's rights."""
+    """Sets a position with the service's rights."""
     with psycopg.connect(urls.service, autocommit=True) as connection:
         connection.execute(
             "INSERT INTO read.positions (projection, position)"

@@ -36,7 +36,7 @@ def test_one_owners_asks_keep_their_order() -> None:
     assert [queue.take(_none_running).number for _ in range(4)] == [0, 1, 2, 3]
 
 
-def test_who_has_fewer_running_comes_first() -> None:
+def test_the_owner_with_fewer_running_comes_first() -> None:
     queue = _queue(Ask("a"), Ask("b"), Ask("c"))
     running = {"a": 2, "b": 1, "c": 1}
     assert queue.take(running.__getitem__).owner == "b"
@@ -57,7 +57,7 @@ def test_an_empty_queue_has_nothing_to_take() -> None:
     assert _queue().take_within(_none_running, each_max=9) is None
 
 
-def test_who_is_served_as_much_as_may_be_waits_for_an_end_whoever_else_waits() -> None:
+def test_an_owner_at_the_limit_waits_until_one_of_theirs_ends() -> None:
     queue = _queue(Ask("a"), Ask("b"))
     running = {"a": 2, "b": 2}
     assert queue.take_within(running.__getitem__, each_max=2) is None
@@ -67,7 +67,7 @@ def test_who_is_served_as_much_as_may_be_waits_for_an_end_whoever_else_waits() -
     assert len(queue) == 1
 
 
-def test_the_crowd_is_who_has_most_running_and_waiting_and_its_newest_leaves_first() -> None:
+def test_the_newest_of_the_owner_with_most_running_and_waiting_leaves_first() -> None:
     queue = _queue(Ask("a", 0), Ask("a", 1), Ask("b", 0), Ask("c", 0))
     running = {"a": 0, "b": 2, "c": 0}
     assert queue.crowd(running.__getitem__) == ("b", 3)

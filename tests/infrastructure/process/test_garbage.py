@@ -1,4 +1,4 @@
-"""The collector of cyclic garbage looks at the young after so many commits, and at nothing else."""
+"""The garbage collector runs by the number of commits, and not by itself."""
 
 import gc
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from infrastructure.process.garbage import YoungGarbage, collection_paused
 
 @pytest.fixture
 def collections() -> Iterator[list[int]]:
-    """The generations that are collected; nothing is by itself."""
+    """The generations that are collected while the collector does not run by itself."""
     generations: list[int] = []
 
     def note(phase: str, info: dict[str, int]) -> None:
@@ -34,7 +34,7 @@ def thresholds(*wanted: int) -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def test_the_young_are_looked_at_after_so_many_commits(collections: list[int]) -> None:
+def test_young_objects_are_collected_after_a_number_of_commits(collections: list[int]) -> None:
     garbage = YoungGarbage()
     for _ in range(1023):
         garbage.committed(1)
@@ -48,7 +48,7 @@ def test_the_young_are_looked_at_after_so_many_commits(collections: list[int]) -
     assert collections == [0, 0]
 
 
-def test_nobody_looks_while_collection_is_paused(collections: list[int]) -> None:
+def test_nothing_is_collected_while_collection_is_paused(collections: list[int]) -> None:
     garbage = YoungGarbage()
     with collection_paused():
         garbage.committed(5000)

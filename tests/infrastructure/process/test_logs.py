@@ -1,4 +1,4 @@
-"""What can be a secret never gets into a log line."""
+"""Nothing that may be a secret gets into a log line."""
 
 import json
 import subprocess
@@ -68,7 +68,7 @@ def test_readable_lines_hold_no_secret() -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_log_that_nobody_takes_fails_nothing(as_json: bool) -> None:
+def test_a_log_that_nothing_reads_makes_nothing_fail(as_json: bool) -> None:
     code = f"""
 import logging, os, structlog
 from infrastructure.process.logs import configure_logs

@@ -1,4 +1,4 @@
-"""The file of the ledger's keys: made once, never replaced by itself, rotated by adding."""
+"""The file of the ledger's keys is made once, never replaced unasked, and rotated by adding."""
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +49,7 @@ def test_keys_are_never_shown(tmp_path: Path) -> None:
         ('{"current": [], "keys": {}}', "lacks its current key"),
     ],
 )
-def test_what_is_no_key_file_is_left_alone_and_named(
+def test_a_file_that_is_no_key_file_is_named_and_left_alone(
     tmp_path: Path, content: str, said: str
 ) -> None:
     path = tmp_path / "keys.json"
@@ -68,7 +68,7 @@ def test_a_missing_file_is_not_made_for_whoever_needs_what_was_in_it(tmp_path: P
     assert not path.exists()
 
 
-def test_after_a_rotation_both_keys_prove_and_the_new_one_is_written_with(tmp_path: Path) -> None:
+def test_after_a_rotation_both_keys_check_and_the_new_one_makes_macs(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     before = event_macs(make_ledger_keys(path))
     old = before.add(STREAM, 1, "t", STATE)
@@ -137,7 +137,7 @@ def test_of_two_rotations_at_once_neither_loses_the_other_s_key(tmp_path: Path) 
 
 
 def test_macs_are_those_of_rfc_4231() -> None:
-    """Its test cases 1, 2 and 6, the last with a key longer than a block."""
+    """RFC 4231's test cases 1, 2 and 6; the last has a key longer than a block."""
     for key, message, mac in (
         (
             b"\x0b" * 20,
@@ -168,7 +168,7 @@ def test_a_mac_for_one_purpose_proves_nothing_for_another(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("field", ["stream", "version", "topic", "state"])
-def test_every_part_of_what_is_stored_is_covered(field: str) -> None:
+def test_a_mac_covers_every_part_of_what_is_stored(field: str) -> None:
     macs = event_macs(LedgerKeys("a", {"a": bytes(32)}))
     stored = macs.add(STREAM, 7, "account.opened", STATE)
     parts = {"stream": STREAM, "version": 7, "topic": "account.opened", "state": stored}
@@ -188,7 +188,7 @@ def test_every_part_of_what_is_stored_is_covered(field: str) -> None:
 
 
 def test_no_other_spelling_of_a_mac_is_a_mac() -> None:
-    """The last character of base64 has two bits that stand for nothing."""
+    """The last character of base64 has two unused bits."""
     macs = event_macs(LedgerKeys("a", {"a": bytes(32)}))
     stored = macs.add(STREAM, 7, "t", STATE)
     right = stored[-4:-3]

@@ -1,4 +1,4 @@
-"""Settings: what the operator writes, and what cannot be meant."""
+"""What an operator may write as a setting, and which values are refused as mistakes."""
 
 import secrets
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""What settings alone rule out: development that others reach, and production that others read."""
+"""Starts that settings alone rule out: development that others can reach, and production whose
+traffic or secrets others can read or guess."""
 
 import random
 import secrets
@@ -30,7 +31,7 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def problems(**changes: object) -> str:
-    """What a start would say; empty: it would go on."""
+    """What a start would be refused for; empty: it would go on."""
     settings = load_settings(_env_file=None, **changes)
     said = ""
     try:

@@ -1,4 +1,4 @@
-"""Many answers at once on a tiny model: the same tokens as alone, whoever comes and goes."""
+"""Many answers at once on a tiny model: each gets the tokens that it gets alone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,6 @@ from application.chat.inference import (
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.prepared.config import Precision
 from tests.infrastructure.inference.crowd import answers_in_a_crowd, varied_requests
-from tests.infrastructure.inference.sociable import make_sociable
 from tests.infrastructure.inference.stepping import Asked, Stepper, answer_alone, request_of
 from tests.infrastructure.inference.tiny import (
     BOS_ID,
@@ -26,6 +25,7 @@ from tests.infrastructure.inference.tiny import (
     tiny_batch,
     tiny_tokenizer,
 )
+from tests.infrastructure.inference.uneven_kernels import make_rows_uneven
 
 FOLDER = "gemma3-270m"
 ROWS = 6
@@ -51,7 +51,9 @@ async def test_every_answer_in_a_busy_batch_is_the_one_it_gets_alone(model: Load
         assert most == ROWS, "the batch was full at least once"
 
 
-async def test_the_logits_of_a_row_have_the_same_bits_in_any_company(model: LoadedModel) -> None:
+async def test_the_logits_of_a_row_have_the_same_bits_whichever_rows_are_beside_it(
+    model: LoadedModel,
+) -> None:
     session = model.session
     prompts = [[2, *range(100 + row, 110 + 3 * row)] for row in range(ROWS)]
     alone = []
@@ -109,7 +111,7 @@ async def test_an_answer_whose_time_is_over_ends_with_a_typed_error_and_others_g
 
 
 async def test_a_step_that_breaks_off_ends_only_the_answer_that_breaks_it(tmp_path: Path) -> None:
-    # A graph of fewer positions than the batch believes: ONNX Runtime refuses later steps.
+    # The graph has fewer positions than the batch was told, so ONNX Runtime refuses later steps.
     prepare_tiny(tmp_path, weights=TinyWeights(replace(TINY, positions_max=64)))
     model = tiny_batch(tmp_path / FOLDER, rows_max=3, chunk_tokens=CHUNK, context_tokens=128)
     stepper = Stepper(model)
@@ -137,7 +139,7 @@ async def test_numbers_that_are_not_finite_end_the_answer_with_a_typed_error(
     assert stepper.prefix_cache.bytes_kept == 0, "nothing of it serves a later prompt"
 
 
-async def test_an_idle_slab_holds_no_memory(model: LoadedModel) -> None:
+async def test_an_idle_kv_cache_holds_no_memory(model: LoadedModel) -> None:
     stepper = Stepper(model)
     asked = [stepper.ask(request_of(model, "x" * 60))]
     while not asked[0].ended:
@@ -174,7 +176,7 @@ async def test_kernels_that_do_not_treat_rows_alike_are_found_out_and_change_no_
     tmp_path: Path,
 ) -> None:
     prepare_tiny(tmp_path)
-    make_sociable(tmp_path / FOLDER)
+    make_rows_uneven(tmp_path / FOLDER)
     model = tiny_batch(tmp_path / FOLDER, rows_max=4, chunk_tokens=CHUNK)
     request = request_of(model)
     expected = answer_alone(model, request)
@@ -190,7 +192,7 @@ async def test_kernels_that_do_not_treat_rows_alike_are_found_out_and_change_no_
     assert all((one.deltas, one.completion) == expected for one in asked)
 
 
-async def test_kernels_that_treat_rows_alike_are_let_be(model: LoadedModel) -> None:
+async def test_kernels_that_treat_rows_alike_decode_all_rows_together(model: LoadedModel) -> None:
     ids = request_of(model).prompt.token_ids
     model.session.prefill(0, ids, 0, len(ids))
     model.session.check_row_independence(ids[-1], len(ids))

@@ -1,4 +1,4 @@
-"""What is kept of earlier prompts: where the next turn starts, for whom, and within which bound."""
+"""What is kept of earlier prompts: where the next turn starts, who may use it, and how much."""
 
 import random
 from dataclasses import replace
@@ -26,7 +26,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 def _rounds(stepper: Stepper, asked: Asked) -> int:
-    """Rounds until the first token: one for each chunk of the prompt that is computed."""
+    """The rounds until the first token: one for each chunk of the prompt that is computed."""
     rounds = 0
     while not asked.deltas:
         stepper.round()

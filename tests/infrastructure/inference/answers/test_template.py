@@ -19,7 +19,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> GemmaTokenizer:
 
 
 def _template(tokenizer: GemmaTokenizer, room: int) -> TranscriptTemplate:
-    """Room: tokens (with this tokenizer characters) left after the header."""
+    """room: tokens left after the header; with this tokenizer a token is a character."""
     header = len(TranscriptTemplate(tokenizer, context_tokens=10**6).header_ids)
     return TranscriptTemplate(tokenizer, context_tokens=header + room)
 
@@ -81,7 +81,7 @@ def test_an_answer_never_stays_without_its_question(tokenizer: GemmaTokenizer, r
     assert prompt.turns_dropped == 2 * (4 - len(kept))
 
 
-def test_a_larger_wish_for_completion_tokens_drops_more_turns(tokenizer: GemmaTokenizer) -> None:
+def test_more_completion_tokens_leave_room_for_fewer_turns(tokenizer: GemmaTokenizer) -> None:
     template = _template(tokenizer, 120)
     turns = [_user("a" * 30), _assistant("b" * 30), _user("last")]
     dropped = [

@@ -15,7 +15,7 @@ from infrastructure.inference.prepared.manifest import TOKENIZER_FILE
 from tests.infrastructure.inference.tiny import BOS_ID, SPECIAL, STOP_IDS, write_tiny_tokenizer
 
 START, END = SPECIAL.index("<start_of_turn>"), SPECIAL.index("<end_of_turn>")
-# What the tiny tokenizer spends on a turn of the user beside its text.
+# Tokens of a user's turn beside its text, by the tiny tokenizer.
 AROUND_USER = len("SuserNEN")
 OPENING = len("SmodelN")
 
@@ -44,7 +44,7 @@ def careless(tmp_path_factory: pytest.TempPathFactory) -> GemmaTokenizer:
 
 
 def _shown(tokenizer: GemmaTokenizer, ids: Sequence[int]) -> str:
-    """Control tokens by name in angle brackets, which no text of these tests holds."""
+    """The prompt with control tokens as names in angle brackets, which no text here has."""
     names = {BOS_ID: "⟨bos⟩", START: "⟨start⟩", END: "⟨end⟩", 1: "⟨eos⟩"}
     return "".join(names.get(i) or tokenizer.piece(i).decode("utf-8", "replace") for i in ids)
 

@@ -54,7 +54,7 @@ def test_the_text_of_every_beginning_of_an_answer_is_a_beginning_of_its_text(
 
 
 async def test_an_answer_of_emoji_never_ends_in_half_a_character(prepared_models: Path) -> None:
-    """What the model says depends on the processor; that it is text does not."""
+    """What the model writes depends on the processor; that its characters are whole does not."""
     engine = OnnxEngine(OnnxEngineSettings(models_dir=prepared_models))
     for asked in ("Repeat exactly: 🫠🫠🫠", "Repeat exactly: 🫠🫠🫠 🫨🫨 🪿🪿"):
         turns = [Turn(role=Role.USER, content=asked)]

@@ -1,4 +1,4 @@
-"""A model's thread: the bounded queue, turns, deadlines and the end. And turns among models."""
+"""A model's thread: its bounded queue, turns, deadlines and end; and turns among models."""
 
 import asyncio
 import threading
@@ -58,7 +58,7 @@ async def _end(job: Job) -> Completion | InferenceError:
 
 
 async def _fill(worker: ModelWorker, model: LoadedModel) -> list[Job]:
-    """Two long answers under way."""
+    """Starts two long answers."""
     running = [_job(model, owner="a") for _ in range(2)]
     for job in running:
         worker.submit(job)
@@ -83,7 +83,7 @@ async def test_a_request_beyond_rows_and_queue_is_refused_with_when_to_come_back
     worker.submit(_job(model, owner="f"))
 
 
-async def test_one_owner_has_a_part_of_the_places_and_is_told_so(
+async def test_one_owner_gets_only_some_of_the_places_and_is_refused_more(
     worker: ModelWorker, model: LoadedModel
 ) -> None:
     await _fill(worker, model)
@@ -99,7 +99,7 @@ async def test_one_owner_has_a_part_of_the_places_and_is_told_so(
     worker.check_room("a")
 
 
-async def test_in_a_full_queue_the_newest_of_who_has_most_gives_way(
+async def test_in_a_full_queue_the_newest_request_of_the_owner_with_most_gives_way(
     worker: ModelWorker, model: LoadedModel
 ) -> None:
     await _fill(worker, model)
@@ -137,7 +137,7 @@ async def test_one_owner_never_has_every_row(model: LoadedModel) -> None:
         await asyncio.to_thread(worker.close, WAIT_S)
 
 
-async def test_the_meter_counts_what_was_read_and_nothing_of_who_left_while_waiting(
+async def test_the_meter_counts_what_the_model_read_and_nothing_for_those_who_left_while_waiting(
     worker: ModelWorker, model: LoadedModel
 ) -> None:
     running = await _fill(worker, model)
@@ -152,7 +152,7 @@ async def test_the_meter_counts_what_was_read_and_nothing_of_who_left_while_wait
     assert read == [len(after.request.prompt.token_ids), 0, len(after.request.prompt.token_ids)]
 
 
-async def test_who_asks_once_is_not_behind_all_of_who_asks_often(
+async def test_one_request_does_not_wait_behind_all_of_an_owner_who_has_many(
     worker: ModelWorker, model: LoadedModel
 ) -> None:
     running = await _fill(worker, model)

@@ -58,7 +58,9 @@ def _apart(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
 
 
 @pytest.mark.parametrize("kind", FORMATS, ids=str)
-def test_a_graph_computes_what_its_stored_weights_mean(tmp_path: Path, kind: GraphFormat) -> None:
+def test_a_graph_computes_with_the_weights_that_it_stores(
+    tmp_path: Path, kind: GraphFormat
+) -> None:
     folder = _write(tmp_path / "graph", kind)
     write_widened(folder, tmp_path / "widened")
     runner = GraphRunner(tmp_path / "widened", TINY, RunnerOptions(rows=1, tokens=64, threads=1))
@@ -163,7 +165,7 @@ def test_a_format_without_kernels_is_refused(
         GraphFormat(weights=weights, provider=provider)
 
 
-def test_what_is_not_said_is_int8_on_the_cpu_and_bf16_on_cuda() -> None:
+def test_the_default_precision_is_int8_on_the_cpu_and_bf16_on_cuda() -> None:
     assert GraphFormat.of() == GraphFormat(weights=Precision.INT8, provider=CPU)
     assert GraphFormat.of(None, CUDA) == GraphFormat(weights=Precision.BF16, provider=CUDA)
     assert GraphFormat.of(Precision.FP16) == GraphFormat(weights=Precision.FP16, provider=CUDA)
@@ -179,7 +181,7 @@ def test_int4_rows_are_within_half_a_step_and_their_furthest_value_is_exact() ->
     back = (levels.astype(np.float32) - 8) * scales[:, :, None]
     wanted = rows.reshape(6, 2, BLOCK_INT4)
     steps = np.abs(back - wanted) / np.maximum(np.abs(scales[:, :, None]), 1e-9)
-    # One side ends at 7 steps, so a value close to the furthest one's opposite is a step away.
+    # int4 goes from -8 to 7, so a value close to the opposite of the furthest is a step away.
     assert (steps <= 1.001).all()
     assert (np.sort(steps.ravel())[: int(steps.size * 0.95)] <= 0.501).all()
     furthest = np.abs(wanted).argmax(axis=2)[:, :, None]

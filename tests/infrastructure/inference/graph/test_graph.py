@@ -1,4 +1,4 @@
-"""The graph computes Gemma 3: held against a forward pass in plain numpy."""
+"""The graph computes Gemma 3: compared with a forward pass in plain numpy."""
 
 from dataclasses import replace
 from pathlib import Path

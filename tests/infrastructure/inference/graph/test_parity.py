@@ -19,7 +19,7 @@ LENGTHS = [len(ids) for ids in fixture.prompts()]
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> GraphRunner:
-    """The fp32 graph of the folder that transformers read, by the way that users' folders go."""
+    """The fp32 graph of the folder that transformers read, prepared as users' folders are."""
     folder = tmp_path_factory.mktemp("parity")
     fixture.write_folder(folder / "weights")
     config = read_hub_config(folder / "weights", positions_max=128)

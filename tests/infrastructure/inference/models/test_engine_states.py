@@ -1,4 +1,4 @@
-"""What the engine says of its models: not prepared, prepared, damaged, where they run."""
+"""What the engine says about its models: not prepared, prepared, damaged, where they run."""
 
 import json
 import subprocess
@@ -100,7 +100,7 @@ async def test_a_half_written_model_is_not_taken_for_a_prepared_one(
     await engine.close()
 
 
-async def test_a_wish_that_cannot_be_granted_is_an_error_where_it_is_required(
+async def test_a_provider_that_is_required_and_missing_is_an_error(
     models_dir: Path,
 ) -> None:
     settings = replace(settings_for(models_dir), provider="cuda")
@@ -116,10 +116,10 @@ async def test_a_wish_that_cannot_be_granted_is_an_error_where_it_is_required(
 
 
 @pytest.mark.parametrize("precision", [Precision.FP16, Precision.BF16, Precision.INT8])
-async def test_a_cuda_model_never_falls_back_to_the_cpu_in_silence(
+async def test_a_cuda_model_never_runs_on_the_cpu_instead(
     tmp_path: Path, precision: Precision
 ) -> None:
-    """The CPU would run the first of them, and finds no kernels for the others."""
+    """The CPU could run the first format; it has no kernels for the others."""
     if HAS_GPU:
         pytest.skip("this machine has a GPU")
     prepare_tiny(tmp_path, precision=precision, provider=Provider.CUDA)

@@ -1,4 +1,4 @@
-"""Models whose rows stay on the device: one budget for its memory beside that of the machine's."""
+"""Models whose rows stay on the device: its memory has a budget beside the machine's."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -41,7 +41,7 @@ def _needs(models_dir: Path) -> MemoryNeeds:
 
 @pytest.fixture
 async def engine(models_dir: Path) -> AsyncIterator[OnnxEngine]:
-    """With room on the device for two of the three."""
+    """An engine whose device has room for two of three models."""
     budget = int(2.5 * _needs(models_dir).device)
     engine = OnnxEngine(replace(_settings(models_dir), gpu_bytes_max=budget), CATALOGUE)
     yield engine

@@ -1,4 +1,4 @@
-"""Which models stand in memory: the budget, who must go, who must not, and what is refused."""
+"""Which models are in memory: the budget, which are unloaded, which are not, what is refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -60,7 +60,7 @@ def _needed(models_dir: Path) -> int:
 
 @pytest.fixture
 async def engine(models_dir: Path) -> AsyncIterator[OnnxEngine]:
-    """With room for two of the three."""
+    """An engine with room for two of three models."""
     budget = int(2.5 * _needed(models_dir))
     settings = replace(settings_for(models_dir), memory_bytes_max=budget)
     engine = OnnxEngine(settings, CATALOGUE)
@@ -171,7 +171,7 @@ async def test_a_closed_engine_has_nothing_to_release(models_dir: Path) -> None:
 
 
 def _make_hungry(folder: Path) -> None:
-    """The graph asks for 4 TB when a row has more than MUCH_TOKENS."""
+    """Makes a graph that asks for 4 TB when a row has more than MUCH_TOKENS."""
     model = onnx.load(folder / GRAPH_FILE, load_external_data=False)
     graph = model.graph
     for node in graph.node:

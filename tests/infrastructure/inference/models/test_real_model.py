@@ -83,7 +83,7 @@ def reference_tokenizer(gguf_file: GgufFile) -> Any:
 
 @pytest.fixture(scope="module")
 def engine(real_models_dir: Path) -> Iterator[OnnxEngine]:
-    """Loaded once: each test has a loop of its own, which the engine does not mind."""
+    """Loaded once for all tests, although each has an event loop of its own."""
     engine = OnnxEngine(OnnxEngineSettings(models_dir=real_models_dir))
     yield engine
     asyncio.run(engine.close())
@@ -111,7 +111,7 @@ async def _answer(
 
 class NextToken:
     """How likely the model finds a word. Kernels of other processors round sums differently, which
-    moves a likelihood a little and can turn a whole answer, so nothing here expects an answer."""
+    changes a likelihood a little and may change a whole answer; so no test expects an answer."""
 
     def __init__(self, real_models_dir: Path, tokenizer: GemmaTokenizer) -> None:
         self._tokenizer = tokenizer
@@ -122,7 +122,7 @@ class NextToken:
         )
 
     def likelihood(self, prompt_ids: Sequence[int], said: str, word: str) -> float:
-        """Of the word's first token, after the prompt and what is said already."""
+        """The likelihood of the word's first token, after the prompt and the answer so far."""
         for _ in self._session.prefill([*prompt_ids, *self._tokenizer.encode(said)], room_for=1):
             pass
         logits = self._session.logits.astype(np.float64)
@@ -204,7 +204,7 @@ async def test_five_answers_at_once_are_those_that_each_gets_alone(engine: OnnxE
 async def test_token_counts_are_those_of_the_tokenizer(
     engine: OnnxEngine, tokenizer: GemmaTokenizer
 ) -> None:
-    # No token that ends an answer, whichever this processor's kernels would find likeliest.
+    # No token ends the answer, whichever this processor's kernels find likeliest.
     goes_on = Sampling(logit_bias=tuple((stop_id, -1000.0) for stop_id in tokenizer.stop_ids))
     asked = "What is the capital of France?"
     short = await _answer(engine, asked, max_tokens=3, sampling=goes_on)
@@ -267,7 +267,7 @@ def test_the_int8_graph_names_the_tokens_of_a_plain_numpy_forward_pass(
         session.step(token_id)
         found.append(session.logits.copy())
     rows = np.array(found)
-    # Where two tokens are all but as likely, a kernel's last bits may choose the other.
+    # Where two tokens are almost equally likely, a kernel's last bits may choose the other.
     chosen = np.take_along_axis(expected, rows.argmax(axis=1)[:, None], axis=1)[:, 0]
     assert (expected.max(axis=1) - chosen).max() < 1.0
     assert np.linalg.norm(rows - expected) / np.linalg.norm(expected) < 0.05

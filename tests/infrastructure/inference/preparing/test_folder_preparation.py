@@ -70,7 +70,7 @@ def test_an_unusable_folder_is_refused_naming_the_file_and_leaves_nothing(
 
 @pytest.fixture
 def as_nobody() -> Iterator[None]:
-    """Root may read everything, so the rest of the test runs as somebody else."""
+    """Root may read everything, so what is inside runs as another user."""
     if os.name == "nt":
         pytest.skip("needs POSIX rights")
     was = os.geteuid()

@@ -1,4 +1,4 @@
-"""A model out of a hub's folder computes what its weights mean, in every layout of the folder."""
+"""A model made from a hub's folder computes with its weights, however the folder is laid out."""
 
 import subprocess
 import sys

@@ -48,7 +48,7 @@ shutil.copy({str(checked_file())!r}, pathlib.Path(target) / "model.onnx")
 
 @dataclass(frozen=True)
 class Interrupted:
-    """How the first attempt at an environment ended, which the second one took up."""
+    """How the first attempt at an environment ended; the second one continued it."""
 
     refusal: str
     had_python: bool
@@ -81,7 +81,7 @@ def begun(
 
 @pytest.fixture
 def environment(begun: tuple[OwnEnvironment, Interrupted]) -> OwnEnvironment:
-    """With a program of optimum's name in it."""
+    """An environment with a program named like optimum's."""
     return begun[0]
 
 
@@ -99,7 +99,7 @@ def _export(
     return prepare_from(source, ENTRY, FP32, models_dir, lambda _done, _said: None)
 
 
-def test_an_export_is_a_prepared_model_whose_manifest_says_by_which_way_it_came(
+def test_an_export_is_a_prepared_model_whose_manifest_says_that_optimum_made_it(
     environment: OwnEnvironment, tmp_path: Path
 ) -> None:
     manifest = _export(tmp_path, environment)

@@ -1,4 +1,4 @@
-"""A conversion that broke off is taken up where it was last safe on disk, with the same result."""
+"""An interrupted conversion continues where it was last safe on disk, with the same result."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,11 +27,11 @@ Made = list[str]
 
 
 class BrokenOff(BaseException):
-    """As KeyboardInterrupt: no defect, so nothing is cleaned up."""
+    """Like KeyboardInterrupt not an error, so nothing is cleaned up."""
 
 
 def _fill(path: Path, made: Made, *, stop_after: int = 99, key: str = "same") -> TensorFile:
-    """Four tensors, a checkpoint after every two."""
+    """Writes four tensors, with a checkpoint after every two."""
 
     def tensor(number: int) -> Callable[[], Any]:
         def make() -> Any:

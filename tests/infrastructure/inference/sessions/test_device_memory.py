@@ -1,4 +1,4 @@
-"""Memory of the device: what is asked for, and rows that are moved, taken out and put back.
+"""The device's memory: how much is asked for, and rows that are moved, taken out and put back.
 
 The device is the CPU; everything but its name is what CUDA gets.
 """
@@ -26,7 +26,7 @@ HAS_GPU = Path("/dev/nvidia0").exists()
 
 
 def _values(region: Region) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """A copy, made by a graph that reads the region where it is."""
+    """A copy of the region, made by a graph that reads it in place."""
     axes: list[int | str] = ["A", "B"]
     node = helper.make_node("Identity", ["given"], ["same"])
     graph = serialised(
@@ -58,7 +58,7 @@ def test_memory_takes_what_was_asked_for_and_reads_as_zeros() -> None:
 
 @pytest.mark.parametrize("moved_bytes_max", [1, 2**26])
 def test_rows_hold_what_was_put_into_them_after_any_moves_and_copies(moved_bytes_max: int) -> None:
-    """Moved in pieces of the least size, and at once."""
+    """Rows are moved in pieces of the least size, and whole."""
     (region,) = DEVICE.zeros([(kv_cache_shape(TINY, rows=ROWS, tokens=TOKENS), TensorProto.FLOAT)])
     assert region.shape == (8, ROWS, 2, 1024, 16)
     kv_cache = DeviceKvCache(

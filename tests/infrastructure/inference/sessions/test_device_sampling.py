@@ -40,7 +40,7 @@ def _logits(rows: int, seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0, 4, (rows, VOCAB)).astype(np.float32)
 
 
-def test_every_kind_of_row_gets_the_hosts_token_in_company_and_alone(
+def test_every_kind_of_row_gets_the_hosts_token_alone_and_beside_others(
     sampler: DeviceSampler,
 ) -> None:
     hosts, together, alone = [list(map(Sampler, ASKED)) for _ in range(3)]

@@ -1,6 +1,6 @@
-"""Rows and logits that stay on the device, on the device that every machine has.
+"""Rows and logits that stay on the device; here the device is the CPU.
 
-The path is CUDA's but for the provider's name. In fp32 its answers must be the engine's own.
+All but the provider's name is as on CUDA. In fp32 its answers must be the engine's own.
 """
 
 from pathlib import Path
@@ -13,7 +13,6 @@ from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.prepared.config import Precision, Provider
 from infrastructure.inference.sessions.device_session import DeviceSession
 from tests.infrastructure.inference.crowd import answers_in_a_crowd, varied_requests
-from tests.infrastructure.inference.sociable import make_sociable
 from tests.infrastructure.inference.stepping import Asked, Stepper, answer_alone, request_of
 from tests.infrastructure.inference.tiny import (
     BOS_ID,
@@ -23,6 +22,7 @@ from tests.infrastructure.inference.tiny import (
     tiny_batch,
     tiny_tokenizer,
 )
+from tests.infrastructure.inference.uneven_kernels import make_rows_uneven
 
 FOLDER = "gemma3-270m"
 ROWS = 6
@@ -44,7 +44,7 @@ def _model(folder: Path, *, on_device: bool = True, rows_max: int = ROWS) -> Loa
 
 
 def _checked(model: LoadedModel) -> DeviceSession:
-    """After what a model does when it is loaded."""
+    """The session after the check that a model makes when it is loaded."""
     session = model.session
     assert isinstance(session, DeviceSession)
     ids = [2, *range(20, 40)]
@@ -70,7 +70,7 @@ async def test_kernels_that_depend_on_the_number_of_rows_always_get_the_same_num
     tmp_path: Path,
 ) -> None:
     prepare_tiny(tmp_path, precision=Precision.FP32)
-    make_sociable(tmp_path / FOLDER)
+    make_rows_uneven(tmp_path / FOLDER)
     model = _model(tmp_path / FOLDER, rows_max=4)
     session = _checked(model)
     assert (session.rows_together, session.step_sizes) == (True, (4,))
@@ -86,7 +86,7 @@ async def test_kernels_that_depend_on_more_than_the_number_of_rows_decode_them_o
     tmp_path: Path, by: str
 ) -> None:
     prepare_tiny(tmp_path, precision=Precision.FP32)
-    make_sociable(tmp_path / FOLDER, by=by)
+    make_rows_uneven(tmp_path / FOLDER, by=by)
     model = _model(tmp_path / FOLDER, rows_max=4)
     session = _checked(model)
     assert (session.rows_together, session.step_sizes) == (False, (1,))
@@ -116,9 +116,9 @@ async def test_logits_have_the_engines_own_bits_after_every_kind_of_step(folder:
 
 
 def test_a_prompt_under_way_is_untouched_by_steps_that_run_over_its_row(tmp_path: Path) -> None:
-    """With steps of always all rows, the row being prefilled is stepped too."""
+    """When steps always take all rows, the row that is being prefilled is stepped too."""
     prepare_tiny(tmp_path, precision=Precision.FP32)
-    make_sociable(tmp_path / FOLDER)
+    make_rows_uneven(tmp_path / FOLDER)
     model = _model(tmp_path / FOLDER, rows_max=3)
     session = _checked(model)
     ids = [2, *range(100, 140)]

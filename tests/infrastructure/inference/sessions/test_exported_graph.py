@@ -112,7 +112,7 @@ def test_logits_equal_those_of_our_own_graph_for_every_row_and_chunk(
     assert np.abs(ours - theirs).max() < 1e-4
 
 
-async def test_an_answer_is_the_same_alone_in_company_and_when_its_beginning_is_kept(
+async def test_an_answer_is_the_same_alone_beside_others_and_when_its_beginning_is_kept(
     exported: OnnxEngine,
 ) -> None:
     sampling = Sampling(temperature=1.0, seed=5)

@@ -1,4 +1,4 @@
-"""What answers are computed on, as far as it can change their tokens."""
+"""The name of what answers are computed on: everything in it that can change their tokens."""
 
 import platform
 

@@ -80,7 +80,7 @@ class Signing:
                 sequence += 1
 
     async def publish(self, records: Sequence[SignedCheckpoint | bytes]) -> None:
-        """Into the stream, which is made, as whoever has the relay's password can."""
+        """Makes the stream and publishes into it, as anybody with the relay's password can."""
         config = checkpoint_stream(self.settings)
         async with nats_connection(
             self.nats_url, name="test", inbox=RELAY_INBOX, settings=self.settings.connections
@@ -97,7 +97,7 @@ class Signing:
         )
 
     async def assert_published(self) -> None:
-        """Everything that stands in the database."""
+        """Asserts that everything in the database is published."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 try:

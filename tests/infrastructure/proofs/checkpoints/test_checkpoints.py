@@ -28,7 +28,7 @@ from tests.support.servers import with_database
 
 
 def expected_at(url: str, position: int) -> tuple[int, bytes, bytes]:
-    """Events, chain and root up to there, from the links alone."""
+    """Events, chain and root up to the position, computed from the links alone."""
     tree, chain = Frontier(), CHAIN_START
     for link in links(url):
         if link.position > position:
@@ -247,7 +247,7 @@ def test_a_file_that_holds_no_key_is_refused_in_a_sentence(tmp_path: Path) -> No
         (("}", ',"more":1}'), "it is no checkpoint"),
     ],
 )
-def test_a_record_that_is_none_is_told_so(
+def test_a_line_that_is_no_checkpoint_is_refused(
     change: tuple[str, str], reason: str, tmp_path: Path
 ) -> None:
     key = SigningKey.from_file(tmp_path / "key.pem")

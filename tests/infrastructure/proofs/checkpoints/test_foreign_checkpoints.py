@@ -1,4 +1,4 @@
-"""What somebody else has put among the checkpoints is in nobody's way."""
+"""What somebody else has put among the checkpoints does not stop the signing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ async def test_however_much_somebody_else_wrote_the_next_checkpoint_follows_the_
     await signing.assert_published()
     await signing.stop_all()
     own, stranger = signing.in_file(), SigningKey.from_file(tmp_path / "other.pem")
-    # It says what is true of the log, so only its key tells that it is not ours.
+    # What it says of the log is true, so only its key shows that it is not ours.
     true = replace(own[-1].checkpoint, key_id=stranger.public.id)
     foreign = SignedCheckpoint.sign(true, stranger)
     with psycopg.connect(signing.urls.service) as connection:

@@ -1,4 +1,4 @@
-"""A whole ledger for one test, and somebody who owns its database."""
+"""A whole ledger for one test, and an attacker who owns its database."""
 
 import asyncio
 
@@ -34,7 +34,7 @@ class Books:
         self.progress: list[tuple[str, float]] = []
 
     async def grow(self, seed: int, commits: int) -> None:
-        """Signed and projected."""
+        """Adds events, and returns when they are signed and projected."""
         await asyncio.to_thread(self.log.append, RandomHistory(seed).commits(commits))
         await self.signing.start()
         await self.signing.assert_signed_up_to(self.log.head)
@@ -49,7 +49,7 @@ class Books:
                 await writer.write(events)
 
     def tamper(self, *statements: str) -> None:
-        """As a superuser with every trigger of the log switched off."""
+        """Changes rows as a superuser, with every trigger of the log switched off."""
         with psycopg.connect(self.urls.service) as connection:
             database = connection.info.dbname
         url = with_database(self._superuser_url, database)
@@ -74,7 +74,7 @@ class Books:
         )
 
     async def differences(self, bounds: ReplayBounds | None = None) -> dict[str, list[Difference]]:
-        """By part, those that have any."""
+        """The differences by part, for the parts that have any."""
         return {
             part.name: part.findings.differences
             for part in await self.verify(bounds=bounds)

@@ -25,7 +25,7 @@ from tests.support.servers import (
 
 @dataclass(frozen=True)
 class Original:
-    """database: that nobody is connected to. folder: its key and checkpoints."""
+    """database: its name; nobody is connected to it. folder: with its key and checkpoints."""
 
     database: str
     folder: Path
@@ -36,7 +36,7 @@ class Original:
 def original(
     embedded_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Original]:
-    """A log with checkpoints and read models, which verifies; copied for every test."""
+    """A log with checkpoints and read models that passes verification; copied for every test."""
     name, folder = fresh_name("original"), tmp_path_factory.mktemp("original")
     urls = fresh_database(embedded_servers, name)
     with open_log(urls) as log:

@@ -103,7 +103,7 @@ async def test_an_event_behind_the_chain_is_named(books: Books) -> None:
 
 
 async def test_an_event_far_behind_the_chain_is_named(books: Books) -> None:
-    """Whatever is between is no work."""
+    """The positions in between cost no work."""
     position = 2**62
     books.tamper(
         "INSERT INTO ledger.ledger_events (originator_id, originator_version, topic, state,"

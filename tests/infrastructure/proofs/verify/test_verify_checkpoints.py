@@ -1,4 +1,4 @@
-"""Checkpoints are in three places, and each of them tells what the others no longer have."""
+"""Checkpoints are in three places, and each shows what the others have lost."""
 
 from dataclasses import replace
 from pathlib import Path

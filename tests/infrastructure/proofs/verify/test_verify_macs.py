@@ -31,7 +31,7 @@ def streams_of(books: Books, kind: StreamKind[Any]) -> list[list[Event]]:
 
 
 def state_of(books: Books, kind: StreamKind[Any]) -> Any:
-    """Of the longest stream."""
+    """The state of the longest stream."""
     longest: list[Event] = max(streams_of(books, kind), key=len)
     return fold(kind, None, longest)
 
@@ -58,7 +58,7 @@ async def test_the_first_event_that_the_ledger_did_not_write_is_named(books: Boo
         f"the event at position {second}, version {user.version + 1} of stream {user.id}, was not"
         " written by this ledger: it carries a MAC that is not its own",
     ]
-    # The chain has them, and nothing was made of them.
+    # The chain has the forged events, but no read model does.
     assert found.keys() == {"MACs"}
 
 
@@ -95,7 +95,7 @@ async def test_every_snapshot_is_held_against_its_events(books: Books) -> None:
     admin = changed(user, role=UserRole.ADMIN, password_hash="$2b$04$mine")
     Forger(books.urls).insert(
         made(take_snapshot(ACCOUNT, rich, NOW)),
-        # Also one with a right MAC: somebody had the keys, or the service was wrong.
+        # A snapshot with a right MAC too: somebody had the keys, or the service made a mistake.
         made(take_snapshot(USER, admin, NOW), LEDGER_KEYS),
         made(take_snapshot(USER, changed(user, version=user.version + 1), NOW)),
         table=SNAPSHOTS,

@@ -24,7 +24,7 @@ CHANGES = {
     "usage": "charged_micro = charged_micro + 1",
     "users": "suspended = NOT suspended",
 }
-# What makes a copied row another one.
+# What makes a copy of a row a row of its own.
 OTHER_KEYS = {
     "balances": "user_id = gen_random_uuid()",
     "transactions": "position = 0",
@@ -44,7 +44,7 @@ def first_row(table: str) -> str:
 
 
 async def named(books: Books, text: str) -> None:
-    """One row of every table differs, and is told so; afterwards everything is well again."""
+    """One row of every table differs and is named; afterwards nothing differs any more."""
     found = await books.differences()
 
     assert found.keys() == {f"read.{table}" for table in TABLES}

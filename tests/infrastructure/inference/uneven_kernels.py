@@ -8,7 +8,7 @@ import onnx
 from infrastructure.inference.prepared.manifest import GRAPH_FILE
 from tests.infrastructure.inference.tiny import TINY
 
-# What the logits depend on beside their own row, made of the graph's inputs.
+# What the logits depend on beside their own row, computed from the graph's inputs.
 _LEANINGS: dict[str, tuple[str, list[str], str, dict[str, int]]] = {
     "number": ("Shape", ["input_ids"], "leaning", {"start": 0, "end": 1}),
     "lengths": ("ReduceSum", ["seqlens_k"], "leaning", {"keepdims": 1}),
@@ -16,9 +16,9 @@ _LEANINGS: dict[str, tuple[str, list[str], str, dict[str, int]]] = {
 }
 
 
-def make_sociable(folder: Path, *, by: str = "number") -> None:
-    """Logits that depend on the number of rows, as another processor's kernels might have it; or
-    on their lengths, or on the place of a row among them."""
+def make_rows_uneven(folder: Path, *, by: str = "number") -> None:
+    """Makes a row's logits depend on the number of rows, as on another processor they might, or on
+    the rows' lengths, or on the row's place among them."""
     model = onnx.load(folder / GRAPH_FILE, load_external_data=False)
     graph = model.graph
     for node in graph.node:
