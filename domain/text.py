@@ -7,6 +7,7 @@ from domain.errors import InvalidEmail, InvalidText, InvalidUsername, WeakPasswo
 
 MESSAGE_CHARACTERS_MAX = 32_000
 TITLE_CHARACTERS_MAX = 120
+REASON_CHARACTERS_MAX = 200
 USERNAME_PATTERN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{1,30})[A-Za-z0-9]")
 # Deliverability is proved by a mail; the pattern only catches slips (RFC 5321 bounds length), and
 # characters that would mean something else in a mail header (the specials of RFC 5322).
@@ -54,6 +55,11 @@ def check_text(text: str, *, field: str, characters_max: int, lines: bool = Fals
     if not is_visible(stripped):
         raise _invalid(field, "is empty; write something")
     return stripped
+
+
+def check_reason(reason: str) -> str:
+    """Why an administrator does something, on one line. Raises InvalidText."""
+    return check_text(reason, field="reason", characters_max=REASON_CHARACTERS_MAX)
 
 
 def is_visible(text: str) -> bool:
