@@ -1,14 +1,17 @@
 """Administrators suspend and reinstate users."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 from uuid import UUID
 
 import pytest
 
-from application.administration.users import UserStanding
+from application.administration.users import UserAdministration, UserStanding
 from application.chat.run import Answer
 from application.ledger.idempotency import Outcome
+from application.ledger.ledger import Ledger, LedgerLimits, Transaction
 from domain.errors import (
     IdempotencyKeyReused,
     InvalidText,
@@ -18,6 +21,7 @@ from domain.errors import (
     UserNotFound,
 )
 from domain.users.events import UserReinstated, UserRole, UserSuspended
+from infrastructure.event_store.recorder import open_application
 from tests.application.users.test_users import register
 from tests.application.world import (
     PASSWORD,
@@ -27,7 +31,10 @@ from tests.application.world import (
     settled,
     welcome_balance,
 )
+from tests.support.keys import LEDGER_KEYS
 from tests.support.scripted_engine import Pause, script
+
+T = TypeVar("T")
 
 
 async def suspend(
@@ -197,6 +204,38 @@ async def test_of_two_administrators_who_suspend_each_other_at_once_one_is_left(
 
     assert sorted(isinstance(outcome, UserIsSuspended) for outcome in outcomes) == [False, True]
     assert sum(isinstance(event, UserSuspended) for event in world.events()) == 1
+
+
+class InterruptedLedger(Ledger):
+    """Something happens after the first thing that is read of it."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        value = await super().read(work)
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return value
+
+
+async def test_who_is_suspended_between_the_check_of_the_right_and_the_commit_writes_nothing(
+    world: World,
+) -> None:
+    first, second = await world.an_admin(), await world.an_admin()
+    application = open_application(
+        world.urls.service, LEDGER_KEYS, threads=2, connect_timeout_s=2, cached_streams_max=100
+    )
+    interrupted = InterruptedLedger(application, world.clock, LedgerLimits())
+    interrupted.meanwhile = lambda: suspend(world, second, first)
+    administration = UserAdministration(ledger=interrupted, clock=world.clock)
+
+    with pytest.raises(UserIsSuspended):
+        await administration.suspend(an_order(first, "k"), user_id=second)
+    await interrupted.aclose()
+
+    (event,) = (event for event in world.events() if isinstance(event, UserSuspended))
+    assert event.originator_id == first
 
 
 async def test_an_order_about_nobody_or_about_something_else_is_refused(world: World) -> None:
