@@ -58,8 +58,8 @@ class UserPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class LoginName:
-    """Who a username or an e-mail address stands for. account: the user's id, whatever the
-    spelling; for a name that nobody has, the id that its claim would have."""
+    """Whom a username or an e-mail address stands for. account: the user's id, however the name
+    is spelled; for a name that nobody has, the id that its claim would have."""
 
     account: UUID
     user: UserState | None
@@ -115,7 +115,7 @@ class Users:
         password_hash = None if user is None else user.password_hash
         if not await self._passwords.match(password, password_hash, turn):
             raise WrongCredentials("the username or the password is wrong")
-        assert user is not None, "nobody has no password"
+        assert user is not None, "no password matches where there is no user"
         command = OpenSession(session_id=self._ids.new_id(), expires_at=self._session_end())
 
         def work(transaction: Transaction) -> None:
@@ -192,7 +192,7 @@ class Users:
         )
 
     async def named(self, login: str) -> LoginName:
-        """By username or e-mail address, straight from the log."""
+        """By username or e-mail address, from the log and not from a read model."""
         claim_id = email_claim_id(login) if "@" in login else username_claim_id(login)
 
         def work(transaction: Transaction) -> LoginName:
