@@ -20,7 +20,8 @@ class Order:
     """What every command of an administrator says, beside what is to be done.
 
     administrator_id: who gives it; the event names them. reason: why, on one line of at most
-    `domain.text.REASON_CHARACTERS_MAX` characters. key: one of the administrator's; its hash
+    `domain.text.REASON_CHARACTERS_MAX` characters; the user reads it on receipts and statements.
+    key: one of the administrator's; its hash
     covers the command, whom it is about, the amount and the reason.
     """
 

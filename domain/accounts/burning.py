@@ -29,7 +29,7 @@ def burn(state: AccountState, amount_micro: int, now: datetime) -> tuple[Share, 
     if amount_micro > available_micro:
         raise InsufficientCredits(
             f"this takes {format_credits(amount_micro)} credits, and"
-            f" {format_credits(available_micro)} are available; add credits first",
+            f" {format_credits(available_micro)} are available; take less or add credits first",
             available_micro=available_micro,
             required_micro=amount_micro,
         )

@@ -226,10 +226,11 @@ class SessionLife(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = NOW
+        self.user = ADA
         self.good: int | None = 1
         self.ends_at = self.now + timedelta(days=3)
         opening = c.OpenSession(session_id=SESSION, expires_at=self.ends_at)
-        (opened,) = decide(opening, None, ADA, self.now)
+        (opened,) = decide(opening, None, self.user, self.now)
         self.state = evolve(None, opened)
         self.before: tuple[int, datetime] | None = None
         self.exchanged: list[int] = []
@@ -244,9 +245,9 @@ class SessionLife(RuleBasedStateMachine):
         command = c.RotateSession(generation=token, expires_at=until, grace=GRACE)
         if self.good is None or self.now >= self.ends_at:
             with pytest.raises(SessionEnded):
-                decide(command, self.state, ADA, self.now)
+                decide(command, self.state, self.user, self.now)
             return multiple()
-        events = decide(command, self.state, ADA, self.now)
+        events = decide(command, self.state, self.user, self.now)
         self.state = reduce(evolve, events, self.state)
         if self.before is not None:
             used, at = self.before
@@ -264,6 +265,12 @@ class SessionLife(RuleBasedStateMachine):
         self.good, self.ends_at = event.generation, until
         return event.generation
 
+    @rule(commands=st.sampled_from([(NEW_PASSWORD,), (SUSPEND, REINSTATE)]))
+    def something_happens_to_the_user(self, commands: tuple[UserCommand, ...]) -> None:
+        for command in commands:
+            self.user = reduce(evolve_user, decide_user(command, self.user, self.now), self.user)
+        self.good = None
+
     @rule(
         step=st.sampled_from(
             [GRACE / 2, GRACE, timedelta(hours=12), timedelta(days=2), timedelta(days=4)]
@@ -277,9 +284,12 @@ class SessionLife(RuleBasedStateMachine):
         assert len(self.exchanged) == len(set(self.exchanged))
 
     @invariant()
-    def the_session_is_live_exactly_while_a_token_is_good(self) -> None:
-        alive = self.good is not None and self.now < self.ends_at
-        assert self.state.is_live(self.now) is alive
+    def the_session_is_of_use_exactly_while_a_token_is_good(self) -> None:
+        if self.good is not None and self.now < self.ends_at:
+            assert usable(self.state, self.user, self.now)
+            return
+        with pytest.raises(SessionEnded):
+            usable(self.state, self.user, self.now)
 
 
 SessionLife.TestCase.settings = settings(stateful_step_count=20)
