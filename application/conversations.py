@@ -11,7 +11,8 @@ from domain.conversations.decider import decide
 
 
 class Conversations:
-    """What it does costs nothing and is kept for ever, so each user has a quota of it."""
+    """Renaming and deleting cost nothing, and their events are kept for ever, so each user has a
+    quota of them."""
 
     def __init__(self, *, ledger: Ledger, clock: Clock, free_writes: Quota) -> None:
         self._ledger = ledger

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 NAMESPACE = UUID("5b8d2a1e-6f0c-4c57-9a43-0d1c7e9b52aa")
 
 
-# Every command asks for it, more than once.
+# Kept, because every command asks for it more than once.
 @lru_cache(maxsize=10_000)
 def account_id(user_id: UUID) -> UUID:
     """The credit account of a user: one each."""

@@ -7,9 +7,10 @@ from domain.errors import InvalidEmail, InvalidText, InvalidUsername, WeakPasswo
 
 MESSAGE_CHARACTERS_MAX = 32_000
 TITLE_CHARACTERS_MAX = 120
+REASON_CHARACTERS_MAX = 200
 USERNAME_PATTERN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{1,30})[A-Za-z0-9]")
-# Deliverability is proved by a mail; the pattern only catches slips (RFC 5321 bounds length), and
-# characters that would mean something else in a mail header (the specials of RFC 5322).
+# Only a mail shows whether an address works. The pattern catches slips (RFC 5321 bounds the
+# length) and characters that would mean something else in a mail header (the specials of RFC 5322).
 _NOT_IN_EMAIL = r'@\s\x00-\x1f\x7f-\x9f\ud800-\udfff()<>\[\],;:\\"'
 EMAIL_PATTERN = re.compile(
     rf"[^{_NOT_IN_EMAIL}]{{1,64}}@[^.{_NOT_IN_EMAIL}]+(?:\.[^.{_NOT_IN_EMAIL}]+)+"
@@ -20,7 +21,7 @@ PASSWORD_CHARACTERS_MIN = 8
 PASSWORD_BYTES_MAX = 72
 
 
-# Unicode's categories Cc and Cs, and what breaks a line without being in Cc.
+# Unicode's categories Cs and Cc, and the two line breaks that are not in Cc.
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # A byte order mark is left by editors and shells, and nobody can see it.
@@ -54,6 +55,11 @@ def check_text(text: str, *, field: str, characters_max: int, lines: bool = Fals
     if not is_visible(stripped):
         raise _invalid(field, "is empty; write something")
     return stripped
+
+
+def check_reason(reason: str) -> str:
+    """Why an administrator does something, on one line. Raises InvalidText."""
+    return check_text(reason, field="reason", characters_max=REASON_CHARACTERS_MAX)
 
 
 def is_visible(text: str) -> bool:

@@ -5,8 +5,6 @@ from datetime import timedelta
 from uuid import UUID
 
 from domain.claims.idempotency import IdempotencyKey
-from domain.credits import format_credits
-from domain.errors import InsufficientCredits
 from domain.pricing.price import Price
 
 
@@ -50,24 +48,3 @@ class ChatLimits:
 
     def __post_init__(self) -> None:
         assert self.generation_timeout + self.settle_retry <= self.hold_ttl
-
-
-def affordable_tokens(
-    price: Price, available_micro: int, *, prompt_tokens: int, wanted: int
-) -> int:
-    """How long the answer may be: `wanted`, or less where a per-token price meets a small
-    balance. Raises InsufficientCredits when not even one token can be paid for."""
-    affordable = price.completion_tokens_affordable(
-        available_micro=available_micro, prompt_tokens=prompt_tokens
-    )
-    if affordable is None:
-        return wanted
-    if affordable < 1:
-        required_micro = price.cost_micro(prompt_tokens=prompt_tokens, completion_tokens=1)
-        raise InsufficientCredits(
-            f"this message costs {format_credits(required_micro)} credits or more, and"
-            f" {format_credits(available_micro)} are available; add credits first",
-            available_micro=available_micro,
-            required_micro=required_micro,
-        )
-    return min(wanted, affordable)

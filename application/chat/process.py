@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from application.accounts import load_account
-from application.chat.commands import ChatLimits, Quote, SendMessage, affordable_tokens
+from application.chat.commands import ChatLimits, Quote, SendMessage
 from application.chat.inference import (
     GenerationRequest,
     InferenceEngine,
@@ -34,6 +34,7 @@ from application.chat.stages import Stages
 from application.ledger.ledger import Committed, Ledger, Transaction
 from application.ledger.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
 from application.ports import Clock, IdSource
+from domain.accounts.affordable import affordable_tokens
 from domain.accounts.commands import HoldCredits
 from domain.accounts.decider import decide as decide_account
 from domain.claims.idempotency import IdempotencyKey
@@ -227,7 +228,7 @@ class ChatProcess:
             self._claim(transaction, command.key, response_id)
             account = load_account(transaction, command.user_id)
             max_tokens = affordable_tokens(
-                price, account.available_micro(now), prompt_tokens=prompt_tokens, wanted=wanted
+                account, price, now, prompt_tokens=prompt_tokens, wanted=wanted
             )
             hold_micro = price.cost_micro(prompt_tokens=prompt_tokens, completion_tokens=max_tokens)
             hold = HoldCredits(

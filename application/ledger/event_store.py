@@ -1,9 +1,9 @@
 """`eventsourcing`'s application of the ledger: its repository, mapper, recorders and snapshots."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import takewhile
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 import structlog
@@ -12,7 +12,7 @@ from eventsourcing.persistence import Mapper
 from eventsourcing.utils import EnvType
 
 from application.ledger.commits import CommitRecorder
-from application.ledger.event_macs import EventNotAuthentic
+from application.ledger.event_macs import EventNotAuthentic, StreamDamaged
 from application.ledger.keys import LedgerKeys
 from application.ledger.mapping import EventMapper
 from application.ledger.snapshots import OtherKind, StateSnapshot, fold, restored
@@ -20,6 +20,11 @@ from application.ledger.streams import S, StreamKind
 from domain.events import Event
 
 log = structlog.get_logger()
+
+E = TypeVar("E", bound=Event)
+
+# Read at once when a stream is searched.
+PAGE_EVENTS = 500
 
 # Each may be somebody else's; whoever has so many gets their stream folded from its events.
 _SNAPSHOTS_TRIED_MAX = 3
@@ -72,14 +77,37 @@ class LedgerApplication(Application[UUID]):
         events = cast("Iterable[Event]", self.events.get(stream_id))
         return self._fold(kind, None, takewhile(lambda event: event.timestamp <= at, events))
 
+    def newest(
+        self, stream_id: UUID, event_type: type[E], matches: Callable[[E], bool]
+    ) -> E | None:
+        """The newest event of this type that matches. The stream is read from its end, page by
+        page, and only events of the type are decoded and have to prove themselves.
+
+        Raises StreamDamaged.
+        """
+        before: int | None = None
+        while True:
+            page = self.recorder.select_events(stream_id, lte=before, desc=True, limit=PAGE_EVENTS)
+            of_type = (stored for stored in page if stored.topic == event_type.TOPIC)
+            try:
+                for event in map(self.mapper.to_domain_event, of_type):
+                    if matches(cast("E", event)):
+                        return cast("E", event)
+            except EventNotAuthentic as error:
+                raise self._with_position(error) from None
+            if len(page) < PAGE_EVENTS:
+                return None
+            before = page[-1].originator_version - 1
+
     def _fold(self, kind: StreamKind[S], state: S | None, events: Iterable[Any]) -> S | None:
         try:
             return fold(kind, state, events)
         except EventNotAuthentic as error:
-            recorder = self.commit_recorder
-            raise error.at(
-                recorder.position_of(cast("UUID", error.stream_id), error.version)
-            ) from None
+            raise self._with_position(error) from None
+
+    def _with_position(self, error: EventNotAuthentic) -> StreamDamaged:
+        stream_id = cast("UUID", error.stream_id)
+        return error.at(self.commit_recorder.position_of(stream_id, error.version))
 
     def _from_snapshot(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
         """Of the newest snapshot that proves itself. One that does not was written by somebody

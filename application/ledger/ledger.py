@@ -31,7 +31,7 @@ from eventsourcing.persistence import DataError, IntegrityError, InterfaceError,
 
 from application.ledger.attempt import Attempt, Call, StateMissing, StoredStates, Stream
 from application.ledger.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
-from application.ledger.event_store import LedgerApplication
+from application.ledger.event_store import E, LedgerApplication
 from application.ledger.state_cache import StateCache
 from application.ledger.streams import S, StreamKind, StreamState
 from application.ledger.threads import LedgerThreads
@@ -144,6 +144,15 @@ class Ledger:
     async def load_at(self, kind: StreamKind[S], stream_id: UUID, at: datetime) -> S | None:
         """Raises LedgerUnavailable."""
         return await self._threads.run(partial(self.application.load_at, kind, stream_id, at))
+
+    async def newest(
+        self, stream_id: UUID, event_type: type[E], matches: Callable[[E], bool]
+    ) -> E | None:
+        """The newest stored event of this type that matches, searched for in a thread, however
+        long the stream is. Raises LedgerUnavailable, StreamDamaged."""
+        return await self._threads.run(
+            partial(self.application.newest, stream_id, event_type, matches)
+        )
 
     async def transact(
         self,

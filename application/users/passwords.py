@@ -27,8 +27,8 @@ class Passwords:
         return await self._hasher.hash(composed, turn)
 
     async def match(self, password: str, password_hash: str | None, turn: PasswordTurn) -> bool:
-        """Never where there is no hash, because there is no such user; that takes as long as
-        where there is one. Raises PasswordsBusy."""
+        """Whether the password is the one that was hashed. password_hash: None where there is no
+        such user; the answer is then False and takes as long. Raises PasswordsBusy."""
         for form in password_forms(password):
             if password_hash is None:
                 await self._hasher.verify_nobody(form, turn)

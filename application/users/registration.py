@@ -61,10 +61,11 @@ class Registration:
     async def register(
         self, new: NewUser, key: IdempotencyKey | None, turn: PasswordTurn
     ) -> Outcome[RegisteredUser]:
-        """What costs nothing is looked at first, the hash is made last.
+        """The cheap checks come first and the slow hash last.
 
-        A key's fingerprint cannot hold the password, from which it could be guessed; so a
-        registration that is sent again is compared with the hash that the first one stored.
+        A key's stored request hash leaves the password out, because it could be guessed from it.
+        So when a registration is sent again, its password is compared with the hash that the
+        first one stored.
 
         Raises InvalidUsername, InvalidEmail, WeakPassword, UsernameTaken, EmailTaken,
         IdempotencyKeyReused, PasswordsBusy.
@@ -87,7 +88,7 @@ class Registration:
         try:
             await self._ledger.read(lambda transaction: _check_free(transaction, new))
         except Conflict:
-            # Perhaps by the same registration, sent twice at once.
+            # Perhaps the same registration was sent twice at once, and has taken the name.
             recorded = await self._recorded(key)
             if recorded is None:
                 raise

@@ -12,11 +12,11 @@ from application.ports import OPERATOR, Clock, IdSource, PasswordTurn
 from application.users.passwords import Passwords
 from application.users.registration import NewUser, RegisteredUser, Registration
 from domain.claims.idempotency import IdempotencyKey
-from domain.errors import RefreshTokenReused, SessionEnded, UserIsSuspended, WrongCredentials
+from domain.errors import RefreshTokenReused, WrongCredentials
 from domain.identifiers import email_claim_id, username_claim_id
 from domain.sessions.commands import OpenSession, RevokeSession, RotateSession
 from domain.sessions.decider import decide as decide_session
-from domain.sessions.events import SessionRevoked
+from domain.sessions.decider import usable
 from domain.sessions.state import SessionState
 from domain.users.commands import ChangePassword
 from domain.users.decider import decide as decide_user
@@ -58,8 +58,8 @@ class UserPolicy:
 
 @dataclass(frozen=True, kw_only=True)
 class LoginName:
-    """Who a username or an e-mail address stands for. account: the user's id, whatever the
-    spelling; for a name that nobody has, the id that its claim would have."""
+    """Whom a username or an e-mail address stands for. account: the user's id, however the name
+    is spelled; for a name that nobody has, the id that its claim would have."""
 
     account: UUID
     user: UserState | None
@@ -115,17 +115,14 @@ class Users:
         password_hash = None if user is None else user.password_hash
         if not await self._passwords.match(password, password_hash, turn):
             raise WrongCredentials("the username or the password is wrong")
-        assert user is not None, "nobody has no password"
-        _check_not_suspended(user)
-        command = OpenSession(
-            session_id=self._ids.new_id(), user_id=user.id, expires_at=self._session_end()
-        )
+        assert user is not None, "no password matches where there is no user"
+        command = OpenSession(session_id=self._ids.new_id(), expires_at=self._session_end())
 
         def work(transaction: Transaction) -> None:
             found = transaction.load(USER, user.id)
             if found is None or found.password_hash != user.password_hash:
                 raise WrongCredentials("the password was changed meanwhile; sign in again")
-            transaction.add(SESSION, *decide_session(command, None, self._clock.now()))
+            transaction.add(SESSION, *decide_session(command, None, found, self._clock.now()))
 
         committed = await self._ledger.transact(work)
         return SignedIn(
@@ -146,18 +143,10 @@ class Users:
         )
 
         def work(transaction: Transaction) -> SessionState:
+            self._tell(transaction, session_id, command)
             session = transaction.load(SESSION, session_id)
-            events = decide_session(command, session, self._clock.now())
-            transaction.add(SESSION, *events)
-            assert session is not None
-            if not any(isinstance(event, SessionRevoked) for event in events):
-                user = transaction.load(USER, session.user_id)
-                assert user is not None
-                _check_password_unchanged(user, session)
-                _check_not_suspended(user)
-            after = transaction.load(SESSION, session_id)
-            assert after is not None
-            return after
+            assert session is not None, "what is not there is not refreshed"
+            return session
 
         committed = await self._ledger.transact(work)
         session = committed.value
@@ -177,11 +166,7 @@ class Users:
         """Ends the session; one that has ended already stays so. Returns the position."""
 
         def work(transaction: Transaction) -> None:
-            session = transaction.load(SESSION, session_id)
-            now = self._clock.now()
-            if session is not None and session.is_live(now):
-                revoke = RevokeSession(reason="logout")
-                transaction.add(SESSION, *decide_session(revoke, session, now))
+            self._tell(transaction, session_id, RevokeSession(reason="logout"))
 
         return (await self._ledger.transact(work)).position
 
@@ -193,16 +178,10 @@ class Users:
 
         def work(transaction: Transaction) -> UserState:
             session = transaction.load(SESSION, session_id)
-            now = self._clock.now()
-            if session is None or session.user_id != user_id or not session.is_live(now):
-                raise SessionEnded("this session has ended; sign in again")
             user = transaction.load(USER, user_id)
-            assert user is not None, "a session belongs to a registered user"
-            _check_password_unchanged(user, session)
-            return user
+            return usable(session, user, self._clock.now())[1]
 
         user = await self._ledger.read(work)
-        _check_not_suspended(user)
         return Principal(
             user_id=user.id,
             session_id=session_id,
@@ -213,7 +192,7 @@ class Users:
         )
 
     async def named(self, login: str) -> LoginName:
-        """By username or e-mail address, straight from the log."""
+        """By username or e-mail address, from the log and not from a read model."""
         claim_id = email_claim_id(login) if "@" in login else username_claim_id(login)
 
         def work(transaction: Transaction) -> LoginName:
@@ -243,16 +222,12 @@ class Users:
 
         await self._ledger.transact(work)
 
+    def _tell(
+        self, transaction: Transaction, session_id: UUID, command: RotateSession | RevokeSession
+    ) -> None:
+        session = transaction.load(SESSION, session_id)
+        user = None if session is None else transaction.load(USER, session.user_id)
+        transaction.add(SESSION, *decide_session(command, session, user, self._clock.now()))
+
     def _session_end(self) -> datetime:
         return self._clock.now() + self._policy.session_lifetime
-
-
-def _check_password_unchanged(user: UserState, session: SessionState) -> None:
-    changed_at = user.password_changed_at
-    if changed_at is not None and session.opened_at <= changed_at:
-        raise SessionEnded("the password was changed, which ended this session; sign in again")
-
-
-def _check_not_suspended(user: UserState) -> None:
-    if user.suspended:
-        raise UserIsSuspended("this user is suspended; ask the administrator")

@@ -1,4 +1,4 @@
-"""Which credits an amount is taken from, which nobody may take any more, and what that leaves."""
+"""In which order credits are taken, which grants have expired, and the balance after either."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from domain.errors import InsufficientCredits
 from domain.events import header
 from domain.records import changed
 
-# Only ever compared with itself: buckets without an expiry come last as a group.
+# Stands where there is no expiry. Such buckets come last, so it is compared with itself alone.
 _NO_EXPIRY = datetime.max.replace(tzinfo=UTC)
 
 
@@ -29,7 +29,7 @@ def burn(state: AccountState, amount_micro: int, now: datetime) -> tuple[Share, 
     if amount_micro > available_micro:
         raise InsufficientCredits(
             f"this takes {format_credits(amount_micro)} credits, and"
-            f" {format_credits(available_micro)} are available; add credits first",
+            f" {format_credits(available_micro)} are available; take less or add credits first",
             available_micro=available_micro,
             required_micro=amount_micro,
         )
@@ -48,6 +48,7 @@ def burn(state: AccountState, amount_micro: int, now: datetime) -> tuple[Share, 
 
 
 def first_shares(shares: tuple[Share, ...], amount_micro: int) -> Iterator[Share]:
+    """The first of these shares that together make the amount; the last one perhaps in part."""
     for share in shares:
         take_micro = min(share.amount_micro, amount_micro)
         if not take_micro:

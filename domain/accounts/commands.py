@@ -4,7 +4,7 @@ command."""
 from datetime import datetime
 from uuid import UUID
 
-from domain.accounts.events import Direction, Share
+from domain.accounts.events import CreditsDebited, Direction
 from domain.pricing.price import Price
 from domain.records import record
 
@@ -79,13 +79,12 @@ class ExpireGrants:
 
 @record
 class RefundDebit:
-    """shares and amount are those of the debit. That a debit is refunded once is held by a claim
-    stream (`domain.identifiers.refund_claim_id`) in the same commit."""
+    """debit: what the answer was charged, as it stands in the account's log. amount_micro: all of
+    it or a part. Decided by `domain.accounts.decider.decide_refund` alone."""
 
     refund_id: UUID
-    message_id: UUID
+    debit: CreditsDebited
     amount_micro: int
-    shares: tuple[Share, ...]
     reason: str
     refunded_by: UUID
 
@@ -119,7 +118,6 @@ AccountCommand = (
     | ReleaseHold
     | ExpireHold
     | ExpireGrants
-    | RefundDebit
     | AdjustCredits
     | FreezeAccount
     | UnfreezeAccount

@@ -2,13 +2,19 @@
 
 - Credits are taken in burn order: earliest expiry first, then promotional, then paid, then the
   oldest.
-- A grant whose time has passed cannot be spent: every command first records that it expired, and
-  at last that so did what the command gave back to it.
+- A grant whose time has passed cannot be spent. Every command first records what has expired; what
+  the command itself gives back to such a grant expires in the same commit.
 - An account holds at most BALANCE_MICRO_MAX.
 - A hold sets credits aside for one answer; available credits never go below zero.
 - A hold ends once: captured for what the answer cost (the rest goes back), released when the
   answer failed, or expired by the sweeper after its time.
 - A frozen account takes no new holds; what is under way can still settle.
+- What an answer cost can be refunded, all of it or a part, never more, and never what another
+  account was charged. A part goes back as if the answer had cost so much less: first to the bucket
+  that was taken from last.
+- A debit is refunded at most once. Every refund claims its message in the same commit, and the
+  claim's first version can be written only once.
+- Whoever corrects, refunds or freezes an account says why.
 """
 
 from dataclasses import replace
@@ -20,10 +26,13 @@ from domain.accounts import commands as c
 from domain.accounts import events as e
 from domain.accounts.burning import balance_after, burn, expire_grants, first_shares
 from domain.accounts.invariants import fold_checked
+from domain.accounts.refunds import claim_refund, refund
 from domain.accounts.state import AccountState, Hold, evolve, subtract_shares
+from domain.claims.uniqueness import ClaimState, ValueClaimed
 from domain.credits import AMOUNT_MICRO_MAX, BALANCE_MICRO_MAX, format_credits
 from domain.errors import AccountIsFrozen, HoldNotExpired, HoldNotOpen, InvalidAmount
 from domain.events import Header, check_zone, header
+from domain.text import check_reason
 
 
 def decide(
@@ -43,13 +52,32 @@ def decide_folded(
 ) -> tuple[tuple[e.AccountEvent, ...], AccountState]:
     """As `decide`, for an account that is open: with the state after the events, which the
     checks have made anyway."""
+    return _decide_folded(command, state, now)
+
+
+def decide_refund(
+    command: c.RefundDebit, state: AccountState | None, claimed: ClaimState | None, now: datetime
+) -> tuple[ValueClaimed, tuple[e.AccountEvent, ...], AccountState]:
+    """The claim of the message, which must be stored in the same commit, the account's events,
+    and its state after them.
+
+    claimed: the stream `domain.identifiers.refund_claim_id` of the message.
+    Raises AlreadyRefunded, MessageNotFound, InvalidAmount, InvalidText.
+    """
+    claim = claim_refund(command.debit, claimed, now)
+    return claim, *_decide_folded(command, state, now)
+
+
+def _decide_folded(
+    command: c.AccountCommand | c.RefundDebit, state: AccountState | None, now: datetime
+) -> tuple[tuple[e.AccountEvent, ...], AccountState]:
     assert state is not None, "the account is opened before anything else happens to it"
     expired = expire_grants(state, now)
     if expired:
         state = fold_checked(state, expired)
     decided = _decide(command, state, now)
-    # What a settled hold or a refund gave back to a grant whose time has passed.
     state = fold_checked(state, decided)
+    # What a settled hold or a refund gave back to a grant whose time has passed.
     returned = expire_grants(state, now)
     if returned:
         state = fold_checked(state, returned)
@@ -57,7 +85,7 @@ def decide_folded(
 
 
 def _decide(
-    command: c.AccountCommand, state: AccountState, now: datetime
+    command: c.AccountCommand | c.RefundDebit, state: AccountState, now: datetime
 ) -> tuple[e.AccountEvent, ...]:
     match command:
         case c.HoldCredits():
@@ -76,9 +104,11 @@ def _decide(
                 raise HoldNotExpired(f"hold {hold.hold_id} is open until {hold.expires_at}")
             return _release(hold, state, now, "expired")
         case c.ExpireGrants():
-            return ()  # `decide` has done it for every command
+            return ()  # `_decide_folded` has done it, as for every command.
         case c.RefundDebit():
-            return _refund(command, state, now)
+            refunded = refund(command, state, now)
+            _check_credit(state, command.amount_micro)
+            return (refunded,)
         case c.AdjustCredits():
             return _adjust(command, state, now)
         case c.FreezeAccount():
@@ -196,36 +226,16 @@ def _capture(
 def _release(
     hold: Hold, state: AccountState, now: datetime, reason: str
 ) -> tuple[e.AccountEvent, ...]:
-    return (
-        e.HoldReleased(
-            **_next(state, now),
-            user_id=state.user_id,
-            balance=balance_after(state, hold.shares, held_micro=-hold.amount_micro, give=True),
-            hold_id=hold.hold_id,
-            amount_micro=hold.amount_micro,
-            message_id=hold.message_id,
-            reason=reason,
-        ),
+    released = e.HoldReleased(
+        **_next(state, now),
+        user_id=state.user_id,
+        balance=balance_after(state, hold.shares, held_micro=-hold.amount_micro, give=True),
+        hold_id=hold.hold_id,
+        amount_micro=hold.amount_micro,
+        message_id=hold.message_id,
+        reason=reason,
     )
-
-
-def _refund(
-    command: c.RefundDebit, state: AccountState, now: datetime
-) -> tuple[e.AccountEvent, ...]:
-    assert sum(share.amount_micro for share in command.shares) == command.amount_micro
-    return (
-        e.DebitRefunded(
-            **_next(state, now),
-            user_id=state.user_id,
-            balance=balance_after(state, command.shares, held_micro=0, give=True),
-            refund_id=command.refund_id,
-            message_id=command.message_id,
-            amount_micro=command.amount_micro,
-            shares=command.shares,
-            reason=command.reason,
-            refunded_by=command.refunded_by,
-        ),
-    )
+    return (released,)
 
 
 def _adjust(
@@ -240,34 +250,30 @@ def _adjust(
         shares = ()
         paid_micro = state.balance.paid_micro + command.amount_micro
         balance = replace(state.balance, paid_micro=paid_micro)
-    return (
-        e.CreditsAdjusted(
-            **_next(state, now),
-            user_id=state.user_id,
-            balance=balance,
-            adjustment_id=command.adjustment_id,
-            direction=command.direction,
-            amount_micro=command.amount_micro,
-            shares=shares,
-            reason=command.reason,
-            adjusted_by=command.adjusted_by,
-        ),
+    adjusted = e.CreditsAdjusted(
+        **_next(state, now),
+        user_id=state.user_id,
+        balance=balance,
+        adjustment_id=command.adjustment_id,
+        direction=command.direction,
+        amount_micro=command.amount_micro,
+        shares=shares,
+        reason=check_reason(command.reason),
+        adjusted_by=command.adjusted_by,
     )
+    return (adjusted,)
 
 
 def _freeze(
     command: c.FreezeAccount, state: AccountState, now: datetime
 ) -> tuple[e.AccountEvent, ...]:
+    reason = check_reason(command.reason)
     if state.frozen:
         return ()
-    return (
-        e.AccountFrozen(
-            **_next(state, now),
-            user_id=state.user_id,
-            reason=command.reason,
-            frozen_by=command.frozen_by,
-        ),
+    frozen = e.AccountFrozen(
+        **_next(state, now), user_id=state.user_id, reason=reason, frozen_by=command.frozen_by
     )
+    return (frozen,)
 
 
 def _open_hold(state: AccountState, hold_id: UUID) -> Hold:

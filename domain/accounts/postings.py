@@ -40,7 +40,7 @@ class Posting:
     amount_micro: int
 
 
-# Every posting asks for it.
+# Kept, because every posting asks for them.
 @lru_cache(maxsize=10_000)
 def user_accounts(user_id: UUID) -> tuple[str, str]:
     """The names of what is available and of what is held."""

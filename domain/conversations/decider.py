@@ -2,7 +2,7 @@
 
 - It belongs to the user who started it; for anybody else it does not exist.
 - A prompt is a message that a person can read, of at most MESSAGE_CHARACTERS_MAX.
-- A deleted conversation takes no prompts and no new name, but an answer under way still lands.
+- A deleted conversation takes no prompts and no new name; an answer under way is still recorded.
 - An answer, or its failure, is recorded once for a prompt that is open.
 - An answer without text is free, and later prompts don't know of it.
 """

@@ -45,7 +45,7 @@ class ConversationState:
     deleted: bool = False
 
     def open_exchange(self, response_id: UUID) -> Exchange | None:
-        # Ids are compared by their numbers, in C.
+        # Integers are compared faster than UUIDs.
         wanted = response_id.int
         for exchange in self.open:
             if exchange.response_id.int == wanted:

@@ -9,10 +9,10 @@ from functools import lru_cache
 from hashlib import sha256
 
 HASH_BYTES = 32
-# Of a link's list: eight bytes of position, then the leaf.
+# One entry of a link: eight bytes of position, then the leaf.
 ENTRY_BYTES = 8 + HASH_BYTES
 CHAIN_START = bytes(HASH_BYTES)
-# PostgreSQL's own, in which timestamptz_send counts.
+# From where PostgreSQL's timestamptz_send counts.
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -39,19 +39,19 @@ def event_leaf(
 
 
 def microseconds(time: datetime) -> int:
-    """Since 2000-01-01 00:00 UTC."""
+    """How many have passed since 2000-01-01 00:00 UTC."""
     return (time - _EPOCH) // _MICROSECOND
 
 
 def recorded_at(us: int) -> datetime:
-    """The time of so many `microseconds`."""
+    """The time that `microseconds` turns into this number."""
     return _EPOCH + us * _MICROSECOND
 
 
 @dataclass(frozen=True)
 class Link:
-    """Of the chain: the events of one insert. position: of the last of them. events: how many
-    the log has up to there. entries: for each of them its position and its leaf."""
+    """One link of the chain: the events of one insert. position: of the last of them. events: how
+    many the log has up to and with them. entries: position and leaf of each of them."""
 
     position: int
     events: int
@@ -60,7 +60,7 @@ class Link:
 
     @property
     def first_index(self) -> int:
-        """Of its first event in the log, from 0 on."""
+        """The number of its first event in the log, counted from 0."""
         return self.events - len(self.entries) // ENTRY_BYTES
 
     def follows(self, chain: bytes) -> bool:

@@ -1,13 +1,13 @@
 """The Merkle tree of the log: RFC 6962, section 2.1, with SHA-256.
 
-A node is named by its level and its number: node (l, n) is over the 2^l leaves from n * 2^l on, all
-of them there. A tree of any size is made of such nodes.
+A node is named by its level and its number: node (l, n) covers the 2^l leaves from n * 2^l on, and
+all of them exist. A tree of any size is made of such nodes.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
-# Leaves that are hashed level by level, when so many come at once.
+# Where at least so many leaves come at once, they are hashed level by level.
 _BLOCK = 256
 EMPTY_ROOT = sha256(b"").digest()
 
@@ -20,7 +20,7 @@ def parent(left: bytes, right: bytes) -> bytes:
 
 
 class Frontier:
-    """A tree that grows by leaves, of which only the nodes at its edge are kept."""
+    """A growing tree that keeps the nodes at its right edge and forgets the others."""
 
     def __init__(self, size: int = 0, edge: Sequence[bytes] = ()) -> None:
         """edge: hashes of `edge_nodes(size)`."""
@@ -29,14 +29,14 @@ class Frontier:
         self._edge = list(edge)
 
     def add(self, leaf: bytes, keep: Callable[[NodeHash], None], *, from_level: int) -> None:
-        """keep: told of every node from that level on that the leaf completes."""
+        """keep: called with every node of that level or above that the leaf completes."""
         self._join(0, self.size, leaf, keep, from_level)
         self.size += 1
 
     def extend(
         self, leaves: Sequence[bytes], keep: Callable[[NodeHash], None], *, from_level: int
     ) -> None:
-        """As `add` for each of them, and twice as fast where there are many."""
+        """As `add` for each of them; twice as fast where there are many."""
         place = 0
         while place < len(leaves):
             if self.size % _BLOCK == 0 and len(leaves) - place >= _BLOCK:
@@ -71,7 +71,7 @@ class Frontier:
         keep: Callable[[NodeHash], None],
         from_level: int,
     ) -> None:
-        """Put the node at the edge, with all that it completes."""
+        """Puts the node at the edge and joins it with those that it completes."""
         while number & 1:
             node = parent(self._edge.pop(), node)
             number >>= 1
@@ -85,7 +85,7 @@ class Frontier:
 
 
 def edge_nodes(size: int) -> list[Node]:
-    """Of a tree of that size, the largest first."""
+    """The nodes at the edge of a tree of that size, the largest first."""
     nodes: list[Node] = []
     start = 0
     for level in reversed(range(size.bit_length())):
@@ -106,8 +106,8 @@ def joined(hashes: Sequence[bytes]) -> bytes:
 
 
 def path_nodes(index: int, size: int) -> list[list[Node]]:
-    """What the inclusion proof of a leaf is made of, from the leaf up: for each of its hashes the
-    nodes that `joined` makes it of."""
+    """The inclusion proof of a leaf, from the leaf up: for each of its hashes the nodes from which
+    `joined` computes it."""
     assert 0 <= index < size
     path: list[list[Node]] = []
     start, end = 0, size

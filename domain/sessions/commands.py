@@ -9,7 +9,6 @@ from domain.records import record
 @record
 class OpenSession:
     session_id: UUID
-    user_id: UUID
     expires_at: datetime
 
 
@@ -25,6 +24,11 @@ class RotateSession:
 
 @record
 class RevokeSession:
+    """Changes nothing where the session has ended.
+
+    reason: stands in the event (`domain.sessions.events.SessionRevoked`).
+    """
+
     reason: str
 
 

@@ -23,6 +23,8 @@ class SessionState:
     rotated_at: datetime | None = None
 
     def is_live(self, now: datetime) -> bool:
+        """By its own events alone; whether it may be used depends on its user as well
+        (`domain.sessions.decider.usable`)."""
         return self.revoked_reason is None and now < self.expires_at
 
 

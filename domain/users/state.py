@@ -18,8 +18,9 @@ from domain.users.events import (
 
 @record
 class UserState:
-    """password_changed_at: None while it is the first one. Sessions from before it have ended.
-    first_password_hash: of the one the user registered with."""
+    """first_password_hash: of the password the user registered with. password_changed_at: None
+    while that is still the password. reinstated_at: when the last suspension ended. What the two
+    times do to sessions is said in `domain.sessions.decider`."""
 
     id: UUID
     version: int
@@ -31,6 +32,7 @@ class UserState:
     role: UserRole = UserRole.USER
     suspended: bool = False
     password_changed_at: datetime | None = None
+    reinstated_at: datetime | None = None
 
 
 def evolve(state: UserState | None, event: UserEvent) -> UserState:
@@ -59,6 +61,6 @@ def _apply(state: UserState, event: UserEvent) -> UserState:
         case UserSuspended():
             return replace(state, suspended=True)
         case UserReinstated():
-            return replace(state, suspended=False)
+            return replace(state, suspended=False, reinstated_at=event.timestamp)
         case UserRegistered():
             return state

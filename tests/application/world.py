@@ -10,6 +10,9 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from application.accounts import Accounts
+from application.administration.accounts import AccountAdministration
+from application.administration.order import Order
+from application.administration.users import UserAdministration
 from application.chat.commands import ChatLimits, SendMessage
 from application.chat.inference import InferenceEngine
 from application.chat.price_list import PACKAGES, PriceList
@@ -30,6 +33,7 @@ from domain.credits import MICRO_PER_CREDIT
 from domain.events import Event
 from domain.identifiers import account_id
 from domain.pricing.price import Price, per_message
+from domain.users.events import UserRole
 from infrastructure.event_store.recorder import open_application
 from infrastructure.identity.passwords import BcryptHasher, ZxcvbnStrength
 from infrastructure.log.reader import ReadBounds, read_log
@@ -94,6 +98,10 @@ class World:
             ),
         )
         self.accounts = Accounts(ledger=self.ledger, clock=self.clock, ids=self.ids)
+        self.account_administration = AccountAdministration(
+            ledger=self.ledger, clock=self.clock, ids=self.ids
+        )
+        self.user_administration = UserAdministration(ledger=self.ledger, clock=self.clock)
         self.quotas = Quotas(self.quota_limits)
         self.conversations = Conversations(
             ledger=self.ledger, clock=self.clock, free_writes=self.quotas.free_writes
@@ -135,12 +143,19 @@ class World:
     def check_books(self) -> None:
         check_books(self.events(), holds_open=self.holds_open)
 
-    async def a_user(self) -> UUID:
+    async def a_user(self, role: UserRole = UserRole.USER) -> UUID:
         name = f"user{next(_names)}"
         outcome = await self.users.register(
-            username=name, email=f"{name}@example.com", password=PASSWORD
+            username=name, email=f"{name}@example.com", password=PASSWORD, role=role
         )
         return outcome.result.user_id
+
+    async def an_admin(self) -> UUID:
+        return await self.a_user(UserRole.ADMIN)
+
+    async def suspend(self, user_id: UUID) -> None:
+        order = an_order(await self.an_admin(), "suspend")
+        await self.user_administration.suspend(order, user_id=user_id)
 
     async def balance(self, user_id: UUID) -> Balance:
         account = await self.ledger.load(ACCOUNT, account_id(user_id))
@@ -205,6 +220,15 @@ def message(user_id: UUID, text: str = "Hello there", **changes: Any) -> SendMes
     key = fields.pop("key", None)
     claim: IdempotencyKey | None = idempotency_key(user_id, key, "chat.message", **fields)
     return SendMessage(user_id=user_id, key=claim, **fields)
+
+
+def an_order(
+    administrator_id: UUID, key: str, *, reason: str = "a slip", **request: object
+) -> Order:
+    """key, request: hashed as the API will do it."""
+    claim = idempotency_key(administrator_id, key, "order", reason=reason, **request)
+    assert claim is not None
+    return Order(administrator_id=administrator_id, reason=reason, key=claim)
 
 
 async def outcome_of(awaitable: Any) -> Any:

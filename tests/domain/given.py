@@ -9,11 +9,13 @@ from uuid import UUID, uuid5
 
 from domain.accounts import commands as c
 from domain.accounts import events as e
-from domain.accounts.decider import decide, decide_folded
+from domain.accounts.decider import decide, decide_folded, decide_refund
 from domain.accounts.postings import postings
 from domain.accounts.state import AccountState, evolve
+from domain.claims.uniqueness import ClaimState
+from domain.claims.uniqueness import evolve as evolve_claim
 from domain.credits import MICRO_PER_CREDIT
-from domain.identifiers import NAMESPACE
+from domain.identifiers import NAMESPACE, refund_claim_id
 from domain.pricing.price import per_message
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -38,26 +40,31 @@ HELD_UNTIL = in_days(10)
 USER = an_id("user")
 ADMIN = an_id("admin")
 ACCOUNT = an_id("account")
+AnyCommand = c.AccountCommand | c.RefundDebit
 CONVERSATION = an_id("conversation")
 
 
 class Account:
-    """A stream of events and its fold. Every event is checked as it is appended: its version is
-    the next one, the balance it carries is the fold's, and its postings explain the change."""
+    """A stream of events and its fold, with the claims of its refunds. Every event is checked as
+    it is appended: its version is the next one, the balance it carries is the fold's, and its
+    postings explain the change."""
 
     def __init__(self) -> None:
         self.events: list[e.AccountEvent] = []
         self.state: AccountState | None = None
+        self.claims: dict[UUID, ClaimState] = {}
 
     @classmethod
-    def with_events_of(cls, *commands: c.AccountCommand, at: datetime = NOW) -> "Account":
+    def with_events_of(cls, *commands: AnyCommand, at: datetime = NOW) -> "Account":
         account = cls()
         account.when(c.OpenAccount(account_id=ACCOUNT, user_id=USER), at=at)
         for command in commands:
             account.when(command, at=at)
         return account
 
-    def when(self, command: c.AccountCommand, *, at: datetime = NOW) -> tuple[e.AccountEvent, ...]:
+    def when(self, command: AnyCommand, *, at: datetime = NOW) -> tuple[e.AccountEvent, ...]:
+        if isinstance(command, c.RefundDebit):
+            return self._refund(command, at)
         before = self.state
         events = decide(command, before, at)
         for event in events:
@@ -65,6 +72,16 @@ class Account:
         if before is not None:
             # What the decider says the events lead to is what they lead to.
             assert decide_folded(command, before, at) == (events, self.state)
+        return events
+
+    def _refund(self, command: c.RefundDebit, at: datetime) -> tuple[e.AccountEvent, ...]:
+        claim_id = refund_claim_id(command.debit.message_id)
+        claim, events, after = decide_refund(command, self.state, self.claims.get(claim_id), at)
+        assert (claim.originator_id, claim.originator_version) == (claim_id, 1)
+        self.claims[claim_id] = evolve_claim(None, claim)
+        for event in events:
+            self._append(event)
+        assert after == self.state
         return events
 
     @property
@@ -155,13 +172,15 @@ def expire_hold(name: str = "hold") -> c.ExpireHold:
     return c.ExpireHold(hold_id=an_id(name))
 
 
-def refund_of(event: e.AccountEvent, name: str = "refund") -> c.RefundDebit:
+def refund_of(
+    event: e.AccountEvent, name: str = "refund", *, amount: float | None = None
+) -> c.RefundDebit:
+    """Of everything where no amount is named."""
     assert isinstance(event, e.CreditsDebited)
     return c.RefundDebit(
         refund_id=an_id(name),
-        message_id=event.message_id,
-        amount_micro=event.amount_micro,
-        shares=event.shares,
+        debit=event,
+        amount_micro=event.amount_micro if amount is None else micro(amount),
         reason="a wrong answer",
         refunded_by=ADMIN,
     )

@@ -38,6 +38,7 @@ class NaiveAccount:
         self.envelopes: dict[str, Envelope] = {}
         self.book: Counter[str] = Counter()
         self.frozen = False
+        self.refunded: set[str] = set()
 
     def fill_new_jar(
         self, name: str, micro: int, source: str, *, paid: bool, expires_at: datetime | None = None
@@ -68,8 +69,17 @@ class NaiveAccount:
     def release(self, name: str) -> None:
         self._put_back(self.envelopes.pop(name).taken, "held")
 
-    def refund(self, spent: list[tuple[str, int]]) -> None:
-        self._put_back(spent, "revenue:usage")
+    def refund(self, name: str, spent: list[tuple[str, int]], micro: int) -> None:
+        """Once for each name. Puts coin after coin back, beginning with the last that was
+        spent."""
+        assert name not in self.refunded, "the rules let a debit be refunded again"
+        self.refunded.add(name)
+        left = micro
+        for jar, amount in reversed(spent):
+            part = min(amount, left)
+            left -= part
+            self._put_back([(jar, part)], "revenue:usage")
+        assert left == 0, "the rules let more be refunded than was spent"
 
     def remove(self, micro: int) -> None:
         self._take(micro)

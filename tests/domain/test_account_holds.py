@@ -68,7 +68,7 @@ def test_one_micro_credit_too_much_is_refused_with_both_numbers() -> None:
         account.when(replace(hold(3), amount_micro=micro(3) + 1))
     assert (refusal.value.required_micro, refusal.value.available_micro) == (3_000_001, 3_000_000)
     assert str(refusal.value) == (
-        "this takes 3.000001 credits, and 3 are available; add credits first"
+        "this takes 3.000001 credits, and 3 are available; take less or add credits first"
     )
     assert account.balance.held_micro == 0
 

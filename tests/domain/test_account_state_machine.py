@@ -16,7 +16,6 @@ from hypothesis.stateful import (
     Bundle,
     MultipleResults,
     RuleBasedStateMachine,
-    consumes,
     invariant,
     multiple,
     rule,
@@ -26,14 +25,24 @@ from domain.accounts import commands as c
 from domain.accounts import events as e
 from domain.accounts.postings import postings
 from domain.accounts.state import AccountState, evolve
-from domain.errors import AccountIsFrozen, HoldNotExpired, HoldNotOpen, InsufficientCredits, Refusal
+from domain.errors import (
+    AccountIsFrozen,
+    AlreadyRefunded,
+    HoldNotExpired,
+    HoldNotOpen,
+    InsufficientCredits,
+    InvalidAmount,
+    MessageNotFound,
+    Refusal,
+)
 from tests.domain import given
 from tests.domain.naive_account import NaiveAccount
 
 # Small numbers meet each other often: exact amounts, empty buckets, equal expiries.
 amounts = st.integers(min_value=1, max_value=12)
 lifetimes = st.integers(min_value=1, max_value=6).map(timedelta)
-Debit = tuple[e.CreditsDebited, list[tuple[str, int]]]
+# The name of its hold, its event, and what the naive account spent.
+Debit = tuple[str, e.CreditsDebited, list[tuple[str, int]]]
 
 
 class AccountLife(RuleBasedStateMachine):
@@ -53,17 +62,18 @@ class AccountLife(RuleBasedStateMachine):
         self.names += 1
         return f"{kind}-{self.names}"
 
-    def accepted(self, command: c.AccountCommand) -> tuple[e.AccountEvent, ...]:
+    def accepted(self, command: given.AnyCommand) -> tuple[e.AccountEvent, ...]:
         """The naive account's old jars are emptied before the command and after it by the rule
         that sends it."""
         self.naive.empty_old_jars(self.now)
         return self.account.when(command, at=self.now)
 
-    def refused(self, command: c.AccountCommand, refusal: type[Refusal]) -> None:
-        before = self.account.opened
+    def refused(self, command: given.AnyCommand, refusal: type[Refusal]) -> None:
+        before, claims = self.account.opened, dict(self.account.claims)
         with pytest.raises(refusal):
             self.account.when(command, at=self.now)
         assert self.account.opened is before
+        assert self.account.claims == claims
 
     @rule(amount=amounts, bonus=st.integers(min_value=0, max_value=3))
     def purchase(self, amount: int, bonus: int) -> None:
@@ -119,7 +129,7 @@ class AccountLife(RuleBasedStateMachine):
         self.naive.empty_old_jars(self.now)
         self.delivered[name] += amount
         (debited,) = [event for event in events if isinstance(event, e.CreditsDebited)]
-        return debited, spent
+        return name, debited, spent
 
     @rule(name=holds)
     def fail(self, name: str) -> None:
@@ -142,13 +152,30 @@ class AccountLife(RuleBasedStateMachine):
             self.naive.release(name)
             self.naive.empty_old_jars(self.now)
 
-    @rule(debit=consumes(debits))
-    def refund(self, debit: Debit) -> None:
-        debited, spent = debit
-        self.accepted(given.refund_of(debited, self.name("refund")))
-        self.naive.refund(spent)
+    @rule(debit=debits, amount=st.integers(min_value=0, max_value=13), everything=st.booleans())
+    def refund(self, debit: Debit, amount: int, everything: bool) -> None:
+        """Of any debit, however often and of whatever amount."""
+        name, debited, spent = debit
+        charged = sum(micro for _, micro in spent)
+        amount = charged if everything else amount
+        command = replace(given.refund_of(debited, self.name("refund")), amount_micro=amount)
+        if name in self.naive.refunded:
+            self.refused(command, AlreadyRefunded)
+            return
+        if not 0 < amount <= charged:
+            self.refused(command, InvalidAmount)
+            return
+        self.accepted(command)
+        self.naive.refund(name, spent, amount)
         self.naive.empty_old_jars(self.now)
-        self.refunded_micro += debited.amount_micro
+        self.refunded_micro += amount
+
+    @rule(debit=debits)
+    def refund_what_another_account_was_charged(self, debit: Debit) -> None:
+        name, debited, _ = debit
+        elsewhere = replace(debited, originator_id=given.an_id("another account"))
+        refusal = AlreadyRefunded if name in self.naive.refunded else MessageNotFound
+        self.refused(given.refund_of(elsewhere, self.name("refund")), refusal)
 
     @rule(amount=amounts)
     def adjust_in_favour(self, amount: int) -> None:
@@ -224,6 +251,17 @@ class AccountLife(RuleBasedStateMachine):
         }
         assert len(debits) == len(self.delivered)
         assert self.naive.book["revenue:usage"] == self.delivered.total() - self.refunded_micro
+
+    @invariant()
+    def a_debit_is_refunded_at_most_once_and_never_for_more_than_was_charged(self) -> None:
+        charged = {x.message_id: x for x in self.account.events if isinstance(x, e.CreditsDebited)}
+        refunds = [x for x in self.account.events if isinstance(x, e.DebitRefunded)]
+        assert len({x.message_id for x in refunds}) == len(refunds)
+        for refund in refunds:
+            debit = charged[refund.message_id]
+            assert 0 < refund.amount_micro <= debit.amount_micro
+            taken = {share.bucket_id: share.amount_micro for share in debit.shares}
+            assert all(share.amount_micro <= taken[share.bucket_id] for share in refund.shares)
 
     @invariant()
     def a_replay_of_the_log_is_the_state(self) -> None:

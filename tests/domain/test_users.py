@@ -5,10 +5,18 @@ from functools import reduce
 
 import pytest
 
-from domain.errors import InvalidEmail, InvalidUsername, UserNotFound
+from domain.errors import (
+    InvalidEmail,
+    InvalidText,
+    InvalidUsername,
+    NotPermitted,
+    UserIsSuspended,
+    UserNotFound,
+)
+from domain.text import REASON_CHARACTERS_MAX
 from domain.users import commands as c
 from domain.users import events as e
-from domain.users.decider import decide
+from domain.users.decider import check_administrator, decide
 from domain.users.state import UserState, evolve
 from tests.domain.given import ADMIN, NOW, USER
 
@@ -87,6 +95,35 @@ def test_a_suspension_is_recorded_once_and_lifted_once() -> None:
     assert isinstance(reinstated, e.UserReinstated)
     assert not after(SUSPEND, REINSTATE).suspended
     assert decide(REINSTATE, after(), NOW) == ()
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "\u200b", "two\nlines", "x" * 201])
+def test_a_suspension_says_why_on_one_line_that_can_be_read(reason: str) -> None:
+    for state in (after(), after(SUSPEND)):
+        with pytest.raises(InvalidText, match="reason"):
+            decide(replace(SUSPEND, reason=reason), state, NOW)
+
+
+def test_a_reason_is_kept_without_the_space_around_it_and_may_fill_its_bound() -> None:
+    words = "x" * REASON_CHARACTERS_MAX
+    (suspended,) = decide(replace(SUSPEND, reason=f" {words}\n"), after(), NOW)
+    assert isinstance(suspended, e.UserSuspended)
+    assert suspended.reason == words
+
+
+def test_nobody_suspends_themselves_so_one_administrator_is_always_left() -> None:
+    with pytest.raises(NotPermitted, match="ask another administrator"):
+        decide(replace(SUSPEND, suspended_by=USER), after(PROMOTE), NOW)
+
+
+def test_only_an_administrator_who_is_not_suspended_gives_orders() -> None:
+    check_administrator(after(PROMOTE))
+    check_administrator(after(PROMOTE, SUSPEND, REINSTATE))
+    for user in (None, after(), after(replace(PROMOTE, role=e.UserRole.AUDITOR))):
+        with pytest.raises(NotPermitted, match="only an administrator"):
+            check_administrator(user)
+    with pytest.raises(UserIsSuspended):
+        check_administrator(after(PROMOTE, SUSPEND))
 
 
 def test_each_event_is_the_next_version() -> None:

@@ -144,14 +144,15 @@ def a_life() -> Iterator[Event]:
 
 
 def _sessions(person: Person, history: RandomHistory) -> Iterator[Event]:
-    now, later = history.now, history.now + timedelta(days=30)
+    # After the new password, which ends the sessions from before it.
+    now, later = history.now + timedelta(seconds=1), history.now + timedelta(days=30)
     state: SessionState | None = None
     for command in (
-        s.OpenSession(session_id=_id("session"), user_id=person.user_id, expires_at=later),
+        s.OpenSession(session_id=_id("session"), expires_at=later),
         s.RotateSession(generation=1, expires_at=later),
         s.RevokeSession(reason="logout"),
     ):
-        for event in decide_session(command, state, now):
+        for event in decide_session(command, state, person.user, now):
             state = evolve_session(state, event)
             yield event
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
-from domain.accounts.commands import AccountCommand
+from domain.accounts.commands import AccountCommand, RefundDebit
 from domain.accounts.decider import decide as decide_account
+from domain.accounts.decider import decide_refund
 from domain.accounts.events import AccountEvent, CreditsDebited
 from domain.accounts.state import AccountState
 from domain.accounts.state import evolve as evolve_account
@@ -23,7 +24,7 @@ from domain.users.state import evolve as evolve_user
 
 @dataclass
 class Person:
-    """debits: those that were not refunded."""
+    """debits: those that cost something and were not refunded."""
 
     user_id: UUID
     user: UserState | None = None
@@ -45,6 +46,11 @@ class Person:
         events = decide_account(command, self.account, now)
         for event in events:
             self.account = evolve_account(self.account, event)
+        return events
+
+    def refund(self, now: datetime, command: RefundDebit) -> tuple[AccountEvent, ...]:
+        """Without the claim: these people are refunded each debit once."""
+        _, events, self.account = decide_refund(command, self.account, None, now)
         return events
 
     def for_conversation(

@@ -149,7 +149,9 @@ class RandomHistory:
                 completion_tokens=tokens,
             ),
         )
-        person.debits += [event for event in debited if isinstance(event, CreditsDebited)]
+        person.debits += [
+            event for event in debited if isinstance(event, CreditsDebited) and event.amount_micro
+        ]
         response = c.RecordResponse(
             user_id=person.user_id,
             response_id=exchange.response_id,
@@ -224,13 +226,12 @@ class RandomHistory:
         if not person.debits:
             return ()
         debit = person.debits.pop(self._random.randrange(len(person.debits)))
-        return person.for_account(
+        return person.refund(
             self.now,
             a.RefundDebit(
                 refund_id=self._id(),
-                message_id=debit.message_id,
-                amount_micro=debit.amount_micro,
-                shares=debit.shares,
+                debit=debit,
+                amount_micro=self._random.choice([debit.amount_micro, debit.amount_micro // 2]),
                 reason="it made no sense",
                 refunded_by=ADMIN,
             ),

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 from domain.accounts import commands as a
-from domain.accounts.events import CreditsDebited, Share
+from domain.accounts.events import CreditsDebited
 from domain.conversations import commands as c
 from domain.events import Event
 from domain.identifiers import NAMESPACE, account_id
@@ -133,7 +133,17 @@ class Story(Person):
     def deletes(self) -> "Story":
         return self.conversation_does(c.DeleteConversation(user_id=self.user_id))
 
-    @property
-    def last_debit_shares(self) -> tuple[Share, ...]:
-        debits = [event for event in self.events if isinstance(event, CreditsDebited)]
-        return debits[-1].shares
+    def is_refunded(self, reason: str) -> "Story":
+        """The last debit, whole."""
+        debit = [event for event in self.events if isinstance(event, CreditsDebited)][-1]
+        self.events += self.refund(
+            self.now,
+            a.RefundDebit(
+                refund_id=an_id("refund"),
+                debit=debit,
+                amount_micro=debit.amount_micro,
+                reason=reason,
+                refunded_by=an_id("admin"),
+            ),
+        )
+        return self

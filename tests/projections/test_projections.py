@@ -57,17 +57,7 @@ def test_a_free_answer_is_a_transaction_of_zero_without_journal_lines() -> None:
 
 
 def test_corrections_are_transactions_in_both_directions() -> None:
-    story = Story().buys(10).asks().is_answered()
-    story.account_does(
-        a.RefundDebit(
-            refund_id=an_id("refund"),
-            message_id=an_id("answer"),
-            amount_micro=2 * CREDIT,
-            shares=story.last_debit_shares,
-            reason="no sense",
-            refunded_by=an_id("admin"),
-        )
-    )
+    story = Story().buys(10).asks().is_answered().is_refunded("no sense")
     for direction in (Direction.CREDIT, Direction.DEBIT):
         story.account_does(
             a.AdjustCredits(

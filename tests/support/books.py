@@ -1,5 +1,5 @@
-"""What must be true of any log: every posting balances, every balance is the fold's, and answers
-and debits name each other."""
+"""What must be true of the whole log, whatever happened: every posting balances, every balance is
+the fold's, answers and debits name each other, and a debit is refunded once at most."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -50,6 +50,7 @@ def check_books(events: Sequence[Event], *, holds_open: int = 0) -> None:
         assert sums_micro[f"{user}:held"] == balance.held_micro
     assert sum(len(account.holds) for account in accounts.values()) == holds_open
     _check_answers(events)
+    _check_refunds(events)
 
 
 def _check_answers(events: Sequence[Event]) -> None:
@@ -69,3 +70,17 @@ def _check_answers(events: Sequence[Event]) -> None:
     failed = {event.hold_id for event in events if isinstance(event, c.ResponseFailed)}
     assert released == failed
     assert not released & {hold_id for hold_id, *_ in debits}, "a hold ends once"
+
+
+def _check_refunds(events: Sequence[Event]) -> None:
+    """Each of a debit before it in the same account, once, and for no more than was charged."""
+    debits: dict[UUID, a.CreditsDebited] = {}
+    for event in events:
+        if isinstance(event, a.CreditsDebited):
+            debits[event.message_id] = event
+        elif isinstance(event, a.DebitRefunded):
+            debit = debits.pop(event.message_id, None)
+            assert debit is not None, "a refund is of a debit that was not refunded before"
+            assert debit.originator_id == event.originator_id
+            # In old logs an answer that cost nothing could be refunded.
+            assert min(1, debit.amount_micro) <= event.amount_micro <= debit.amount_micro

@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from application.ledger.ledger import Ledger, Transaction
-from application.ledger.streams import ACCOUNT
+from application.ledger.streams import ACCOUNT, CLAIM
 from domain.accounts import commands as c
 from domain.accounts import events as e
-from domain.accounts.decider import decide
+from domain.accounts.decider import decide, decide_refund
 from domain.accounts.state import AccountState
 from domain.errors import InsufficientCredits
+from domain.identifiers import refund_claim_id
 from tests.application.world import World
 from tests.domain import given
 from tests.domain.test_account_state_machine import AccountLife
@@ -45,7 +46,7 @@ class SharedAccount(given.Account):
         self.account_id = given.an_id(f"shared account {next(_numbers)}")
 
     def when(
-        self, command: c.AccountCommand, *, at: datetime = given.NOW
+        self, command: given.AnyCommand, *, at: datetime = given.NOW
     ) -> tuple[e.AccountEvent, ...]:
         self._turn += 1
         ledger = self._worlds[self._turn % len(self._worlds)].ledger
@@ -73,10 +74,16 @@ class SharedAccount(given.Account):
         with suppress(InsufficientCredits):
             await self._decide(ledger, command, at)
 
-    async def _decide(self, ledger: Ledger, command: c.AccountCommand, at: datetime) -> None:
+    async def _decide(self, ledger: Ledger, command: given.AnyCommand, at: datetime) -> None:
         def work(transaction: Transaction) -> None:
             state: AccountState | None = transaction.load(ACCOUNT, self.account_id)
-            transaction.add(ACCOUNT, *decide(command, state, at))
+            if not isinstance(command, c.RefundDebit):
+                transaction.add(ACCOUNT, *decide(command, state, at))
+                return
+            claimed = transaction.load(CLAIM, refund_claim_id(command.debit.message_id))
+            claim, events, _ = decide_refund(command, state, claimed, at)
+            transaction.add(CLAIM, claim)
+            transaction.add(ACCOUNT, *events)
 
         await ledger.transact(work)
 
@@ -99,6 +106,10 @@ class SharedLife(AccountLife):
         self.account.when(
             c.OpenAccount(account_id=self.account.account_id, user_id=given.USER), at=self.now
         )
+
+    def name(self, kind: str) -> str:
+        """Other lives have left claims in the same database."""
+        return f"{self.account.account_id}-{super().name(kind)}"
 
     @rule(
         purchases=st.lists(st.integers(min_value=1, max_value=12), min_size=1, max_size=4),

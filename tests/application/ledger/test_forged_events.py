@@ -1,6 +1,7 @@
 """Whoever has the credentials of the database alone makes no credits, no roles and no sessions."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,7 @@ from application.ledger.event_macs import EventNotAuthentic, VersionMissing
 from application.ledger.streams import ACCOUNT, CLAIM, CONVERSATION, IDEMPOTENCY, SESSION, USER
 from domain.accounts import commands as c
 from domain.accounts.decider import decide as decide_account
-from domain.accounts.events import CreditsGranted
+from domain.accounts.events import CreditsDebited, CreditsGranted
 from domain.claims.idempotency import IdempotencyKey
 from domain.claims.uniqueness import claim
 from domain.credits import MICRO_PER_CREDIT
@@ -23,7 +24,7 @@ from domain.identifiers import account_id, idempotency_claim_id, username_claim_
 from domain.sessions.events import SessionOpened
 from domain.users.events import PasswordChanged, RoleAssigned, UserRole
 from infrastructure.process.clock_ids import TimeOrderedIds
-from tests.application.world import PASSWORD, World, message, welcome_balance
+from tests.application.world import PASSWORD, World, an_order, message, welcome_balance
 from tests.support.forging import FORGERIES, Forger, Forgery, made
 from tests.support.keys import LEDGER_KEYS
 from tests.support.servers import DatabaseUrls
@@ -79,6 +80,30 @@ async def a_purchase(world: World, user_id: UUID) -> Event:
     )
     (event,) = decide_account(purchase, state, world.clock.now())
     return event
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES.keys())
+async def test_a_debit_that_nobody_paid_is_not_refunded(
+    world: World, restarted: World, forger: Forger, forgery: Forgery
+) -> None:
+    user_id, admin = await world.a_user(), await world.an_admin()
+    stream = account_id(user_id)
+    await world.ask(user_id)
+    debit = await world.ledger.newest(stream, CreditsDebited, lambda _: True)
+    assert debit is not None
+    forged = replace(
+        debit,
+        originator_version=debit.originator_version + 1,
+        message_id=NEW_ID(),
+        amount_micro=MILLION_MICRO,
+    )
+    position = forger.insert(forgery(forged, forger.stored(stream)))
+
+    with pytest.raises(EventNotAuthentic) as refused:
+        await restarted.account_administration.refund(
+            an_order(admin, "k"), user_id=user_id, message_id=forged.message_id
+        )
+    assert refused.value.position == position
 
 
 @pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES.keys())

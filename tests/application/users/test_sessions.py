@@ -6,7 +6,7 @@ import pytest
 
 from domain.errors import RefreshTokenReused, SessionEnded, UserIsSuspended
 from domain.sessions.events import SessionRotated
-from tests.application.users.test_users import register, suspend
+from tests.application.users.test_users import register
 from tests.application.world import PASSWORD, REFRESH_GRACE, World
 
 
@@ -79,7 +79,7 @@ async def test_the_grace_is_not_for_a_suspended_user(world: World) -> None:
     user = await register(world)
     session_id = (await world.users.sign_in(login="ada", password=PASSWORD)).session_id
     await world.users.refresh(session_id=session_id, generation=1)
-    await suspend(world, user)
+    await world.suspend(user.id)
 
     with pytest.raises(UserIsSuspended):
         await world.users.refresh(session_id=session_id, generation=1)

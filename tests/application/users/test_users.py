@@ -5,8 +5,6 @@ import asyncio
 import pytest
 
 from application.ledger.idempotency import idempotency_key
-from application.ledger.ledger import Transaction
-from application.ledger.streams import USER
 from domain.accounts.events import AccountOpened, CreditsGranted
 from domain.claims.uniqueness import ValueClaimed
 from domain.errors import (
@@ -14,14 +12,11 @@ from domain.errors import (
     IdempotencyKeyReused,
     InvalidEmail,
     InvalidUsername,
-    UserIsSuspended,
     UsernameTaken,
     WeakPassword,
     WrongCredentials,
 )
 from domain.identifiers import username_claim_id
-from domain.users.commands import ReinstateUser, SuspendUser, UserCommand
-from domain.users.decider import decide
 from domain.users.events import RoleAssigned, UserRegistered, UserRole
 from domain.users.state import UserState
 from tests.application.world import PASSWORD, WELCOME_MICRO, World, outcome_of
@@ -34,18 +29,6 @@ async def register(
     user = await world.users.find(username)
     assert user is not None
     return user
-
-
-async def tell(world: World, user: UserState, command: UserCommand) -> None:
-    def work(transaction: Transaction) -> None:
-        state = transaction.load(USER, user.id)
-        transaction.add(USER, *decide(command, state, world.clock.now()))
-
-    await world.ledger.transact(work)
-
-
-async def suspend(world: World, user: UserState) -> None:
-    await tell(world, user, SuspendUser(reason="test", suspended_by=user.id))
 
 
 async def test_user_claims_account_and_welcome_credits_are_one_commit(world: World) -> None:
@@ -161,25 +144,8 @@ async def test_a_wrong_password_and_an_unknown_name_are_refused_in_the_same_word
     assert str(wrong) == str(nobody) == str(strange)
 
 
-async def test_a_suspended_user_is_out_at_once_and_back_when_reinstated(world: World) -> None:
-    user = await register(world)
-    signed_in = await world.users.sign_in(login="ada", password=PASSWORD)
-    await suspend(world, user)
-
-    with pytest.raises(UserIsSuspended):
-        await world.users.sign_in(login="ada", password=PASSWORD)
-    with pytest.raises(UserIsSuspended):
-        await world.users.principal(user_id=user.id, session_id=signed_in.session_id)
-    with pytest.raises(UserIsSuspended):
-        await world.users.refresh(session_id=signed_in.session_id, generation=1)
-
-    await tell(world, user, ReinstateUser(reinstated_by=user.id))
-    # The refused refresh has not used the token up.
-    await world.users.refresh(session_id=signed_in.session_id, generation=1)
-
-
 async def test_only_the_password_opens_a_suspended_users_refusal(world: World) -> None:
-    await suspend(world, await register(world))
+    await world.suspend((await register(world)).id)
 
     with pytest.raises(WrongCredentials):
         await world.users.sign_in(login="ada", password="not this one")

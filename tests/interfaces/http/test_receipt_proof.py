@@ -13,7 +13,7 @@ import pytest_asyncio
 from application.chat.inference import InferenceError
 from application.ledger.streams import ACCOUNT
 from domain.accounts.commands import RefundDebit
-from domain.accounts.decider import decide
+from domain.accounts.decider import decide_refund
 from domain.accounts.events import CreditsDebited, CreditsHeld
 from domain.identifiers import account_id
 from infrastructure.event_store.recorder import open_application
@@ -285,13 +285,13 @@ async def refund(api: Api, user_id: UUID, message_id: UUID) -> None:
         state = application.load(ACCOUNT, account_id(user_id))
         command = RefundDebit(
             refund_id=api.services.new_id(),
-            message_id=message_id,
+            debit=debit,
             amount_micro=debit.amount_micro,
-            shares=debit.shares,
             reason="the answer was wrong",
             refunded_by=user_id,
         )
-        recordings = application.save(*decide(command, state, SystemClock().now()))
+        claimed, events, _ = decide_refund(command, state, None, SystemClock().now())
+        recordings = application.save(claimed, *events)
     finally:
         application.close()
     assert await api.services.read_models.wait_for(recordings[-1].notification.id, PATIENCE_S)
