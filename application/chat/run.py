@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Protocol
-from uuid import UUID
 
 import structlog
 
+from application.chat.answer import Answer, Generated, GenerationFailed, Started
 from application.chat.inference import (
     Completion,
     Delta,
@@ -19,80 +17,11 @@ from application.chat.inference import (
     InferenceError,
     WorkMeter,
 )
+from application.chat.settlement import Settlement
 from application.chat.stages import Stages
-from domain.pricing.price import Price
-from domain.records import record
 from domain.text import is_visible
 
 log = structlog.get_logger()
-
-
-@record
-class Started:
-    """What commit 1 fixed. message_id: the answer's."""
-
-    user_id: UUID
-    message_id: UUID
-    prompt_id: UUID
-    conversation_id: UUID
-    hold_id: UUID
-    held_micro: int
-    model: str
-    price: Price
-    max_tokens: int
-    turns_dropped: int = 0
-
-
-@record
-class Answer:
-    """What commit 2 recorded. position is that of its last event; a replay has none of its own
-    and carries the recorded one. turns_dropped: of the conversation, as they did not fit the
-    window; answers recorded by earlier versions have none."""
-
-    message_id: UUID
-    conversation_id: UUID
-    model: str
-    response: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-    cost_micro: int
-    available_micro: int
-    held_micro: int
-    cached: bool
-    latency_ms: int
-    turns_dropped: int = 0
-    replayed: bool = False
-    position: int | None = None
-
-    def as_replay(self) -> "Answer":
-        return replace(self, replayed=True)
-
-
-class GenerationFailed(Exception):
-    """There is no answer and nothing was charged. reason: as in ResponseFailed."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"the answer could not be generated ({reason}); nothing was charged")
-
-
-@record
-class Generated:
-    """What the model delivered until it was done or stopped."""
-
-    text: str
-    finish_reason: FinishReason
-    completion_tokens: int
-    seed: int | None
-    manifest_hash: str | None
-    cached: bool = False
-
-
-class Settles(Protocol):
-    async def deliver(self, generated: Generated) -> Answer: ...
-
-    async def give_up(self, reason: str) -> None: ...
 
 
 class ChatRun:
@@ -113,7 +42,7 @@ class ChatRun:
         started: Started,
         engine: InferenceEngine,
         request: GenerationRequest,
-        settlement: Settles,
+        settlement: Settlement,
         position: int | None,
         timeout_s: float,
         stages: Stages,
@@ -230,7 +159,7 @@ class ChatRun:
         if self._handed_on and part.text:
             return await self._deliver(part)
         self._withhold()
-        await self._settlement.give_up(reason)
+        await self._settlement.give_back(reason)
         if isinstance(error, InferenceError):
             raise error
         raise GenerationFailed(reason) from error
@@ -255,7 +184,7 @@ class ChatRun:
     async def _deliver(self, generated: Generated) -> Answer:
         """An answer without text is an answer, unless nobody waited for it."""
         if not generated.text and generated.finish_reason is FinishReason.CANCELLED:
-            await self._settlement.give_up("cancelled")
+            await self._settlement.give_back("cancelled")
             raise GenerationFailed("cancelled")
         answer = await self._settlement.deliver(generated)
         self.stages.end("settle")

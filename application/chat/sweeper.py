@@ -8,15 +8,13 @@ from uuid import UUID
 
 import structlog
 
+from application.chat.give_back import give_back
 from application.ledger.ledger import Ledger, LedgerUnavailable, Transaction
-from application.ledger.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
+from application.ledger.streams import ACCOUNT
 from application.ports import Clock
 from application.read_models import ExpiredGrant, ExpiredHold, ReadModels
 from domain.accounts.commands import ExpireGrants, ExpireHold
 from domain.accounts.decider import decide as decide_account
-from domain.claims.idempotency import abandon
-from domain.conversations.commands import RecordFailure
-from domain.conversations.decider import decide as decide_conversation
 from domain.errors import HoldNotExpired, HoldNotOpen
 
 log = structlog.get_logger()
@@ -116,36 +114,16 @@ class Sweeper:
                 break
 
     async def _expire(self, hold_id: UUID, account_id: UUID) -> int:
-        message_id: UUID | None = None
+        expire = ExpireHold(hold_id=hold_id)
 
-        def work(transaction: Transaction) -> None:
-            nonlocal message_id
-            now = self._clock.now()
-            account = transaction.load(ACCOUNT, account_id)
-            transaction.add(ACCOUNT, *decide_account(ExpireHold(hold_id=hold_id), account, now))
-            hold = None if account is None else account.hold(hold_id)
-            assert hold is not None, "what was not open would have been refused"
-            message_id = hold.message_id
-            conversation = transaction.load(CONVERSATION, hold.conversation_id)
-            if conversation is None:
-                return
-            exchange = conversation.open_exchange(message_id)
-            if exchange is None:
-                return
-            failure = RecordFailure(
-                user_id=conversation.user_id, response_id=message_id, reason="expired"
-            )
-            transaction.add(CONVERSATION, *decide_conversation(failure, conversation, now))
-            if exchange.idempotency_claim_id is not None:
-                claim = transaction.load(IDEMPOTENCY, exchange.idempotency_claim_id)
-                if claim is not None and claim.running == message_id:
-                    transaction.add(IDEMPOTENCY, abandon(claim, reason="expired", now=now))
+        def work(transaction: Transaction) -> UUID:
+            return give_back(transaction, expire, account_id=account_id, now=self._clock.now())
 
         try:
-            await self._ledger.transact(work)
+            committed = await self._ledger.transact(work)
         except (HoldNotOpen, HoldNotExpired):
             return 0  # settled meanwhile, or the read model is behind
-        log.info("hold_expired", hold_id=str(hold_id), message_id=str(message_id))
+        log.info("hold_expired", hold_id=str(hold_id), message_id=str(committed.value))
         return 1
 
     async def _expire_grants(self, account_id: UUID) -> None:

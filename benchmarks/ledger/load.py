@@ -7,8 +7,8 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
+from application.chat.answer import Generated, Started
 from application.chat.inference import FinishReason, PreparedPrompt
-from application.chat.run import Generated, Started
 from application.chat.settlement import Settlement
 from application.chat.stages import Stages
 from application.ledger.ledger import Ledger, LedgerLimits, Transaction

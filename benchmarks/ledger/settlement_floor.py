@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from statistics import quantiles
 from uuid import UUID
 
-from application.chat.run import Answer, Started
+from application.chat.answer import Answer, Started
 from application.ledger.commits import Commit
 from application.ledger.event_store import LedgerApplication
 from application.ledger.ledger import Ledger, LedgerLimits

@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from application.chat import inference
+from application.chat.answer import GenerationFailed
 from application.chat.quotas import QuotaExhausted
-from application.chat.run import GenerationFailed
 from application.ledger.event_macs import StreamDamaged
 from application.ledger.ledger import LedgerUnavailable
 from application.ports import PasswordsBusy

@@ -10,12 +10,13 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from application.accounts import Accounts
+from application.chat.answer import Answer
 from application.chat.commands import ChatLimits, SendMessage
 from application.chat.inference import InferenceEngine
 from application.chat.price_list import PACKAGES, PriceList
 from application.chat.process import ChatProcess
 from application.chat.quotas import QuotaLimits, Quotas
-from application.chat.run import Answer, ChatRun
+from application.chat.run import ChatRun
 from application.chat.sweeper import Sweeper, SweeperLimits
 from application.conversations import Conversations
 from application.ledger.idempotency import idempotency_key

@@ -8,11 +8,13 @@ from functools import partial
 
 import pytest
 
+from application.chat.answer import Answer, GenerationFailed
 from application.chat.inference import (
     GenerationTimedOut,
     InferenceError,
+    ModelUnavailable,
 )
-from application.chat.run import Answer, ChatRun, GenerationFailed
+from application.chat.run import ChatRun
 from domain.accounts.events import CreditsDebited, HoldReleased
 from domain.conversations.events import ResponseFailed
 from tests.application.world import (
@@ -20,6 +22,7 @@ from tests.application.world import (
     World,
     drain,
     message,
+    outcome_of,
     settled,
     welcome_balance,
 )
@@ -159,6 +162,7 @@ async def test_a_client_gone_before_the_first_token_pays_nothing(world: World) -
 
 async def test_a_client_gone_at_once_pays_nothing_and_its_pieces_end(world: World) -> None:
     user_id = await world.a_user()
+    world.scripted.script_next(script(Pause(), "Too late."))
 
     run = await world.send(user_id)
     run.cancel()
@@ -246,6 +250,7 @@ async def test_closing_settles_what_is_under_way(world: World) -> None:
 
 async def test_closing_at_once_settles_what_has_just_begun(world: World) -> None:
     user_id = await world.a_user()
+    world.scripted.script_next(script(Pause(), "Too late."))
     run = await world.send(user_id)
 
     async with asyncio.timeout(10):
@@ -276,3 +281,25 @@ async def test_a_request_that_is_cancelled_at_any_step_leaves_no_hold(
 
     assert await world.balance(user_id) == welcome_balance(10)
     assert world.scripted.running == 0
+
+
+@pytest.mark.parametrize("steps", range(0, 60, 4))
+async def test_closing_at_any_step_of_a_request_leaves_no_hold(world: World, steps: int) -> None:
+    """Whether the message is still prepared, or its hold is being committed, or it has a run."""
+    user_id = await world.a_user()
+    world.scripted.script_next(script(Pause(), "Too late."))
+    sending = asyncio.create_task(outcome_of(world.chat.send(message(user_id, key="k"))))
+
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await world.chat.close()
+
+    assert await world.balance(user_id) == welcome_balance(10)
+    assert (world.chat.runs_open, world.scripted.running) == (0, 0)
+    outcome = await sending
+    if isinstance(outcome, ChatRun):
+        assert await drain(outcome) == ""
+        outcome = await settled(outcome)
+    assert isinstance(outcome, ModelUnavailable | GenerationFailed)
+    assert await world.balance(user_id) == welcome_balance(10), "nothing is begun after closing"
