@@ -283,6 +283,27 @@ async def test_a_request_that_is_cancelled_at_any_step_leaves_no_hold(
     assert world.scripted.running == 0
 
 
+async def test_a_request_that_is_cancelled_while_its_hold_is_committed_gets_it_back(
+    world: World,
+) -> None:
+    """At once, and not when the service stops or the hold expires."""
+    user_id = await world.a_user()
+    world.scripted.script_next(script(Pause(), "Too late."))
+    sending = asyncio.create_task(world.send(user_id))
+    for _ in range(24):  # by then the hold is on its way: without one, nothing would fail below
+        await asyncio.sleep(0)
+
+    sending.cancel()
+    await asyncio.wait([sending])
+
+    assert sending.cancelled()
+    async with asyncio.timeout(10):
+        while not isinstance(world.events()[-1], ResponseFailed):  # noqa: ASYNC110 - polled
+            await asyncio.sleep(0.02)
+    assert await world.balance(user_id) == welcome_balance(10)
+    assert world.scripted.running == 0
+
+
 @pytest.mark.parametrize("steps", range(0, 60, 4))
 async def test_closing_at_any_step_of_a_request_leaves_no_hold(world: World, steps: int) -> None:
     """Whether the message is still prepared, or its hold is being committed, or it has a run."""
@@ -297,9 +318,10 @@ async def test_closing_at_any_step_of_a_request_leaves_no_hold(world: World, ste
 
     assert await world.balance(user_id) == welcome_balance(10)
     assert (world.chat.runs_open, world.scripted.running) == (0, 0)
+    stored = world.events()
     outcome = await sending
     if isinstance(outcome, ChatRun):
         assert await drain(outcome) == ""
         outcome = await settled(outcome)
     assert isinstance(outcome, ModelUnavailable | GenerationFailed)
-    assert await world.balance(user_id) == welcome_balance(10), "nothing is begun after closing"
+    assert world.events() == stored, "nothing is begun after closing"
