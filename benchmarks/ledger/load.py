@@ -32,6 +32,7 @@ from infrastructure.identity.clock_ids import SystemClock, TimeOrderedIds
 _HOLD_MICRO = 2_000_000
 _CACHED_PRICE = per_message(0)
 _RETRY = timedelta(seconds=1)
+_HOLD_TTL = timedelta(hours=1)
 _MODEL = "gemma3-1b"
 PROMPT = PreparedPrompt(model=_MODEL, token_ids=tuple(range(24)), turns_dropped=0, max_tokens=100)
 GENERATED = Generated(
@@ -61,9 +62,6 @@ class LedgerLoad:
         self.clock = SystemClock()
         self.ids = TimeOrderedIds()
         self.ledger = Ledger(self.application, self.clock, LedgerLimits())
-        self._message_holds = Holds(
-            ledger=self.ledger, clock=self.clock, ids=self.ids, ttl=timedelta(hours=1)
-        )
 
     async def close(self) -> None:
         await self.ledger.aclose()
@@ -185,4 +183,5 @@ class LedgerLoad:
             ),
             key=None,
         )
-        return (await self._message_holds.commit(message)).value
+        holds = Holds(ledger=self.ledger, clock=self.clock, ids=self.ids, ttl=_HOLD_TTL)
+        return (await holds.commit(message)).value
