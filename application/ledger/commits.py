@@ -8,6 +8,7 @@ and the others around it are stored.
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
 from eventsourcing.persistence import ApplicationRecorder, StoredEvent
@@ -93,14 +94,21 @@ class Commit:
                 waiter.set_result(None)
 
 
-class CommitRecorder(ApplicationRecorder):
-    """What the application asks of its recorder beyond the library's contract."""
+class CommitQueue(Protocol):
+    """Belongs to one event loop."""
 
     def submit(self, commit: Commit) -> None:
-        """Take a commit for the next transaction; must be called in the event loop.
+        """Take a commit for the next transaction.
 
         Raises LedgerBusy, LedgerUnavailable, and DataError for events that no database could take.
         """
+
+
+class CommitRecorder(ApplicationRecorder):
+    """What the application asks of its recorder beyond the library's contract."""
+
+    def commit_queue(self) -> CommitQueue:
+        """The recorder's only one, which belongs to the event loop that first asks for it."""
         raise NotImplementedError
 
     async def drain(self) -> None:

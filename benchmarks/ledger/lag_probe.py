@@ -69,7 +69,7 @@ class _Commands:
         self._versions[user] = version + 2
         events = _events(self._run, user, version, number)
         commit = Commit([self._to_stored_event(event) for event in events])
-        self._recorder.submit(commit)
+        self._recorder.commit_queue().submit(commit)
         assert await commit.settled(), commit.error
         assert commit.positions is not None
         return commit.positions[-1], time.perf_counter()

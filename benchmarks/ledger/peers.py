@@ -96,11 +96,12 @@ class GroupCommit:
     async def rate(self, callers: int, each: int) -> float:
         recorder = self._application.recorder
         assert isinstance(recorder, LedgerRecorder)
+        queue = recorder.commit_queue()
 
         async def caller() -> None:
             for _ in range(each):
                 commit = Commit(two_events(self._ids))
-                recorder.submit(commit)
+                queue.submit(commit)
                 assert await commit.settled(), commit.error
 
         began = time.perf_counter()

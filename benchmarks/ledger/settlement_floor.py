@@ -42,6 +42,9 @@ class NoStore:
         self._waiting: list[Waiting] = []
         self._position = 0
 
+    def commit_queue(self) -> "NoStore":
+        return self
+
     def submit(self, commit: Commit) -> None:
         self._waiting.append(Waiting(commit, 0.0))
         if len(self._waiting) == 1:

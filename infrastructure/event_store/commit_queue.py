@@ -27,7 +27,7 @@ CONSTRAINT_ERRORS = "23"
 _AWAY = "the ledger's database cannot be reached"
 
 
-class CommitWriter:
+class GroupCommitQueue:
     """Belongs to the event loop that it is made in."""
 
     def __init__(
@@ -54,7 +54,7 @@ class CommitWriter:
         self.trouble = CommitTrouble()
 
     def submit(self, commit: Commit) -> None:
-        """As CommitRecorder.submit."""
+        """As CommitQueue.submit."""
         assert commit.events, "there is something to store"
         if self._stopped:
             raise LedgerUnavailable("the ledger is closing")

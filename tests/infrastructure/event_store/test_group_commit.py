@@ -149,7 +149,7 @@ async def test_what_builds_on_a_poisoned_commit_is_not_stored(store: Store) -> N
 )
 async def test_what_cannot_be_sent_is_refused_at_once(store: Store, bad: StoredEvent) -> None:
     with pytest.raises(DataError, match="cannot be stored"):
-        store.recorder.submit(commit(bad))
+        store.submit(commit(bad))
 
     assert await store.store(commit(event("good"))) == [None]
 
@@ -158,10 +158,10 @@ async def test_more_than_may_wait_is_refused(migrated: DatabaseUrls) -> None:
     store = Store(migrated.service, CommitLimits(waiting_max=5))
     commits = [commit(event(f"n{n}")) for n in range(5)]
     for one in commits:
-        store.recorder.submit(one)
+        store.submit(one)
 
     with pytest.raises(LedgerBusy):
-        store.recorder.submit(commit(event("one more")))
+        store.submit(commit(event("one more")))
 
     assert [await one.settled() for one in commits] == [True] * 5
     assert await store.store(commit(event("one more"))) == [None]
@@ -191,7 +191,7 @@ async def test_a_caller_that_goes_away_leaves_its_commit_on_its_way(
     store: Store, migrated: DatabaseUrls
 ) -> None:
     one = commit(event("left"))
-    store.recorder.submit(one)
+    store.submit(one)
     waiters = [asyncio.create_task(one.settled()) for _ in range(3)]
     await asyncio.sleep(0)
     waiters[0].cancel()
