@@ -47,7 +47,8 @@ class ModelUnavailable(InferenceError):
 
 
 class ModelTooLarge(ModelUnavailable):
-    """The model does not fit the memory that it may use, and was not loaded. of: which memory."""
+    """The model was not loaded, because it does not fit into the memory that it may use. of: the
+    memory's name, for the text."""
 
     def __init__(
         self,
@@ -87,7 +88,8 @@ class EngineBusy(InferenceError):
 
 
 class OwnerBusy(EngineBusy):
-    """So many requests of this owner run and wait that there is a place for others alone."""
+    """This owner has as many requests running and waiting as one owner may; the free places are for
+    others."""
 
 
 class GenerationTimedOut(InferenceError):
@@ -124,8 +126,8 @@ class ModelCard:
     context_tokens: the window, prompt and answer together.
     manifest_hash: hex SHA-256 of the model's manifest, None while not prepared.
     runs_on: the ONNX Runtime provider in use ("CPU", "CUDA"), None while not loaded.
-    computed_on: what may change the last bits of its answers, and so their tokens: build and class
-    of processor. None while not loaded.
+    computed_on: build and class of processor, which may change the last bits of its numbers and so
+    its tokens; None while not loaded.
     detail: one sentence on the state, for instance how to prepare the model.
     """
 
@@ -211,7 +213,7 @@ class Delta:
 
 @dataclass(kw_only=True)
 class WorkMeter:
-    """What an answer has cost so far. prompt_tokens_read: those that had to be computed."""
+    """prompt_tokens_read: how many of the prompt's tokens the model has computed so far."""
 
     prompt_tokens_read: int = 0
 
@@ -238,9 +240,8 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryReleased:
-    """What was let go of, and by how many bytes the process's resident memory fell for it.
-
-    gpu_…_bytes: of the GPU's memory, what the loaded models take by the engine's own account."""
+    """What was released. rss_…_bytes: the process's resident memory. gpu_…_bytes: what the loaded
+    models take of the GPU's memory, by the engine's own count."""
 
     models_unloaded: tuple[str, ...]
     kept_bytes_dropped: int

@@ -20,8 +20,8 @@ async def find_recorded(
 ) -> Answer | None:
     """The answer recorded under the key; None when the key is free.
 
-    While the first sender's answer is under way, waits for it, in this process or another. If it
-    fails meanwhile, this sender gets the same failure; the key is free for a new try afterwards.
+    Waits while the first sender's answer is under way, in this process or another. When that one
+    fails, so does this sender; the key is free for a new try afterwards.
 
     Raises IdempotencyKeyReused, GenerationFailed, CommandInProgress after `wait` or when
     `give_up()` says so.

@@ -32,8 +32,8 @@ class ChatRun:
     fails before that, none of its text is handed on any more.
 
     answered: the answer, once the run has ended with one.
-    stages: prepare, hold, generate (with the engine's own prefill and decode) and settle, as far
-    as they have ended.
+    stages: those that have ended, of prepare, hold, generate (with the engine's own prefill and
+    decode) and settle.
     """
 
     def __init__(
@@ -71,15 +71,15 @@ class ChatRun:
         self._task.add_done_callback(lambda task: self._end(task, on_end))
 
     def _end(self, task: asyncio.Task[Answer], on_end: "Callable[[ChatRun], None]") -> None:
-        # The exception is taken note of, also where the client has gone and nobody asks.
+        # Asked for here, or asyncio would report it as lost when the client has gone.
         if not task.cancelled() and task.exception() is None:
             self.answered = task.result()
         on_end(self)
 
     @property
     def wasted_tokens(self) -> int:
-        """Once it has ended: what the model read and wrote for a reader who left before there was
-        any text, or for an answer without text. Not what our own failures have wasted."""
+        """What the model read and wrote for a client who left before there was any text, or for
+        an answer without text; 0 where the service failed. Known once the run has ended."""
         assert self._generation is not None
         answer = self.answered
         given_up = self._generation.cancelled() if answer is None else not answer.response
@@ -176,7 +176,7 @@ class ChatRun:
         )
 
     def _withhold(self) -> None:
-        """Nobody will pay for the pieces that nobody has asked for yet."""
+        """Pieces that were not handed on are dropped, because nobody will pay for them."""
         while not self._pieces.empty():
             self._pieces.get_nowait()
         self._pieces.put_nowait(None)

@@ -1,6 +1,8 @@
-"""Gives back what was left behind: holds of answers that never settled, and grants whose time
-has passed. What to look at comes from a read model, which may be late, or written by somebody else;
-what is done is decided on the streams, where a capture and an expiry can never both win."""
+"""Expires what was left behind: holds that were never settled, and grants whose time has passed.
+
+A read model says where to look; it may be late, or forged. What is done is decided on the streams,
+where a capture and an expiry can never both win.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -22,8 +24,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class SweeperLimits:
-    """pages_max: how many pages of batch_max rows one round looks at, of holds and of grants each;
-    the next round goes on where it stopped."""
+    """pages_max: how many pages of batch_max rows one round reads, of holds and of grants alike;
+    the next round continues where it stopped."""
 
     interval_s: float
     batch_max: int = 500
@@ -31,8 +33,8 @@ class SweeperLimits:
 
 
 class _Failures:
-    """One line in the log for all of a round: whoever can write read models could fill the disk
-    with ours."""
+    """One line in the log for a whole round: otherwise whoever can write the read models could
+    fill the disk with log lines."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -83,7 +85,7 @@ class Sweeper:
     async def _sweep_holds(self, failures: _Failures) -> int:
         now, size = self._clock.now(), self._limits.batch_max
         released = 0
-        # Rows that no sweep removes, which may be forged, must not fill the only page.
+        # More than one page, because forged rows, which no sweep removes, could fill the first.
         for _ in range(self._limits.pages_max):
             page = await self._read_models.expired_holds(now, size, self._hold_seen)
             for hold in page:
@@ -107,7 +109,7 @@ class Sweeper:
                     await self._expire_grants(grant.account_id)
                 except LedgerUnavailable:
                     raise
-                except Exception as error:  # noqa: BLE001 - nor one account's grants the others
+                except Exception as error:  # noqa: BLE001 - nor do one account's grants
                     failures.add(f"grants of account {grant.account_id}: {error!r}")
             self._grant_seen = page[-1] if len(page) == size else None
             if self._grant_seen is None:

@@ -1,4 +1,4 @@
-"""What the ledger asks of the event store: commit many commands together, each by itself.
+"""What the ledger asks of the event store: commit many commands at once, each on its own.
 
 A commit is one command's events. The store writes waiting commits in the order in which they were
 submitted, many in one transaction, and answers for each of them alone: one that meets another
@@ -19,7 +19,7 @@ class LedgerUnavailable(Exception):
 
 
 class LedgerBusy(LedgerUnavailable):
-    """As many commands are waiting to be committed as may wait."""
+    """More commands wait to be committed, or reads for a thread, than the ledger takes."""
 
 
 class PredecessorFailed(Exception):
@@ -32,9 +32,9 @@ class Commit:
     commits whose uncommitted results this one was decided on; it is stored only if each of them
     is. All of them were submitted before it.
 
-    deadline: until when, by the loop's clock, it waits for a database that is away; earlier than
-    the store's own limit it does not count. positions: of the events, once they are stored.
-    error: why they were not, or for OperationalError, why nobody knows.
+    deadline: until when, by the loop's clock, it waits for a database that is away; the store's own
+    limit applies where that is later. positions: of the events, once they are stored. error: why
+    they were not stored; with an OperationalError it is unknown whether they were.
     """
 
     __slots__ = ("_waiters", "after", "deadline", "error", "events", "positions", "reads")
@@ -119,5 +119,5 @@ class CommitRecorder(ApplicationRecorder):
         raise NotImplementedError
 
     def stop(self) -> None:
-        """What has not been answered fails with OperationalError."""
+        """Commits whose outcome is not known yet fail with OperationalError."""
         raise NotImplementedError

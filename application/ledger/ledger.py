@@ -73,10 +73,10 @@ class Committed(Generic[T]):
 @dataclass(frozen=True, kw_only=True)
 class LedgerLimits:
     """threads: how many streams are read at once. conflict_retries_max: how often a command is
-    decided anew because another process wrote first. decisions_max: how often it is decided at
-    all: also when a stream had to be read, or what it was decided on was not stored. wait_s_max:
-    how long a read waits for a thread: while the database is away, those in front take their time.
-    snapshots_waiting_max: to be written beside the commits."""
+    decided again because another process wrote first. decisions_max: how often it is decided at
+    most, for whatever reason: a stream had to be read, or what it was decided on was not stored.
+    wait_s_max: how long a read waits for a thread; while the database is away, each read before it
+    keeps one until it gives up. snapshots_waiting_max: how many may wait to be written."""
 
     threads: int = 8
     conflict_retries_max: int = 16
@@ -86,7 +86,7 @@ class LedgerLimits:
 
 
 class _Command(Commit):
-    """A commit that keeps the cache true."""
+    """A commit that tells the ledger its outcome, so that the cache is corrected at once."""
 
     __slots__ = ("_ledger", "changed")
 
@@ -262,7 +262,7 @@ class Ledger:
         )
 
     async def _read_again(self, attempt: Attempt, call: Call) -> None:
-        """What it saw, together, so that the handler need not ask for one after the other."""
+        """All that it saw, at once: otherwise the handler would miss one state after the other."""
         call.fresh.clear()
         await self._read(attempt.outdated(), call)
 

@@ -1,4 +1,4 @@
-"""How an answer reaches the client, at once or piece by piece; and how its going away is
+"""How an answer reaches the client, whole or piece by piece, and how a client that leaves is
 noticed."""
 
 import asyncio
