@@ -23,20 +23,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from typing import Generic, TypeVar, cast
 from uuid import UUID
 
 from eventsourcing.persistence import DataError, IntegrityError, InterfaceError, OperationalError
 
 from application.ledger.attempt import Attempt, Call, StateMissing, StoredStates, Stream
-from application.ledger.commits import (
-    Commit,
-    CommitQueue,
-    LedgerBusy,
-    LedgerUnavailable,
-    PredecessorFailed,
-)
+from application.ledger.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
 from application.ledger.event_store import LedgerApplication
 from application.ledger.state_cache import StateCache
 from application.ledger.streams import S, StreamKind, StreamState
@@ -226,13 +220,9 @@ class Ledger:
         if not isinstance(error, (PredecessorFailed, DataError)):
             self._cache.conflicted(written, [stream_id for stream_id, _ in command.reads])
 
-    @cached_property
-    def _queue(self) -> CommitQueue:
-        return self._recorder.commit_queue()
-
     def _submit(self, command: "_Command", call: Call) -> None:
         command.deadline = call.deadline
-        self._queue.submit(command)
+        self._recorder.commit_queue().submit(command)
         if not command.is_settled:
             for touched in command.changed:
                 self._cache.submitted(command, touched.kind, touched.state)
