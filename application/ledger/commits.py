@@ -55,26 +55,26 @@ class Commit:
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
-    def is_settled(self) -> bool:
+    def is_done(self) -> bool:
         return self.positions is not None or self.error is not None
 
     def stored(self, positions: Sequence[int]) -> None:
         """For the store alone, once."""
         self.positions = positions
-        self._settle()
+        self._done()
 
     def failed(self, error: Exception) -> None:
         """For the store alone, once."""
         self.error = error
-        self._settle()
+        self._done()
 
-    def on_settled(self) -> None:
+    def on_done(self) -> None:
         """Called at once when the outcome is known, before anything else can run."""
 
-    async def settled(self) -> bool:
+    async def wait_stored(self) -> bool:
         """Whether the commit is stored, once that is known. A waiter that is cancelled leaves the
         commit on its way."""
-        if not self.is_settled:
+        if not self.is_done:
             await self.waiter()
         return self.error is None
 
@@ -85,10 +85,10 @@ class Commit:
         self._waiters.append(waiter)
         return waiter
 
-    def _settle(self) -> None:
+    def _done(self) -> None:
         # Otherwise every commit of a stream would keep all those before it alive.
         self.after = ()
-        self.on_settled()
+        self.on_done()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

@@ -105,8 +105,8 @@ class _Command(Commit):
     def written_ids(self) -> list[UUID]:
         return [touched.state.id for touched in self.changed]
 
-    def on_settled(self) -> None:
-        self._ledger.on_settled(self)
+    def on_done(self) -> None:
+        self._ledger.on_done(self)
 
 
 class Ledger:
@@ -204,7 +204,7 @@ class Ledger:
         self._threads.close()
         self.application.close()
 
-    def on_settled(self, command: "_Command") -> None:
+    def on_done(self, command: "_Command") -> None:
         """For commands alone, when their outcome is known."""
         error = command.error
         if error is None:
@@ -223,13 +223,13 @@ class Ledger:
     def _submit(self, command: "_Command", call: Call) -> None:
         command.deadline = call.deadline
         self._recorder.commit_queue().submit(command)
-        if not command.is_settled:
+        if not command.is_done:
             for touched in command.changed:
                 self._cache.submitted(command, touched.kind, touched.state)
 
     async def _finished(self, command: "_Command", call: Call) -> bool:
         """Whether it is stored. Cancelling the caller does not stop what is on its way."""
-        while not command.is_settled:
+        while not command.is_done:
             try:
                 await command.waiter()
             except asyncio.CancelledError as error:
@@ -243,7 +243,7 @@ class Ledger:
     async def _stands(self, attempt: Attempt, call: Call) -> bool:
         """Whether what was decided without writing was decided on what is stored."""
         for commit in attempt.after:
-            if not await commit.settled():
+            if not await commit.wait_stored():
                 await self._read_again(attempt, call)
                 return False
         await self._read(attempt.unproven, call)

@@ -102,7 +102,7 @@ class GroupCommit:
             for _ in range(each):
                 commit = Commit(two_events(self._ids))
                 queue.submit(commit)
-                assert await commit.settled(), commit.error
+                assert await commit.wait_stored(), commit.error
 
         began = time.perf_counter()
         await asyncio.gather(*(caller() for _ in range(callers)))

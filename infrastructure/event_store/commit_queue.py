@@ -78,7 +78,7 @@ class GroupCommitQueue:
 
     async def drain(self) -> None:
         while outstanding := self._outstanding():
-            await outstanding[-1].commit.settled()
+            await outstanding[-1].commit.wait_stored()
 
     def stop(self) -> None:
         if self._stopped:
@@ -157,7 +157,7 @@ class GroupCommitQueue:
             match answer:
                 case Stored():
                     self.trouble.rejected = None
-                    self._settle(batch, answer)
+                    self._confirm(batch, answer)
                 case Rejected():
                     self._reject(batch, answer)
                 case WireLost():
@@ -178,10 +178,10 @@ class GroupCommitQueue:
 
     def _give_up(self, batch: list[Waiting]) -> None:
         for waiting in batch:
-            if not waiting.commit.is_settled and waiting not in self._in_doubt:
+            if not waiting.commit.is_done and waiting not in self._in_doubt:
                 waiting.commit.failed(OperationalError("what became of the commit is unknown"))
 
-    def _settle(self, batch: list[Waiting], stored: Stored) -> None:
+    def _confirm(self, batch: list[Waiting], stored: Stored) -> None:
         place = 0
         for number, waiting in enumerate(batch):
             first_taken = stored.first_taken.get(self._chains[number])

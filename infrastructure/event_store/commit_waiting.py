@@ -19,7 +19,7 @@ class Waiting:
 def may_be_stored(waiting: Waiting) -> bool:
     """Not when it has failed, or, and then it is told so, one that it builds on has."""
     commit = waiting.commit
-    if commit.is_settled:
+    if commit.is_done:
         return False
     if commit.after and any(earlier.error is not None for earlier in commit.after):
         commit.failed(PredecessorFailed())

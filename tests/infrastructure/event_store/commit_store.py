@@ -46,7 +46,7 @@ class Store:
         for one in commits:
             self.submit(one)
         for one in commits:
-            await one.settled()
+            await one.wait_stored()
         return [one.error for one in commits]
 
     def submit(self, one: Commit) -> None:

@@ -163,7 +163,7 @@ async def test_more_than_may_wait_is_refused(migrated: DatabaseUrls) -> None:
     with pytest.raises(LedgerBusy):
         store.submit(commit(event("one more")))
 
-    assert [await one.settled() for one in commits] == [True] * 5
+    assert [await one.wait_stored() for one in commits] == [True] * 5
     assert await store.store(commit(event("one more"))) == [None]
     store.close()
 
@@ -192,7 +192,7 @@ async def test_a_caller_that_goes_away_leaves_its_commit_on_its_way(
 ) -> None:
     one = commit(event("left"))
     store.submit(one)
-    waiters = [asyncio.create_task(one.settled()) for _ in range(3)]
+    waiters = [asyncio.create_task(one.wait_stored()) for _ in range(3)]
     await asyncio.sleep(0)
     waiters[0].cancel()
 

@@ -71,7 +71,7 @@ async def test_what_was_sent_and_not_stored_is_sent_again(
         # The server process of the lost connection has not noticed, and is ended.
         await until_blocked(migrated)
 
-    assert await waiting.settled()
+    assert await waiting.wait_stored()
     distant.close()
     assert len(rows(migrated)) == 2
 
@@ -102,7 +102,7 @@ async def test_a_database_that_stays_away_is_said_to_be(
     distant.submit(patient)
     proxy.restore()
 
-    assert await patient.settled()
+    assert await patient.wait_stored()
     distant.close()
     assert isinstance(errors[0], OperationalError)
     assert isinstance(errors[1], (OperationalError, PredecessorFailed))
@@ -130,7 +130,7 @@ async def test_closing_answers_everybody(migrated: DatabaseUrls) -> None:
     store.submit(one)
     store.close()
 
-    assert not await one.settled()
+    assert not await one.wait_stored()
     assert isinstance(one.error, OperationalError)
 
 
@@ -144,7 +144,7 @@ async def test_a_defect_while_connecting_or_answering_lets_nobody_wait_for_ever(
         assert isinstance(errors[0], OperationalError)
     assert await store.store(commit(event("connected"))) == [None]
     with monkeypatch.context() as patched:
-        patched.setattr(GroupCommitQueue, "_settle", raise_defect)
+        patched.setattr(GroupCommitQueue, "_confirm", raise_defect)
         errors = await store.store(commit(event("no answer")))
         assert isinstance(errors[0], OperationalError)
     assert await store.store(commit(event("after"))) == [None]

@@ -45,7 +45,7 @@ class BlockingGroupCommit(GroupCommitRecorder):
 
     async def _store(self, commit: Commit) -> None:
         self.commit_queue().submit(commit)
-        await commit.settled()
+        await commit.wait_stored()
 
     def close(self) -> None:
         async def stop() -> None:
