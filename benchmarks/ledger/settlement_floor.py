@@ -55,7 +55,7 @@ class NoStore:
         commits = [waiting.commit for waiting in batch]
         statement.insert_parameters(
             [waiting.rows for waiting in batch],
-            statement.chains_of(commits),
+            statement.ties_of(commits),
             [commit.reads for commit in commits],
         )
         for commit in commits:

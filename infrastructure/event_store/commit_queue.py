@@ -44,7 +44,7 @@ class GroupCommitQueue:
         # In the order in which they are to be stored: under way or in doubt, then parts of a
         # transaction that failed, then the queue.
         self._flying: list[Waiting] = []
-        self._chains: list[int] = []
+        self._ties: list[int] = []
         self._in_doubt: list[Waiting] = []
         self._parts: deque[list[Waiting]] = deque()
         self._queue: deque[Waiting] = deque()
@@ -121,9 +121,9 @@ class GroupCommitQueue:
             return
         self._flying = batch
         commits = [waiting.commit for waiting in batch]
-        self._chains = statement.chains_of(commits)
+        self._ties = statement.ties_of(commits)
         parameters = statement.insert_parameters(
-            [waiting.rows for waiting in batch], self._chains, [commit.reads for commit in commits]
+            [waiting.rows for waiting in batch], self._ties, [commit.reads for commit in commits]
         )
         self._session.store(parameters, self._on_answer)
 
@@ -184,7 +184,7 @@ class GroupCommitQueue:
     def _confirm(self, batch: list[Waiting], stored: Stored) -> None:
         place = 0
         for number, waiting in enumerate(batch):
-            first_taken = stored.first_taken.get(self._chains[number])
+            first_taken = stored.first_taken.get(self._ties[number])
             if first_taken is None or number < first_taken:
                 after = place + len(waiting.rows)
                 waiting.commit.stored(stored.positions[place:after])

@@ -76,9 +76,9 @@ async def test_what_builds_on_a_commit_that_failed_is_not_stored(
     store: Store, migrated: DatabaseUrls
 ) -> None:
     """Also where its own rows are free, and however far it is away."""
-    store.application.recorder.insert_events([event("chain", 1)])
-    head = commit(event("chain", 1))
-    middle = commit(event("chain", 2), after=(head,))
+    store.application.recorder.insert_events([event("busy", 1)])
+    head = commit(event("busy", 1))
+    middle = commit(event("busy", 2), after=(head,))
     end = commit(event("elsewhere"), after=(middle,))
     beside = commit(event("beside"))
 
@@ -92,11 +92,11 @@ async def test_what_builds_on_a_commit_that_failed_is_not_stored(
 
 
 async def test_what_builds_on_a_commit_that_is_stored_is_stored_with_it(store: Store) -> None:
-    chain = [commit(event("chain"))]
+    line = [commit(event("busy"))]
     for version in range(2, 40):
-        chain.append(commit(event("chain", version), after=(chain[-1],)))
+        line.append(commit(event("busy", version), after=(line[-1],)))
 
-    assert await store.store(*chain) == [None] * 39
+    assert await store.store(*line) == [None] * 39
 
 
 async def test_a_commit_whose_reads_are_outdated_is_not_stored(
