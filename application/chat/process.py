@@ -14,7 +14,8 @@ from functools import partial
 from application.chat.answer import Answer, Started
 from application.chat.commands import ChatLimits, Quote, SendMessage
 from application.chat.hold import Holds
-from application.chat.inference import InferenceEngine, InferenceError, ModelUnavailable
+from application.chat.inference import InferenceEngine
+from application.chat.inference_errors import InferenceError, ModelUnavailable
 from application.chat.price_list import PriceList
 from application.chat.prompt import PreparedMessage, Prompts
 from application.chat.quotas import Admission, Quotas

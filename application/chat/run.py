@@ -12,11 +12,10 @@ from application.chat.inference import (
     Delta,
     FinishReason,
     GenerationRequest,
-    GenerationTimedOut,
     InferenceEngine,
-    InferenceError,
     WorkMeter,
 )
+from application.chat.inference_errors import GenerationTimedOut, InferenceError
 from application.chat.settlement import Settlement
 from application.chat.stages import Stages
 from domain.text import is_visible

@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from application.chat.inference import MemoryReleased, ModelTooLarge
+from application.chat.inference import MemoryReleased
+from application.chat.inference_errors import ModelTooLarge
 from infrastructure.inference.models.gpu_memory import gpu_memory
 from infrastructure.inference.models.model_slot import ModelSlot, NoRoomNow
 from infrastructure.inference.prepared.manifest import Manifest

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from application.chat.inference import InferenceError, NumbersNotFinite, Sampling
+from application.chat.inference import Sampling
+from application.chat.inference_errors import InferenceError, NumbersNotFinite
 
 # Exact top-k over 262,144 logits by way of the maxima of so many interleaved lanes.
 _LANES = 64

@@ -9,11 +9,7 @@ from functools import partial
 import pytest
 
 from application.chat.answer import Answer, GenerationFailed
-from application.chat.inference import (
-    GenerationTimedOut,
-    InferenceError,
-    ModelUnavailable,
-)
+from application.chat.inference_errors import GenerationTimedOut, InferenceError, ModelUnavailable
 from application.chat.run import ChatRun
 from domain.accounts.events import CreditsDebited, HoldReleased
 from domain.conversations.events import ResponseFailed

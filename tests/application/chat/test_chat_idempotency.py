@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from application.chat.answer import Answer, GenerationFailed
-from application.chat.inference import InferenceError
+from application.chat.inference_errors import InferenceError
 from domain.accounts.events import CreditsDebited, CreditsHeld
 from domain.credits import MICRO_PER_CREDIT
 from domain.errors import CommandInProgress, IdempotencyKeyReused, InsufficientCredits

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from application.chat.answer import Answer, GenerationFailed
-from application.chat.inference import EngineBusy, InferenceError
+from application.chat.inference_errors import EngineBusy, InferenceError
 from application.chat.quotas import QuotaExhausted, QuotaLimits
 from application.chat.run import ChatRun
 from domain.credits import MICRO_PER_CREDIT

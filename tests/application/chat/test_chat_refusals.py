@@ -6,12 +6,8 @@ import pytest
 
 from application.accounts import load_account
 from application.chat.answer import Answer
-from application.chat.inference import (
-    ModelState,
-    ModelUnavailable,
-    PromptTooLong,
-    UnknownModel,
-)
+from application.chat.inference import ModelState
+from application.chat.inference_errors import ModelUnavailable, PromptTooLong, UnknownModel
 from application.ledger.ledger import Transaction
 from application.ledger.streams import ACCOUNT
 from domain.accounts.commands import FreezeAccount
