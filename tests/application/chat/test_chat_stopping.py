@@ -71,7 +71,7 @@ async def test_a_request_that_is_cancelled_while_its_hold_is_committed_gets_it_b
     user_id = await world.a_user()
     world.scripted.script_next(script(Pause(), "Too late."))
     sending = asyncio.create_task(world.send(user_id))
-    for _ in range(24):  # by then the hold is on its way: without one, nothing would fail below
+    for _ in range(24):  # until the hold is on its way; without one, no ResponseFailed would come
         await asyncio.sleep(0)
 
     sending.cancel()
