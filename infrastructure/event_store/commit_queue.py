@@ -69,7 +69,7 @@ class GroupCommitQueue:
         self._queue.append(Waiting(commit, deadline))
         if self._flying:
             return
-        # Half of those who take part are sent while the other half still decide.
+        # Half of the active callers' commits are stored while the other half are still deciding.
         if len(self._queue) >= self._enough:
             self._send()
         elif not self._send_is_due:
