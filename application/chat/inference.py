@@ -33,89 +33,6 @@ class Role(StrEnum):
     ASSISTANT = "assistant"
 
 
-class InferenceError(Exception):
-    """Generation is impossible or broke off. The caller releases the hold, unless some of the text
-    was delivered."""
-
-
-class UnknownModel(InferenceError):
-    """No model of that name stands in the catalogue."""
-
-
-class ModelUnavailable(InferenceError):
-    """The model cannot answer now; the text says what to do."""
-
-
-class ModelTooLarge(ModelUnavailable):
-    """The model does not fit the memory that it may use, and was not loaded. of: which memory."""
-
-    def __init__(
-        self,
-        title: str,
-        *,
-        needed_bytes: int,
-        free_bytes: int,
-        remedy: str,
-        of: str = "memory",
-    ) -> None:
-        self.needed_bytes = needed_bytes
-        self.free_bytes = free_bytes
-        super().__init__(
-            f"{title} needs about {needed_bytes / 1e6:,.0f} MB of {of}, and"
-            f" {free_bytes / 1e6:,.0f} MB can be had: {remedy}"
-        )
-
-
-class PromptTooLong(InferenceError):
-    """The last turn alone, with the template, does not fit the model's window."""
-
-    def __init__(self, *, prompt_tokens: int, prompt_tokens_max: int) -> None:
-        self.prompt_tokens = prompt_tokens
-        self.prompt_tokens_max = prompt_tokens_max
-        super().__init__(
-            f"the message takes {prompt_tokens} tokens, the model's window leaves room for"
-            f" {prompt_tokens_max}"
-        )
-
-
-class EngineBusy(InferenceError):
-    """There is no place in the bounded queue; try again after `retry_after_s` seconds."""
-
-    def __init__(self, *, retry_after_s: int, why: str = "the queue is full") -> None:
-        self.retry_after_s = retry_after_s
-        super().__init__(f"{why}, try again in {retry_after_s} s")
-
-
-class OwnerBusy(EngineBusy):
-    """So many requests of this owner run and wait that there is a place for others alone."""
-
-
-class GenerationTimedOut(InferenceError):
-    """The answer was not complete when its time was over."""
-
-    def __init__(self, *, timeout_s: float) -> None:
-        self.timeout_s = timeout_s
-        super().__init__(f"the answer took longer than {timeout_s:g} s")
-
-
-class NumbersNotFinite(InferenceError):
-    """The model's output holds NaN or infinity; its files are damaged or the hardware is."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the model produced numbers that are not finite; prepare it anew if this stays so"
-        )
-
-
-class OutOfMemory(InferenceError):
-    """A step of the model found no memory. Others may still be answered."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "there is not enough memory for this answer now; try again, or a shorter message"
-        )
-
-
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """What a user may know of a model before paying for it.
@@ -124,8 +41,8 @@ class ModelCard:
     context_tokens: the window, prompt and answer together.
     manifest_hash: hex SHA-256 of the model's manifest, None while not prepared.
     runs_on: the ONNX Runtime provider in use ("CPU", "CUDA"), None while not loaded.
-    computed_on: what may change the last bits of its answers, and so their tokens: build and class
-    of processor. None while not loaded.
+    computed_on: build and class of processor, which may change the last bits of its numbers and so
+    its tokens; None while not loaded.
     detail: one sentence on the state, for instance how to prepare the model.
     """
 
@@ -211,7 +128,7 @@ class Delta:
 
 @dataclass(kw_only=True)
 class WorkMeter:
-    """What an answer has cost so far. prompt_tokens_read: those that had to be computed."""
+    """prompt_tokens_read: how many of the prompt's tokens the model has computed so far."""
 
     prompt_tokens_read: int = 0
 
@@ -238,9 +155,8 @@ class Completion:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryReleased:
-    """What was let go of, and by how many bytes the process's resident memory fell for it.
-
-    gpu_…_bytes: of the GPU's memory, what the loaded models take by the engine's own account."""
+    """What was released. rss_…_bytes: the process's resident memory. gpu_…_bytes: what the loaded
+    models take of the GPU's memory, by the engine's own count."""
 
     models_unloaded: tuple[str, ...]
     kept_bytes_dropped: int

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from application.chat.inference import UnknownModel
+from application.chat.inference_errors import UnknownModel
 from domain.credits import MICRO_PER_CREDIT
 from domain.pricing.price import Price
 

@@ -1,7 +1,7 @@
-"""How much each user may cause that nobody pays for.
+"""How much unpaid work each user may cause.
 
-Levels are kept in the memory of one process: services beside each other each have their own, and a
-restart begins anew. What they bound is work and events, never credits.
+Levels are kept in the memory of one process: each process of a service counts for itself, and a
+restart begins at zero. They bound work and events, never credits.
 """
 
 import math
@@ -15,7 +15,7 @@ HOUR_S = 3600.0
 DAY_S = 24 * HOUR_S
 # Users with a level above zero; past this the one who was quiet longest is forgotten.
 USERS_MAX = 100_000
-# By so much sums of drained time may be off.
+# Rounding error that is allowed in a sum of times.
 _ROUNDING_S = 1e-6
 
 
@@ -30,7 +30,7 @@ class QuotaExhausted(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """So many at once, and so many in each `window_s` from then on."""
+    """`most` at once, and after that as many again in each `window_s` seconds."""
 
     most: int
     window_s: float
@@ -39,8 +39,8 @@ class Limit:
 class Quota:
     """A leaky bucket for each user and limit: what is taken fills it, and it drains evenly.
 
-    It may be filled past its edge by one thing, because what a message costs is known afterwards.
-    code, what: of the refusal. clock: seconds that never go back.
+    One message may overfill it, because what a message costs is only known afterwards.
+    code, what: the refusal's code, and what its text says. clock: monotonic, in seconds.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class Quota:
         self._code = code
         self._what = what
         self._clock = clock
-        # In the order of their latest change: until when each level has drained.
+        # When the level of each limit will have drained. The user who changed last comes last.
         self._drained_at: OrderedDict[UUID, tuple[float, ...]] = OrderedDict()
 
     @property
     def users(self) -> int:
-        """Whose levels are remembered."""
+        """How many users' levels are remembered."""
         return len(self._drained_at)
 
     def take(self, user_id: UUID, amount: int = 1) -> None:
@@ -80,7 +80,7 @@ class Quota:
         self.add(user_id, amount)
 
     def add(self, user_id: UUID, amount: int = 1) -> None:
-        """Takes without asking, for what has happened already; below zero to give back."""
+        """Takes without a check, for what has happened already; a negative amount gives back."""
         if not amount:
             return
         now_s = self._clock()
@@ -103,8 +103,8 @@ class Quota:
 
 @dataclass(frozen=True, kw_only=True)
 class QuotaLimits:
-    """free_writes_…: commands of a user that cost nothing; and as many messages that end unpaid.
-    unpaid_tokens_per_hour: read and written by a model for answers that end unpaid."""
+    """free_writes_…: a user's commands that cost nothing; as many messages may end unpaid.
+    unpaid_tokens_per_hour: tokens that a model reads and writes for answers that end unpaid."""
 
     free_writes_per_hour: int
     free_writes_per_day: int
@@ -112,11 +112,11 @@ class QuotaLimits:
 
 
 class Quotas:
-    """free_writes: for what is known to be free before it is done.
+    """free_writes: for commands that are known to be free before they are carried out.
 
-    A message that has to be paid for is never measured by that. But whether it will be paid for is
-    known when it has ended, and by then it has been held for and worked on; so the ones that end
-    unpaid have quotas of their own, and one under way counts as if it did.
+    Whether a message will be paid for is only known when it has ended. By then credits were held
+    for it and a model has worked on it, so messages that end unpaid have quotas of their own, and a
+    message under way counts as unpaid.
     """
 
     def __init__(self, limits: QuotaLimits, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -147,7 +147,7 @@ class Quotas:
 
     def admit(self, user_id: UUID, *, free: bool, tokens: int) -> "Admission":
         """Takes what the message would use up if it ended unpaid. free: it is known to cost
-        nothing. tokens: of the prompt that the model has to read for it.
+        nothing. tokens: how many of its prompt the model has to read.
 
         Raises QuotaExhausted.
         """
@@ -163,7 +163,7 @@ class Quotas:
 
 
 class Admission:
-    """What one message has taken, until it is known what it used."""
+    """What one message has taken from the quotas, until it has ended and its use is known."""
 
     def __init__(
         self, user_id: UUID, counted: Quota, free_writes: Quota, unpaid_tokens: Quota, tokens: int
@@ -180,7 +180,8 @@ class Admission:
         self._unpaid_tokens.add(self._user_id, -self._tokens)
 
     def ended(self, *, paid: bool, shared: bool, wasted_tokens: int) -> None:
-        """shared: it got somebody's answer for nothing, which was not known before."""
+        """paid: it cost credits. shared: its answer was generated for another request, which was
+        not known when the message was admitted."""
         if paid or shared:
             self._counted.add(self._user_id, -1)
         if shared and not paid:

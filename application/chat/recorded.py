@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 
-import msgspec
-
-from application.chat.run import Answer, GenerationFailed
+from application.chat.answer import Answer, GenerationFailed
+from application.ledger.idempotency import decode_result
 from application.ledger.ledger import Ledger
 from application.ledger.streams import IDEMPOTENCY
-from domain.claims.idempotency import IdempotencyKey
+from domain.claims.idempotency import Completed, Free, IdempotencyKey, Running
 from domain.errors import CommandInProgress
 
 _POLL_S_MIN = 0.02
@@ -21,8 +20,8 @@ async def find_recorded(
 ) -> Answer | None:
     """The answer recorded under the key; None when the key is free.
 
-    While the first sender's answer is under way, waits for it, in this process or another. If it
-    fails meanwhile, this sender gets the same failure; the key is free for a new try afterwards.
+    Waits while the first sender's answer is under way, in this process or another. When that one
+    fails, so does this sender; the key is free for a new try afterwards.
 
     Raises IdempotencyKeyReused, GenerationFailed, CommandInProgress after `wait` or when
     `give_up()` says so.
@@ -32,14 +31,15 @@ async def find_recorded(
     poll_s = _POLL_S_MIN
     waited = False
     while True:
-        state = await ledger.load(IDEMPOTENCY, key.claim_id)
-        key.check(state)
-        if state is not None and state.result is not None:
-            return msgspec.json.decode(state.result, type=Answer).as_replay()
-        if state is None or state.running is None:
-            if waited:
+        match key.status(await ledger.load(IDEMPOTENCY, key.claim_id)):
+            case Completed() as recorded:
+                return decode_result(recorded, Answer).as_replay()
+            case Free() if waited:
                 raise GenerationFailed("failed")
-            return None
+            case Free():
+                return None
+            case Running():
+                pass
         if loop.time() >= deadline or give_up():
             raise CommandInProgress("the same message is still being answered; try again shortly")
         waited = True

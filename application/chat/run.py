@@ -3,96 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import replace
-from typing import Protocol
-from uuid import UUID
 
 import structlog
 
+from application.chat.answer import Answer, Generated, GenerationFailed, Started
 from application.chat.inference import (
     Completion,
     Delta,
     FinishReason,
     GenerationRequest,
-    GenerationTimedOut,
     InferenceEngine,
-    InferenceError,
     WorkMeter,
 )
+from application.chat.inference_errors import GenerationTimedOut, InferenceError
+from application.chat.settlement import Settlement
 from application.chat.stages import Stages
-from domain.pricing.price import Price
-from domain.records import record
 from domain.text import is_visible
 
 log = structlog.get_logger()
-
-
-@record
-class Started:
-    """What commit 1 fixed. message_id: the answer's."""
-
-    user_id: UUID
-    message_id: UUID
-    prompt_id: UUID
-    conversation_id: UUID
-    hold_id: UUID
-    held_micro: int
-    model: str
-    price: Price
-    max_tokens: int
-    turns_dropped: int = 0
-
-
-@record
-class Answer:
-    """What commit 2 recorded. position is that of its last event; a replay has none of its own
-    and carries the recorded one. turns_dropped: of the conversation, as they did not fit the
-    window; answers recorded by earlier versions have none."""
-
-    message_id: UUID
-    conversation_id: UUID
-    model: str
-    response: str
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-    cost_micro: int
-    available_micro: int
-    held_micro: int
-    cached: bool
-    latency_ms: int
-    turns_dropped: int = 0
-    replayed: bool = False
-    position: int | None = None
-
-    def as_replay(self) -> "Answer":
-        return replace(self, replayed=True)
-
-
-class GenerationFailed(Exception):
-    """There is no answer and nothing was charged. reason: as in ResponseFailed."""
-
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"the answer could not be generated ({reason}); nothing was charged")
-
-
-@record
-class Generated:
-    """What the model delivered until it was done or stopped."""
-
-    text: str
-    finish_reason: FinishReason
-    completion_tokens: int
-    seed: int | None
-    manifest_hash: str | None
-    cached: bool = False
-
-
-class Settles(Protocol):
-    async def deliver(self, generated: Generated) -> Answer: ...
-
-    async def give_up(self, reason: str) -> None: ...
 
 
 class ChatRun:
@@ -103,8 +31,8 @@ class ChatRun:
     fails before that, none of its text is handed on any more.
 
     answered: the answer, once the run has ended with one.
-    stages: prepare, hold, generate (with the engine's own prefill and decode) and settle, as far
-    as they have ended.
+    stages: those that have ended, of prepare, hold, generate (with the engine's own prefill and
+    decode) and settle.
     """
 
     def __init__(
@@ -113,7 +41,7 @@ class ChatRun:
         started: Started,
         engine: InferenceEngine,
         request: GenerationRequest,
-        settlement: Settles,
+        settlement: Settlement,
         position: int | None,
         timeout_s: float,
         stages: Stages,
@@ -142,15 +70,15 @@ class ChatRun:
         self._task.add_done_callback(lambda task: self._end(task, on_end))
 
     def _end(self, task: asyncio.Task[Answer], on_end: "Callable[[ChatRun], None]") -> None:
-        # The exception is taken note of, also where the client has gone and nobody asks.
+        # Asked for here, or asyncio would report it as lost when the client has gone.
         if not task.cancelled() and task.exception() is None:
             self.answered = task.result()
         on_end(self)
 
     @property
     def wasted_tokens(self) -> int:
-        """Once it has ended: what the model read and wrote for a reader who left before there was
-        any text, or for an answer without text. Not what our own failures have wasted."""
+        """What the model read and wrote for a client who left before there was any text, or for
+        an answer without text; 0 where the service failed. Known once the run has ended."""
         assert self._generation is not None
         answer = self.answered
         given_up = self._generation.cancelled() if answer is None else not answer.response
@@ -230,7 +158,7 @@ class ChatRun:
         if self._handed_on and part.text:
             return await self._deliver(part)
         self._withhold()
-        await self._settlement.give_up(reason)
+        await self._settlement.give_back(reason)
         if isinstance(error, InferenceError):
             raise error
         raise GenerationFailed(reason) from error
@@ -247,7 +175,7 @@ class ChatRun:
         )
 
     def _withhold(self) -> None:
-        """Nobody will pay for the pieces that nobody has asked for yet."""
+        """Pieces that were not handed on are dropped, because nobody will pay for them."""
         while not self._pieces.empty():
             self._pieces.get_nowait()
         self._pieces.put_nowait(None)
@@ -255,7 +183,7 @@ class ChatRun:
     async def _deliver(self, generated: Generated) -> Answer:
         """An answer without text is an answer, unless nobody waited for it."""
         if not generated.text and generated.finish_reason is FinishReason.CANCELLED:
-            await self._settlement.give_up("cancelled")
+            await self._settlement.give_back("cancelled")
             raise GenerationFailed("cancelled")
         answer = await self._settlement.deliver(generated)
         self.stages.end("settle")

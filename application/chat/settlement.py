@@ -5,20 +5,21 @@ from datetime import timedelta
 import structlog
 
 from application.accounts import load_account
+from application.chat.answer import Answer, Generated, GenerationFailed, Started
+from application.chat.give_back import give_back
 from application.chat.inference import FinishReason, PreparedPrompt
-from application.chat.run import Answer, Generated, GenerationFailed, Started
 from application.chat.stages import Stages
-from application.ledger.idempotency import recorded_result
+from application.ledger.idempotency import encode_result
 from application.ledger.ledger import Committed, Ledger, LedgerUnavailable, Transaction
 from application.ledger.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
 from application.ports import Clock
 from domain.accounts.commands import CaptureHold, ReleaseHold
-from domain.accounts.decider import decide as decide_account
 from domain.accounts.decider import decide_folded
-from domain.claims.idempotency import IdempotencyKey, abandon
-from domain.conversations.commands import RecordFailure, RecordResponse
+from domain.claims.idempotency import IdempotencyKey
+from domain.conversations.commands import RecordResponse
 from domain.conversations.decider import decide as decide_conversation
 from domain.errors import HoldNotOpen
+from domain.identifiers import account_id
 from domain.pricing.price import Price, per_message
 from domain.records import changed
 
@@ -28,11 +29,13 @@ NO_CHARGE = per_message(0)
 
 
 class Settlement:
-    """stages: begun when the message came. manifest_hash, computed_on: of the model when the
-    prompt was prepared, the hash for an answer that was cut off before the engine could cite its
-    own. cached_price: of an answer that was there already. retry: how long a database that is away
-    is waited for, because work that is done is not thrown away; after that the hold is left to its
-    expiry."""
+    """One message's, for one call of `deliver` or `give_back`.
+
+    stages: begun when the message came. manifest_hash, computed_on: of the model when the hold was
+    committed; this hash is cited for an answer that was cut off before the engine could cite one.
+    cached_price: of an answer that came from the cache. retry: how long to wait for a database that
+    is away, so that finished work is not thrown away; after that the hold is left to its expiry.
+    """
 
     def __init__(
         self,
@@ -72,18 +75,21 @@ class Settlement:
             raise GenerationFailed("expired") from None
         return _with_position(committed)
 
-    async def give_up(self, reason: str) -> None:
-        """Gives the hold back. A hold that was released before stays so."""
+    async def give_back(self, reason: str) -> None:
+        """Nothing is charged. A hold that is not open any more stays as it is."""
+        started = self._started
+        release = ReleaseHold(hold_id=started.hold_id, reason=reason)
 
         def work(transaction: Transaction) -> None:
-            self._give_up(transaction, reason)
+            now = self._clock.now()
+            give_back(transaction, release, account_id=account_id(started.user_id), now=now)
 
         try:
             await self._ledger.transact(work, patience_s=self._retry_s)
         except HoldNotOpen:
             return
         except LedgerUnavailable:
-            log.error("release_left_to_expiry", hold_id=str(self._started.hold_id))
+            log.error("release_left_to_expiry", hold_id=str(started.hold_id))
 
     def _deliver(self, transaction: Transaction, generated: Generated) -> Answer:
         now = self._clock.now()
@@ -144,7 +150,7 @@ class Settlement:
         )
         if self._key is not None:
             claim = transaction.load(IDEMPOTENCY, self._key.claim_id)
-            done = self._key.complete(claim, result=recorded_result(answer), now=now)
+            done = self._key.complete(claim, result=encode_result(answer), now=now)
             transaction.add(IDEMPOTENCY, done)
         return answer
 
@@ -157,22 +163,6 @@ class Settlement:
         if generated.finish_reason is FinishReason.ERROR:
             return self._started.price.by_length(self._started.max_tokens)
         return self._started.price
-
-    def _give_up(self, transaction: Transaction, reason: str) -> None:
-        now = self._clock.now()
-        started = self._started
-        release = ReleaseHold(hold_id=started.hold_id, reason=reason)
-        account = load_account(transaction, started.user_id)
-        transaction.add(ACCOUNT, *decide_account(release, account, now))
-        failure = RecordFailure(
-            user_id=started.user_id, response_id=started.message_id, reason=reason
-        )
-        conversation = transaction.load(CONVERSATION, started.conversation_id)
-        transaction.add(CONVERSATION, *decide_conversation(failure, conversation, now))
-        if self._key is not None:
-            claim = transaction.load(IDEMPOTENCY, self._key.claim_id)
-            if claim is not None and claim.running == started.message_id:
-                transaction.add(IDEMPOTENCY, abandon(claim, reason=reason, now=now))
 
 
 def _with_position(committed: Committed[Answer]) -> Answer:

@@ -1,6 +1,8 @@
-"""Gives back what was left behind: holds of answers that never settled, and grants whose time
-has passed. What to look at comes from a read model, which may be late, or written by somebody else;
-what is done is decided on the streams, where a capture and an expiry can never both win."""
+"""Expires what was left behind: holds that were never settled, and grants whose time has passed.
+
+A read model says where to look; it may be late, or forged. What is done is decided on the streams,
+where a capture and an expiry can never both win.
+"""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,15 +10,13 @@ from uuid import UUID
 
 import structlog
 
+from application.chat.give_back import give_back
 from application.ledger.ledger import Ledger, LedgerUnavailable, Transaction
-from application.ledger.streams import ACCOUNT, CONVERSATION, IDEMPOTENCY
+from application.ledger.streams import ACCOUNT
 from application.ports import Clock
 from application.read_models import ExpiredGrant, ExpiredHold, ReadModels
 from domain.accounts.commands import ExpireGrants, ExpireHold
 from domain.accounts.decider import decide as decide_account
-from domain.claims.idempotency import abandon
-from domain.conversations.commands import RecordFailure
-from domain.conversations.decider import decide as decide_conversation
 from domain.errors import HoldNotExpired, HoldNotOpen
 
 log = structlog.get_logger()
@@ -24,8 +24,8 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True)
 class SweeperLimits:
-    """pages_max: how many pages of batch_max rows one round looks at, of holds and of grants each;
-    the next round goes on where it stopped."""
+    """pages_max: how many pages of batch_max rows one round reads, of holds and of grants alike;
+    the next round continues where it stopped."""
 
     interval_s: float
     batch_max: int = 500
@@ -33,8 +33,8 @@ class SweeperLimits:
 
 
 class _Failures:
-    """One line in the log for all of a round: whoever can write read models could fill the disk
-    with ours."""
+    """One line in the log for a whole round: otherwise whoever can write the read models could
+    fill the disk with log lines."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -85,7 +85,7 @@ class Sweeper:
     async def _sweep_holds(self, failures: _Failures) -> int:
         now, size = self._clock.now(), self._limits.batch_max
         released = 0
-        # Rows that no sweep removes, which may be forged, must not fill the only page.
+        # More than one page, because forged rows, which no sweep removes, could fill the first.
         for _ in range(self._limits.pages_max):
             page = await self._read_models.expired_holds(now, size, self._hold_seen)
             for hold in page:
@@ -109,43 +109,23 @@ class Sweeper:
                     await self._expire_grants(grant.account_id)
                 except LedgerUnavailable:
                     raise
-                except Exception as error:  # noqa: BLE001 - nor one account's grants the others
+                except Exception as error:  # noqa: BLE001 - nor do one account's grants
                     failures.add(f"grants of account {grant.account_id}: {error!r}")
             self._grant_seen = page[-1] if len(page) == size else None
             if self._grant_seen is None:
                 break
 
     async def _expire(self, hold_id: UUID, account_id: UUID) -> int:
-        message_id: UUID | None = None
+        expire = ExpireHold(hold_id=hold_id)
 
-        def work(transaction: Transaction) -> None:
-            nonlocal message_id
-            now = self._clock.now()
-            account = transaction.load(ACCOUNT, account_id)
-            transaction.add(ACCOUNT, *decide_account(ExpireHold(hold_id=hold_id), account, now))
-            hold = None if account is None else account.hold(hold_id)
-            assert hold is not None, "what was not open would have been refused"
-            message_id = hold.message_id
-            conversation = transaction.load(CONVERSATION, hold.conversation_id)
-            if conversation is None:
-                return
-            exchange = conversation.open_exchange(message_id)
-            if exchange is None:
-                return
-            failure = RecordFailure(
-                user_id=conversation.user_id, response_id=message_id, reason="expired"
-            )
-            transaction.add(CONVERSATION, *decide_conversation(failure, conversation, now))
-            if exchange.idempotency_claim_id is not None:
-                claim = transaction.load(IDEMPOTENCY, exchange.idempotency_claim_id)
-                if claim is not None and claim.running == message_id:
-                    transaction.add(IDEMPOTENCY, abandon(claim, reason="expired", now=now))
+        def work(transaction: Transaction) -> UUID:
+            return give_back(transaction, expire, account_id=account_id, now=self._clock.now())
 
         try:
-            await self._ledger.transact(work)
+            committed = await self._ledger.transact(work)
         except (HoldNotOpen, HoldNotExpired):
             return 0  # settled meanwhile, or the read model is behind
-        log.info("hold_expired", hold_id=str(hold_id), message_id=str(message_id))
+        log.info("hold_expired", hold_id=str(hold_id), message_id=str(committed.value))
         return 1
 
     async def _expire_grants(self, account_id: UUID) -> None:

@@ -14,8 +14,8 @@ Stream = tuple[StreamKind[Any], UUID]
 
 
 class StateMissing(BaseException):
-    """A handler asks for a state that is not in memory. Not an Exception, because no handler
-    means to catch it."""
+    """A handler asks for a state that is not in memory. A BaseException, so that no handler
+    catches it by `except Exception`."""
 
     def __init__(self, kind: StreamKind[Any], stream_id: UUID) -> None:
         self.stream = (kind, stream_id)
@@ -72,7 +72,7 @@ class Attempt:
         return found
 
     def outdated(self) -> list[Stream]:
-        """What it saw and cannot be decided on again without reading."""
+        """Streams that it saw and that must be read before they can be decided on again."""
         streams = [(kind, stream_id) for kind, stream_id, _ in self.seen]
         return [stream for stream in streams if self._cache.find(*stream) is None]
 
@@ -82,8 +82,8 @@ class Attempt:
 
 
 class StoredStates:
-    """States as they are stored, for a thread that reads them; what is in memory only saves the
-    reading of what came before it."""
+    """States as they are stored, read in a thread. From a state in memory it reads on, so that
+    older events are not read again."""
 
     def __init__(self, application: LedgerApplication, cache: StateCache) -> None:
         self._application = application

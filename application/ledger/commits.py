@@ -1,4 +1,4 @@
-"""What the ledger asks of the event store: commit many commands together, each by itself.
+"""What the ledger asks of the event store: commit many commands at once, each on its own.
 
 A commit is one command's events. The store writes waiting commits in the order in which they were
 submitted, many in one transaction, and answers for each of them alone: one that meets another
@@ -8,6 +8,7 @@ and the others around it are stored.
 
 import asyncio
 from collections.abc import Sequence
+from typing import Protocol
 from uuid import UUID
 
 from eventsourcing.persistence import ApplicationRecorder, StoredEvent
@@ -18,7 +19,7 @@ class LedgerUnavailable(Exception):
 
 
 class LedgerBusy(LedgerUnavailable):
-    """As many commands are waiting to be committed as may wait."""
+    """More commands wait to be committed, or reads for a thread, than the ledger takes."""
 
 
 class PredecessorFailed(Exception):
@@ -31,9 +32,9 @@ class Commit:
     commits whose uncommitted results this one was decided on; it is stored only if each of them
     is. All of them were submitted before it.
 
-    deadline: until when, by the loop's clock, it waits for a database that is away; earlier than
-    the store's own limit it does not count. positions: of the events, once they are stored.
-    error: why they were not, or for OperationalError, why nobody knows.
+    deadline: until when, by the loop's clock, it waits for a database that is away; the store's own
+    limit applies where that is later. positions: of the events, once they are stored. error: why
+    they were not stored; with an OperationalError it is unknown whether they were.
     """
 
     __slots__ = ("_waiters", "after", "deadline", "error", "events", "positions", "reads")
@@ -54,26 +55,26 @@ class Commit:
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
-    def is_settled(self) -> bool:
+    def is_done(self) -> bool:
         return self.positions is not None or self.error is not None
 
     def stored(self, positions: Sequence[int]) -> None:
         """For the store alone, once."""
         self.positions = positions
-        self._settle()
+        self._done()
 
     def failed(self, error: Exception) -> None:
         """For the store alone, once."""
         self.error = error
-        self._settle()
+        self._done()
 
-    def on_settled(self) -> None:
+    def on_done(self) -> None:
         """Called at once when the outcome is known, before anything else can run."""
 
-    async def settled(self) -> bool:
+    async def wait_stored(self) -> bool:
         """Whether the commit is stored, once that is known. A waiter that is cancelled leaves the
         commit on its way."""
-        if not self.is_settled:
+        if not self.is_done:
             await self.waiter()
         return self.error is None
 
@@ -84,23 +85,30 @@ class Commit:
         self._waiters.append(waiter)
         return waiter
 
-    def _settle(self) -> None:
+    def _done(self) -> None:
         # Otherwise every commit of a stream would keep all those before it alive.
         self.after = ()
-        self.on_settled()
+        self.on_done()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
 
-class CommitRecorder(ApplicationRecorder):
-    """What the application asks of its recorder beyond the library's contract."""
+class CommitQueue(Protocol):
+    """Belongs to one event loop."""
 
     def submit(self, commit: Commit) -> None:
-        """Take a commit for the next transaction; must be called in the event loop.
+        """Take a commit for the next transaction.
 
         Raises LedgerBusy, LedgerUnavailable, and DataError for events that no database could take.
         """
+
+
+class CommitRecorder(ApplicationRecorder):
+    """What the application asks of its recorder beyond the library's contract."""
+
+    def commit_queue(self) -> CommitQueue:
+        """The recorder's only one, which belongs to the event loop that first asks for it."""
         raise NotImplementedError
 
     async def drain(self) -> None:
@@ -111,5 +119,5 @@ class CommitRecorder(ApplicationRecorder):
         raise NotImplementedError
 
     def stop(self) -> None:
-        """What has not been answered fails with OperationalError."""
+        """Commits whose outcome is not known yet fail with OperationalError."""
         raise NotImplementedError

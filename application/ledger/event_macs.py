@@ -1,9 +1,9 @@
 """What proves that the ledger itself wrote a stored event: a MAC, the last field of its state.
 
 It stands there as `,"mac":"<key id>.<base64>"}`, so a stored state stays plain JSON and the MAC
-goes wherever the state goes. It is made of the stream, the version, the topic and the state as it
-is without that field; docs/audit.md has it byte for byte. Whoever can write to the database, and
-has not the keys, can add rows, but no event that is believed.
+goes wherever the state goes. It is made of the stream, the version, the topic and the state without
+that field; docs/audit.md has it byte for byte. Whoever can write to the database but does not have
+the keys can add rows, but no event that is believed.
 """
 
 from binascii import b2a_base64
@@ -16,7 +16,7 @@ from eventsourcing.persistence import MapperDeserialisationError
 
 from application.ledger.keys import LedgerKeys, MacKeys, UnknownKey
 
-# Of a name that may be anything.
+# How much of a topic an error shows: a stranger may have written it.
 _TOPIC_TOLD_MAX = 100
 _MARK = b',"mac":"'
 _END = b'"}'
@@ -24,7 +24,7 @@ _END = b'"}'
 _SUFFIX_BYTES_MAX = len(_MARK) + 32 + 1 + 44 + len(_END)
 _VERSION = Struct("!q").pack
 _LENGTH = Struct("!I").pack
-# Names of events, of which there are a few dozen; and whatever strangers call theirs.
+# Our events have a few dozen topics; rows that strangers write may have any number.
 _TOPICS_KEPT_MAX = 256
 
 
@@ -60,7 +60,7 @@ class StreamDamaged(MapperDeserialisationError):
 
 
 class EventNotAuthentic(StreamDamaged):
-    """Somebody else than this ledger wrote it, or changed it."""
+    """It was written or changed by somebody other than this ledger."""
 
 
 class VersionMissing(StreamDamaged):
@@ -68,7 +68,7 @@ class VersionMissing(StreamDamaged):
 
 
 class StateMacs:
-    """Of stored states of one purpose. Where an id is asked for, it is the stream's 16 bytes."""
+    """MACs of the states that are stored for one purpose. stream: the 16 bytes of its id."""
 
     def __init__(self, keys: MacKeys) -> None:
         self._keys = keys
@@ -97,7 +97,7 @@ class StateMacs:
             )
         except (UnknownKey, UnicodeDecodeError):
             return f"carries a MAC under the key {key_id!r}, which the key file has not"
-        # As texts: more than one of them can stand for the same bytes.
+        # As text, because several base64 texts decode to the same bytes.
         if not compare_digest(given, b2a_base64(mac, newline=False)):
             return "carries a MAC that is not its own"
         return None
@@ -132,6 +132,6 @@ def _message(stream: bytes, version: int, topic: str, body: bytes) -> bytes:
 
 @lru_cache(_TOPICS_KEPT_MAX)
 def _named(topic: str) -> bytes:
-    """With its length before it."""
+    """The topic with its length before it."""
     name = topic.encode()
     return _LENGTH(len(name)) + name

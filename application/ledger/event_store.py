@@ -26,9 +26,9 @@ E = TypeVar("E", bound=Event)
 # Read at once when a stream is searched.
 PAGE_EVENTS = 500
 
-# Each may be somebody else's; whoever has so many gets their stream folded from its events.
+# A snapshot may be forged. After this many, the stream is folded from its events instead.
 _SNAPSHOTS_TRIED_MAX = 3
-# Streams whose snapshots were told of in the log, so that it is told once.
+# Streams of which the log has said that their snapshot is not used; it says so once for each.
 _TOLD_MAX = 1000
 
 
@@ -38,7 +38,7 @@ class LedgerApplication(Application[UUID]):
 
     name = "ledger"
     is_snapshotting_enabled = True
-    # No cache of the library's: the ledger has its own, which knows what is not yet committed.
+    # The library's cache stays off: the ledger's own also knows what is not committed yet.
     env: ClassVar[dict[str, str]] = {"COMPRESSOR_TOPIC": "", "CREATE_TABLE": "n"}
 
     def __init__(
@@ -110,8 +110,8 @@ class LedgerApplication(Application[UUID]):
         return error.at(self.commit_recorder.position_of(stream_id, error.version))
 
     def _from_snapshot(self, kind: StreamKind[S], stream_id: UUID) -> S | None:
-        """Of the newest snapshot that proves itself. One that does not was written by somebody
-        else, or before snapshots had MACs, and is passed over."""
+        """The state in the newest snapshot that proves itself. One that does not was written by
+        somebody else, or before snapshots had MACs, and is skipped."""
         assert self.snapshots is not None
         before: int | None = None
         for _ in range(_SNAPSHOTS_TRIED_MAX):

@@ -12,7 +12,7 @@ import msgspec
 from application.ledger.ledger import Ledger, Transaction
 from application.ledger.streams import IDEMPOTENCY
 from application.ports import Clock
-from domain.claims.idempotency import IdempotencyKey
+from domain.claims.idempotency import Completed, Free, IdempotencyKey, Running
 from domain.errors import CommandInProgress
 from domain.identifiers import idempotency_claim_id
 
@@ -46,8 +46,13 @@ class Outcome(Generic[R]):
     position: int | None
 
 
-def recorded_result(result: object) -> str:
+def encode_result(result: object) -> str:
+    """As it is recorded under a key."""
     return msgspec.json.encode(result).decode()
+
+
+def decode_result(recorded: Completed, result_type: type[R]) -> R:
+    return msgspec.json.decode(recorded.result, type=result_type)
 
 
 async def once(
@@ -78,13 +83,16 @@ def _attempt(
 ) -> tuple[R, bool]:
     if key is None:
         return work(transaction), False
-    state = transaction.load(IDEMPOTENCY, key.claim_id)
-    key.check(state)
-    if state is not None and state.result is not None:
-        return msgspec.json.decode(state.result, type=result_type), True
-    if state is not None and state.running is not None:
-        raise CommandInProgress("the same command is still being carried out; try again shortly")
-    result = work(transaction)
-    done = key.complete(state, result=recorded_result(result), now=clock.now())
-    transaction.add(IDEMPOTENCY, done)
-    return result, False
+    claim = transaction.load(IDEMPOTENCY, key.claim_id)
+    match key.status(claim):
+        case Completed() as recorded:
+            return decode_result(recorded, result_type), True
+        case Running():
+            raise CommandInProgress(
+                "the same command is still being carried out; try again shortly"
+            )
+        case Free():
+            result = work(transaction)
+            done = key.complete(claim, result=encode_result(result), now=clock.now())
+            transaction.add(IDEMPOTENCY, done)
+            return result, False

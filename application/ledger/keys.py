@@ -18,7 +18,7 @@ Secrets = Mapping[str, bytes]
 
 
 class _Hash(Protocol):
-    """What the standard library gives no name to."""
+    """A hash object of hashlib, whose type has no public name."""
 
     def copy(self) -> "_Hash": ...
 
@@ -34,8 +34,8 @@ class UnknownKey(Exception):
 class MacKeys:
     """Keys for one purpose. current_id: of the one that new MACs are made under.
 
-    renew: the secrets as they are now, for a key that another process has added meanwhile. Asked
-    for every id that is not known, and strangers can send many.
+    renew: reads the secrets again, because another process may have added a key. It is called for
+    every unknown id, and strangers can send many of those.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class MacKeys:
         self._begun: dict[str, tuple[_Hash, _Hash]] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        """Hashes cannot go to other processes, which begin their own."""
+        """Hash objects cannot be sent to other processes, which make their own."""
         return self.__dict__ | {"_begun": {}}
 
     def mac(self, message: bytes) -> bytes:
@@ -56,8 +56,8 @@ class MacKeys:
 
     def mac_under(self, key_id: str, message: bytes) -> bytes:
         """Raises UnknownKey."""
-        # From hashes that have read the key already: in half of the time that `hmac.digest` takes
-        # for a message as short as an event.
+        # These hashes have read the key already. For a message as short as an event that takes half
+        # the time of `hmac.digest`.
         inner, outer = self._begun.get(key_id) or self._begin(key_id)
         hashed = inner.copy()
         hashed.update(message)
@@ -66,7 +66,7 @@ class MacKeys:
         return whole.digest()
 
     def proves(self, key_id: str, mac: bytes, message: bytes) -> bool:
-        """Whether `mac` was made of `message` under that key, in a time that tells nothing.
+        """Whether `mac` was made of `message` under that key; compared in constant time.
 
         Raises UnknownKey.
         """
@@ -91,8 +91,8 @@ class MacKeys:
 
 @dataclass(frozen=True)
 class LedgerKeys:
-    """The secrets of the key file. Nothing is made under them but the keys of single purposes, so
-    that a MAC for one purpose proves nothing for another.
+    """The secrets of the key file. They only serve to derive a key for each purpose, so that a MAC
+    for one purpose proves nothing for another.
 
     reread: the secrets as the file has them now.
     """

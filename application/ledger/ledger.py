@@ -67,10 +67,10 @@ class Committed(Generic[T]):
 @dataclass(frozen=True, kw_only=True)
 class LedgerLimits:
     """threads: how many streams are read at once. conflict_retries_max: how often a command is
-    decided anew because another process wrote first. decisions_max: how often it is decided at
-    all: also when a stream had to be read, or what it was decided on was not stored. wait_s_max:
-    how long a read waits for a thread: while the database is away, those in front take their time.
-    snapshots_waiting_max: to be written beside the commits."""
+    decided again because another process wrote first. decisions_max: how often it is decided at
+    most, for whatever reason: a stream had to be read, or what it was decided on was not stored.
+    wait_s_max: how long a read waits for a thread; while the database is away, each read before it
+    keeps one until it gives up. snapshots_waiting_max: how many may wait to be written."""
 
     threads: int = 8
     conflict_retries_max: int = 16
@@ -80,7 +80,7 @@ class LedgerLimits:
 
 
 class _Command(Commit):
-    """A commit that keeps the cache true."""
+    """A commit that tells the ledger its outcome, so that the cache is corrected at once."""
 
     __slots__ = ("_ledger", "changed")
 
@@ -105,8 +105,8 @@ class _Command(Commit):
     def written_ids(self) -> list[UUID]:
         return [touched.state.id for touched in self.changed]
 
-    def on_settled(self) -> None:
-        self._ledger.on_settled(self)
+    def on_done(self) -> None:
+        self._ledger.on_done(self)
 
 
 class Ledger:
@@ -213,7 +213,7 @@ class Ledger:
         self._threads.close()
         self.application.close()
 
-    def on_settled(self, command: "_Command") -> None:
+    def on_done(self, command: "_Command") -> None:
         """For commands alone, when their outcome is known."""
         error = command.error
         if error is None:
@@ -231,14 +231,14 @@ class Ledger:
 
     def _submit(self, command: "_Command", call: Call) -> None:
         command.deadline = call.deadline
-        self._recorder.submit(command)
-        if not command.is_settled:
+        self._recorder.commit_queue().submit(command)
+        if not command.is_done:
             for touched in command.changed:
                 self._cache.submitted(command, touched.kind, touched.state)
 
     async def _finished(self, command: "_Command", call: Call) -> bool:
         """Whether it is stored. Cancelling the caller does not stop what is on its way."""
-        while not command.is_settled:
+        while not command.is_done:
             try:
                 await command.waiter()
             except asyncio.CancelledError as error:
@@ -252,7 +252,7 @@ class Ledger:
     async def _stands(self, attempt: Attempt, call: Call) -> bool:
         """Whether what was decided without writing was decided on what is stored."""
         for commit in attempt.after:
-            if not await commit.settled():
+            if not await commit.wait_stored():
                 await self._read_again(attempt, call)
                 return False
         await self._read(attempt.unproven, call)
@@ -261,7 +261,7 @@ class Ledger:
         )
 
     async def _read_again(self, attempt: Attempt, call: Call) -> None:
-        """What it saw, together, so that the handler need not ask for one after the other."""
+        """All that it saw, at once: otherwise the handler would miss one state after the other."""
         call.fresh.clear()
         await self._read(attempt.outdated(), call)
 

@@ -30,14 +30,14 @@ from application.ledger.streams import ALL_KINDS
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
 
-# Stands before a stored state so that it decodes in one step; then the stream's own is put there.
+# Put before a stored state so that it decodes in one step; the real id and version come after.
 _HEADER = b'{"originator_id":"00000000000000000000000000000000","originator_version":1,'
 # No text within a state can look like this: its quotes would be escaped.
 _VERSION_MARK = b'"class_version":'
 
 
 class JsonTranscoder(Transcoder):
-    """For what the library encodes on its own; EventMapper goes past it."""
+    """For what the library encodes by itself; EventMapper does not use it."""
 
     def encode(self, obj: Any) -> bytes:
         return _encoder.encode(obj)
@@ -53,7 +53,7 @@ class EventCodec:
         event_types = tuple(event_types)
         self._types: dict[str, type[Any]] = {each.TOPIC: each for each in event_types}
         assert len(self._types) == len(event_types), "names are unique"
-        # As `get_topic` has them, which takes a lock for each.
+        # Kept here because `get_topic` takes a lock at each call.
         self._names = {each: (each.TOPIC, _class_version(each)) for each in event_types}
         # A state of the present version is decoded in one step.
         self._decoders = {
@@ -116,8 +116,8 @@ class EventCodec:
 
 
 def mark_of_version(class_version: int) -> tuple[bytes, bool]:
-    """A mark, and whether it stands in a state: where it is so, the state is of this version. The
-    first version is not written down; a later one is the last field before the MAC."""
+    """A mark, and whether the states of this version hold it. The first version is not written
+    down; a later one is the last field before the MAC."""
     if class_version == 1:
         return _VERSION_MARK, False
     return b"%s%d," % (_VERSION_MARK, class_version), True

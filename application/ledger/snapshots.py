@@ -40,7 +40,7 @@ def take_snapshot(kind: StreamKind[S], state: S, now: datetime) -> StateSnapshot
 
 
 def restored(kind: StreamKind[S], snapshot: StateSnapshot) -> S | None:
-    """The state that it was taken of; None for one of another form, which is of no use."""
+    """The state that it was taken of; None where its kind or its fields are not today's."""
     if (snapshot.kind, snapshot.state_version) != (kind.name, kind.state_version):
         return None
     return msgspec.convert(snapshot.state, kind.state_type)

@@ -38,7 +38,7 @@ class Entry:
 class StateCache:
     """entries_max: streams that are kept; those with a commit on its way are never dropped.
 
-    Entries lie under the numbers of their streams' ids, which hash in C.
+    Entries are found by the integers of their streams' ids, which hash faster than UUIDs.
     """
 
     def __init__(self, entries_max: int) -> None:

@@ -32,9 +32,9 @@ S = TypeVar("S", bound=StreamState)
 @dataclass(frozen=True, kw_only=True)
 class StreamKind(Generic[S]):
     """state_version: raised whenever the state's fields change, so that old snapshots are folded
-    anew instead of misread. snapshot_interval: a snapshot every so many events. usually_new: a
-    command that asks for one that is not in memory is most likely about to begin it, and is
-    decided as if it were; the commit proves it."""
+    anew instead of misread. snapshot_interval: events between two snapshots. usually_new: a stream
+    that is not in memory most likely does not exist yet, so the command is decided as if it did
+    not; the commit proves it."""
 
     name: str
     state_type: type[S]

@@ -1,4 +1,4 @@
-"""What blocks is done in threads: reading streams, and writing snapshots of them."""
+"""Threads for what would block the event loop: reading streams, and writing their snapshots."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,8 +19,9 @@ T = TypeVar("T")
 
 
 class LedgerThreads:
-    """threads: how many calls run at once. wait_s_max: how long one waits for its thread: while
-    the database is away, those in front take their time. snapshots_max: waiting to be written."""
+    """threads: how many calls run at once. wait_s_max: how long a call waits for its thread; while
+    the database is away, each call before it keeps one until it gives up. snapshots_max: how many
+    may wait to be written."""
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ class Transaction:
 
     def __init__(self, states: States) -> None:
         self._source = states
-        # By the numbers of their ids, which hash in C.
+        # By the integers of their ids, which hash faster than UUIDs.
         self._touched: dict[int, Touched] = {}
         self.events: list[Event] = []
 

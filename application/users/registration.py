@@ -4,18 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
-
-from application.ledger.idempotency import Outcome, once
+from application.ledger.idempotency import Outcome, decode_result, once
 from application.ledger.ledger import Ledger, Transaction
 from application.ledger.streams import ACCOUNT, CLAIM, IDEMPOTENCY, USER
 from application.ports import Clock, IdSource, PasswordTurn
 from application.users.passwords import Passwords
 from domain.accounts import commands as account_commands
 from domain.accounts.decider import decide as decide_account
-from domain.claims.idempotency import IdempotencyKey
+from domain.claims.idempotency import Completed, IdempotencyKey, key_reused
 from domain.claims.uniqueness import claim
-from domain.errors import Conflict, EmailTaken, IdempotencyKeyReused, UsernameTaken
+from domain.errors import Conflict, EmailTaken, UsernameTaken
 from domain.identifiers import account_id, email_claim_id, username_claim_id
 from domain.text import check_email, check_password, check_username
 from domain.users.commands import AssignRole, RegisterUser
@@ -97,11 +95,10 @@ class Registration:
     async def _recorded(self, key: IdempotencyKey | None) -> Outcome[RegisteredUser] | None:
         if key is None:
             return None
-        state = await self._ledger.load(IDEMPOTENCY, key.claim_id)
-        key.check(state)
-        if state is None or state.result is None:
+        status = key.status(await self._ledger.load(IDEMPOTENCY, key.claim_id))
+        if not isinstance(status, Completed):
             return None
-        result = msgspec.json.decode(state.result, type=RegisteredUser)
+        result = decode_result(status, RegisteredUser)
         return Outcome(result=result, replayed=True, position=None)
 
     async def _store(
@@ -128,9 +125,7 @@ class Registration:
         user = await self._ledger.load(USER, user_id)
         assert user is not None, "what a key has recorded was stored in the same commit"
         if not await self._passwords.match(password, user.first_password_hash, turn):
-            raise IdempotencyKeyReused(
-                "this Idempotency-Key was used for a different request; use a fresh key"
-            )
+            raise key_reused()
 
     def _work(
         self, transaction: Transaction, new: NewUser, command: RegisterUser

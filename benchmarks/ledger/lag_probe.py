@@ -69,8 +69,8 @@ class _Commands:
         self._versions[user] = version + 2
         events = _events(self._run, user, version, number)
         commit = Commit([self._to_stored_event(event) for event in events])
-        self._recorder.submit(commit)
-        assert await commit.settled(), commit.error
+        self._recorder.commit_queue().submit(commit)
+        assert await commit.wait_stored(), commit.error
         assert commit.positions is not None
         return commit.positions[-1], time.perf_counter()
 
@@ -135,7 +135,7 @@ async def measure_lag(
     commands = _Commands(application, accounts=100)
     await service.start()
     try:
-        await _settle(board, commands)
+        await _warm_up(board, commands)
         collect_seldom()  # as the service does when it has started
         commits = await _load(commands, commands_per_s, round(commands_per_s * seconds))
         if not await board.wait_for(commits[-1][0], timeout_s=30):
@@ -155,7 +155,7 @@ async def measure_lag(
     )
 
 
-async def _settle(board: _StampedBoard, commands: _Commands) -> None:
+async def _warm_up(board: _StampedBoard, commands: _Commands) -> None:
     """Until the parts are connected and the statements prepared."""
     for number in range(-20, 0):
         position, _ = await commands.commit(number)

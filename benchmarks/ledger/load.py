@@ -7,18 +7,23 @@ from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
-from application.chat.inference import FinishReason, PreparedPrompt
-from application.chat.run import Generated, Started
+from application.chat.answer import Generated, Started
+from application.chat.hold import Holds
+from application.chat.inference import (
+    FinishReason,
+    GenerationRequest,
+    PreparedPrompt,
+    Sampling,
+)
+from application.chat.prompt import PreparedMessage
 from application.chat.settlement import Settlement
 from application.chat.stages import Stages
 from application.ledger.ledger import Ledger, LedgerLimits, Transaction
-from application.ledger.streams import ACCOUNT, CONVERSATION
+from application.ledger.streams import ACCOUNT
 from benchmarks.keys import LEDGER_KEYS
 from domain.accounts import commands as c
 from domain.accounts.decider import decide as decide_account
 from domain.accounts.events import Direction
-from domain.conversations.commands import SubmitPrompt
-from domain.conversations.decider import decide as decide_conversation
 from domain.identifiers import account_id
 from domain.pricing.price import per_message
 from infrastructure.event_store.recorder import open_application
@@ -27,6 +32,7 @@ from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 _HOLD_MICRO = 2_000_000
 _CACHED_PRICE = per_message(0)
 _RETRY = timedelta(seconds=1)
+_HOLD_TTL = timedelta(hours=1)
 _MODEL = "gemma3-1b"
 PROMPT = PreparedPrompt(model=_MODEL, token_ids=tuple(range(24)), turns_dropped=0, max_tokens=100)
 GENERATED = Generated(
@@ -167,45 +173,15 @@ class LedgerLoad:
         transaction.add(ACCOUNT, *decide_account(purchase, state, now))
 
     async def _hold(self, user: UUID) -> Started:
-        conversation, prompt, message, hold = (self.ids.new_id() for _ in range(4))
-
-        def work(transaction: Transaction) -> None:
-            now = self.clock.now()
-            hold_credits = c.HoldCredits(
-                hold_id=hold,
-                amount_micro=_HOLD_MICRO,
-                expires_at=now + timedelta(hours=1),
-                message_id=message,
-                conversation_id=conversation,
-            )
-            state = transaction.load(ACCOUNT, account_id(user))
-            transaction.add(ACCOUNT, *decide_account(hold_credits, state, now))
-            submit = SubmitPrompt(
-                conversation_id=conversation,
-                user_id=user,
-                prompt_id=prompt,
-                response_id=message,
-                hold_id=hold,
-                idempotency_claim_id=None,
-                text="What is a hold?",
-                model=_MODEL,
-                max_tokens=100,
-                temperature=0.0,
-                top_p=1.0,
-                seed=7,
-            )
-            transaction.load(CONVERSATION, conversation)
-            transaction.add(CONVERSATION, *decide_conversation(submit, None, now))
-
-        await self.ledger.transact(work)
-        return Started(
+        message = PreparedMessage(
             user_id=user,
-            message_id=message,
-            prompt_id=prompt,
-            conversation_id=conversation,
-            hold_id=hold,
-            held_micro=_HOLD_MICRO,
-            model=_MODEL,
+            conversation_id=self.ids.new_id(),
+            text="What is a hold?",
             price=per_message(_HOLD_MICRO),
-            max_tokens=100,
+            request=GenerationRequest(
+                prompt=PROMPT, max_tokens=PROMPT.max_tokens, sampling=Sampling(seed=7)
+            ),
+            key=None,
         )
+        holds = Holds(ledger=self.ledger, clock=self.clock, ids=self.ids, ttl=_HOLD_TTL)
+        return (await holds.commit(message)).value

@@ -96,12 +96,13 @@ class GroupCommit:
     async def rate(self, callers: int, each: int) -> float:
         recorder = self._application.recorder
         assert isinstance(recorder, LedgerRecorder)
+        queue = recorder.commit_queue()
 
         async def caller() -> None:
             for _ in range(each):
                 commit = Commit(two_events(self._ids))
-                recorder.submit(commit)
-                assert await commit.settled(), commit.error
+                queue.submit(commit)
+                assert await commit.wait_stored(), commit.error
 
         began = time.perf_counter()
         await asyncio.gather(*(caller() for _ in range(callers)))

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from statistics import quantiles
 from uuid import UUID
 
-from application.chat.run import Answer, Started
+from application.chat.answer import Answer, Started
 from application.ledger.commits import Commit
 from application.ledger.event_store import LedgerApplication
 from application.ledger.ledger import Ledger, LedgerLimits
@@ -42,6 +42,9 @@ class NoStore:
         self._waiting: list[Waiting] = []
         self._position = 0
 
+    def commit_queue(self) -> "NoStore":
+        return self
+
     def submit(self, commit: Commit) -> None:
         self._waiting.append(Waiting(commit, 0.0))
         if len(self._waiting) == 1:
@@ -52,7 +55,7 @@ class NoStore:
         commits = [waiting.commit for waiting in batch]
         statement.insert_parameters(
             [waiting.rows for waiting in batch],
-            statement.chains_of(commits),
+            statement.ties_of(commits),
             [commit.reads for commit in commits],
         )
         for commit in commits:

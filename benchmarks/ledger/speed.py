@@ -103,7 +103,7 @@ async def _throughput(url: str, folder: Path, rounds: int, commands: int) -> lis
             "One hot account, 32 callers",
             "/s",
             [measured.rate for measured in hot_rounds],
-            "corrections, chained in memory",
+            "corrections, each built on the one before",
             Goal(bound=3000, at_least=True),
         ),
     ]

@@ -81,25 +81,55 @@ def evolve(state: IdempotencyState | None, event: IdempotencyEvent) -> Idempoten
 
 
 @record
+class Free:
+    """No command holds the key: nobody has used it, or the command that did was abandoned."""
+
+
+@record
+class Running:
+    """The key's command is being carried out. subject_id: as in CommandStarted."""
+
+    subject_id: UUID
+
+
+@record
+class Completed:
+    """The key's command was carried out. result: as in CommandCompleted."""
+
+    result: str
+
+
+KeyStatus = Free | Running | Completed
+
+
+@record
 class IdempotencyKey:
-    """claim_id: `domain.identifiers.idempotency_claim_id`."""
+    """claim_id: `domain.identifiers.idempotency_claim_id`. request_hash: as in CommandStarted."""
 
     claim_id: UUID
     request_hash: str
 
-    def check(self, state: IdempotencyState | None) -> None:
-        """Raises IdempotencyKeyReused when the key stands for another request. A key whose
-        command was abandoned may be used for the same request again."""
-        if state is not None and state.request_hash != self.request_hash:
-            raise IdempotencyKeyReused(
-                "this Idempotency-Key was used for a different request; use a fresh key"
-            )
+    def status(self, state: IdempotencyState | None) -> KeyStatus:
+        """What the key's stream says of this request.
+
+        Raises IdempotencyKeyReused when the key stands for another request, also where that one
+        was abandoned.
+        """
+        if state is None:
+            return Free()
+        if state.request_hash != self.request_hash:
+            raise key_reused()
+        if state.result is not None:
+            return Completed(result=state.result)
+        if state.running is not None:
+            return Running(subject_id=state.running)
+        return Free()
 
     def start(
         self, state: IdempotencyState | None, *, subject_id: UUID, now: datetime
     ) -> CommandStarted:
-        self.check(state)
-        assert state is None or (state.running is None and state.result is None)
+        """Raises IdempotencyKeyReused."""
+        assert isinstance(self.status(state), Free), "a command is started once"
         return CommandStarted(
             **header(self.claim_id, _next_version(state), now),
             request_hash=self.request_hash,
@@ -109,8 +139,8 @@ class IdempotencyKey:
     def complete(
         self, state: IdempotencyState | None, *, result: str, now: datetime
     ) -> CommandCompleted:
-        self.check(state)
-        assert state is None or state.result is None
+        """Raises IdempotencyKeyReused."""
+        assert not isinstance(self.status(state), Completed), "a result is recorded once"
         return CommandCompleted(
             **header(self.claim_id, _next_version(state), now),
             request_hash=self.request_hash,
@@ -121,6 +151,12 @@ class IdempotencyKey:
 def abandon(state: IdempotencyState, *, reason: str, now: datetime) -> CommandAbandoned:
     assert state.running is not None, "only a running command is abandoned"
     return CommandAbandoned(**header(state.id, state.version + 1, now), reason=reason)
+
+
+def key_reused() -> IdempotencyKeyReused:
+    return IdempotencyKeyReused(
+        "this Idempotency-Key was used for a different request; use a fresh key"
+    )
 
 
 def _next_version(state: IdempotencyState | None) -> int:

@@ -30,7 +30,7 @@ CONSTRAINT_ERRORS = "23"
 _AWAY = "the ledger's database cannot be reached"
 
 
-class CommitWriter:
+class GroupCommitQueue:
     """Belongs to the event loop that it is made in."""
 
     def __init__(
@@ -47,7 +47,7 @@ class CommitWriter:
         # In the order in which they will be stored: those under way or in doubt, then the parts of
         # a transaction that failed, then the queue.
         self._flying: list[Waiting] = []
-        self._chains: list[int] = []
+        self._ties: list[int] = []
         self._in_doubt: list[Waiting] = []
         self._parts: deque[list[Waiting]] = deque()
         self._queue: deque[Waiting] = deque()
@@ -57,7 +57,7 @@ class CommitWriter:
         self.trouble = CommitTrouble()
 
     def submit(self, commit: Commit) -> None:
-        """As CommitRecorder.submit."""
+        """As CommitQueue.submit."""
         assert commit.events, "there is something to store"
         if self._stopped:
             raise LedgerUnavailable("the ledger is closing")
@@ -82,7 +82,7 @@ class CommitWriter:
 
     async def drain(self) -> None:
         while outstanding := self._outstanding():
-            await outstanding[-1].commit.settled()
+            await outstanding[-1].commit.wait_stored()
 
     def stop(self) -> None:
         if self._stopped:
@@ -125,9 +125,9 @@ class CommitWriter:
             return
         self._flying = batch
         commits = [waiting.commit for waiting in batch]
-        self._chains = statement.chains_of(commits)
+        self._ties = statement.ties_of(commits)
         parameters = statement.insert_parameters(
-            [waiting.rows for waiting in batch], self._chains, [commit.reads for commit in commits]
+            [waiting.rows for waiting in batch], self._ties, [commit.reads for commit in commits]
         )
         self._session.store(parameters, self._on_answer)
 
@@ -161,7 +161,7 @@ class CommitWriter:
             match answer:
                 case Stored():
                     self.trouble.rejected = None
-                    self._settle(batch, answer)
+                    self._confirm(batch, answer)
                 case Rejected():
                     self._reject(batch, answer)
                 case WireLost():
@@ -182,13 +182,13 @@ class CommitWriter:
 
     def _give_up(self, batch: list[Waiting]) -> None:
         for waiting in batch:
-            if not waiting.commit.is_settled and waiting not in self._in_doubt:
+            if not waiting.commit.is_done and waiting not in self._in_doubt:
                 waiting.commit.failed(OperationalError("what became of the commit is unknown"))
 
-    def _settle(self, batch: list[Waiting], stored: Stored) -> None:
+    def _confirm(self, batch: list[Waiting], stored: Stored) -> None:
         place = 0
         for number, waiting in enumerate(batch):
-            first_taken = stored.first_taken.get(self._chains[number])
+            first_taken = stored.first_taken.get(self._ties[number])
             if first_taken is None or number < first_taken:
                 after = place + len(waiting.rows)
                 waiting.commit.stored(stored.positions[place:after])

@@ -19,8 +19,9 @@ _FAILED = (pq.ExecStatus.FATAL_ERROR, pq.ExecStatus.BAD_RESPONSE)
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """positions: of all events that were stored, in order. first_taken: by chain, the first
-    commit that met another writer's events; it and what follows it in its chain were left out."""
+    """positions: of all events that were stored, in order. first_taken: for each tie (as in
+    `commit_sql.ties_of`) in which a commit met another writer's events, the number of the first one
+    that did; it and the later commits of the tie were left out."""
 
     positions: list[int]
     first_taken: dict[int, int]
@@ -149,9 +150,9 @@ class CommitSession:
                 return Rejected(sqlstate.decode(), message.decode(errors="replace"))
         inserted = next(result for result in results if result.ntuples)
         positions = statement.decode_longs(inserted.get_value(0, 0))
-        chains = statement.decode_ints(inserted.get_value(0, 1))
+        ties = statement.decode_ints(inserted.get_value(0, 1))
         firsts = statement.decode_ints(inserted.get_value(0, 2))
-        return Stored(positions, dict(zip(chains, firsts, strict=True)))
+        return Stored(positions, dict(zip(ties, firsts, strict=True)))
 
 
 def _prepare(name: bytes, command: bytes, types: Sequence[int] = ()) -> Send:

@@ -27,26 +27,26 @@ FIND_TYPES = (_UUIDS, _INT8S)
 _INSERT = """
 WITH given AS MATERIALIZED (
     SELECT * FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY
-    AS t (originator_id, originator_version, topic, state, commit, chain, place)
+    AS t (originator_id, originator_version, topic, state, commit, tie, place)
 ), taken AS MATERIALIZED (
-    SELECT chain, min(commit) AS first FROM (
-        SELECT originator_id, originator_version, commit, chain FROM given
+    SELECT tie, min(commit) AS first FROM (
+        SELECT originator_id, originator_version, commit, tie FROM given
         UNION ALL SELECT * FROM unnest($7, $8, $9, $10)
-    ) AS c (originator_id, originator_version, commit, chain)
+    ) AS c (originator_id, originator_version, commit, tie)
     -- A scalar subquery is looked up row by row in the primary key, whatever statistics say.
     WHERE (SELECT true FROM {events} AS e WHERE e.originator_id = c.originator_id
            AND e.originator_version = c.originator_version)
-    GROUP BY chain
+    GROUP BY tie
 ), added AS (
     INSERT INTO {events} (originator_id, originator_version, topic, state)
     SELECT originator_id, originator_version, topic, state
-    FROM given LEFT JOIN taken USING (chain)
+    FROM given LEFT JOIN taken USING (tie)
     WHERE taken.first IS NULL OR given.commit < taken.first
     ORDER BY place
     RETURNING notification_id
 )
 SELECT (SELECT array_agg(notification_id ORDER BY notification_id) FROM added),
-       (SELECT array_agg(chain) FROM taken), (SELECT array_agg(first) FROM taken)
+       (SELECT array_agg(tie) FROM taken), (SELECT array_agg(first) FROM taken)
 """
 _FIND = """
 SELECT g.place, e.notification_id, e.topic, e.state
@@ -90,20 +90,18 @@ def encode_event(event: StoredEvent) -> Row:
 
 def insert_parameters(
     rows: Sequence[Sequence[Row]],
-    chains: Sequence[int],
+    ties: Sequence[int],
     reads: Sequence[Sequence[tuple[UUID, int]]],
 ) -> list[bytes]:
-    """Each argument has one entry for every commit. chains: when a commit fails, the later ones
+    """Each argument has one entry for every commit. ties: when a commit fails, the later ones
     with the same number fail with it."""
     ids, versions, topics, states = zip(*chain.from_iterable(rows), strict=True)
     numbers = [_INT.pack(4, number) for number in range(len(rows))]
     own_numbers = [numbers[n] for n, commit in enumerate(rows) for _ in commit]
     # Most commits are tied to no other, and then both arrays are the same.
-    tied = [n for n, first in enumerate(chains) if n != first]
-    own_chains = (
-        [numbers[chains[n]] for n, commit in enumerate(rows) for _ in commit]
-        if tied
-        else own_numbers
+    tied = [n for n, first in enumerate(ties) if n != first]
+    own_ties = (
+        [numbers[ties[n]] for n, commit in enumerate(rows) for _ in commit] if tied else own_numbers
     )
     read = [(n, *stream) for n, streams in enumerate(reads) for stream in streams]
     return [
@@ -112,11 +110,11 @@ def insert_parameters(
         _array(_TEXT, topics),
         _array(_BYTEA, states),
         _array(_INT4, own_numbers),
-        _array(_INT4, own_chains),
+        _array(_INT4, own_ties),
         _array(_UUID, [_UUID_LENGTH + stream_id.bytes for _, stream_id, _ in read]),
         _array(_INT8, [_LONG.pack(8, version) for *_, version in read]),
         _array(_INT4, [numbers[n] for n, *_ in read]),
-        _array(_INT4, [numbers[chains[n]] for n, *_ in read]),
+        _array(_INT4, [numbers[ties[n]] for n, *_ in read]),
     ]
 
 
@@ -147,7 +145,7 @@ def decode_ints(array: bytes | None) -> list[int]:
     return [] if array is None else [n for _, n in _INT.iter_unpack(array[_ARRAY.size :])]
 
 
-def chains_of(commits: Sequence[Commit]) -> list[int]:
+def ties_of(commits: Sequence[Commit]) -> list[int]:
     """For each commit the number of the first one that it is tied to, directly or through
     others."""
     tied_to = list(range(len(commits)))

@@ -40,7 +40,7 @@ class Waiting:
 def may_be_stored(waiting: Waiting) -> bool:
     """False for a commit that has failed already. One that builds on a failed commit fails here."""
     commit = waiting.commit
-    if commit.is_settled:
+    if commit.is_done:
         return False
     if commit.after and any(earlier.error is not None for earlier in commit.after):
         commit.failed(PredecessorFailed())

@@ -38,10 +38,10 @@ from eventsourcing.utils import Environment, EnvType
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.sql import SQL, Identifier
 
-from application.ledger.commits import Commit, CommitRecorder
+from application.ledger.commits import CommitRecorder
 from application.ledger.event_store import LedgerApplication
 from application.ledger.keys import LedgerKeys
-from infrastructure.event_store.commit_queue import CommitWriter
+from infrastructure.event_store.commit_queue import GroupCommitQueue
 from infrastructure.event_store.commit_session import CommitSession, SessionOptions
 from infrastructure.event_store.commit_waiting import CommitLimits, CommitTrouble
 
@@ -91,28 +91,28 @@ class SnapshotRecorder(PostgresAggregateRecorder):
 
 
 class GroupCommitRecorder(PostgresApplicationRecorder, CommitRecorder):
-    """`submit` is called in an event loop. The library's own methods, `insert_events` among them,
-    still work beside it, from threads."""
+    """The queue is for an event loop. The library's own methods, `insert_events` among them, still
+    work beside it, from threads."""
 
     commit_limits = CommitLimits()
-    _writer: CommitWriter | None = None
+    _queue: GroupCommitQueue | None = None
 
-    def submit(self, commit: Commit) -> None:
-        if self._writer is None:
-            self._writer = CommitWriter(self._open_session, self.commit_limits)
-        self._writer.submit(commit)
+    def commit_queue(self) -> GroupCommitQueue:
+        if self._queue is None:
+            self._queue = GroupCommitQueue(self._open_session, self.commit_limits)
+        return self._queue
 
     async def drain(self) -> None:
-        if self._writer is not None:
-            await self._writer.drain()
+        if self._queue is not None:
+            await self._queue.drain()
 
     def stop(self) -> None:
-        if self._writer is not None:
-            self._writer.stop()
+        if self._queue is not None:
+            self._queue.stop()
 
     @property
     def trouble(self) -> CommitTrouble:
-        return CommitTrouble() if self._writer is None else self._writer.trouble
+        return CommitTrouble() if self._queue is None else self._queue.trouble
 
     async def _open_session(self) -> CommitSession:
         pool: Any = self.datastore.pool

@@ -19,13 +19,13 @@ from application.chat.inference import (
     Delta,
     GenerationRequest,
     InferenceEngine,
-    InferenceError,
     MemoryReleased,
     ModelCard,
     PreparedPrompt,
     Turn,
     WorkMeter,
 )
+from application.chat.inference_errors import InferenceError
 from infrastructure.process.tasks import cancel_until_done
 
 _ENTRY_OVERHEAD_BYTES = 1_000

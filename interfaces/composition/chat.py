@@ -5,7 +5,8 @@ from datetime import timedelta
 import structlog
 
 from application.chat.commands import ChatLimits
-from application.chat.inference import InferenceEngine, InferenceError
+from application.chat.inference import InferenceEngine
+from application.chat.inference_errors import InferenceError
 from application.chat.price_list import PACKAGES, PriceList
 from application.chat.process import ChatProcess
 from application.chat.quotas import QuotaLimits, Quotas

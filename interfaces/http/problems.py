@@ -9,9 +9,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from application.chat import inference
+from application.chat import inference_errors
+from application.chat.answer import GenerationFailed
 from application.chat.quotas import QuotaExhausted
-from application.chat.run import GenerationFailed
 from application.ledger.event_macs import StreamDamaged
 from application.ledger.ledger import LedgerUnavailable
 from application.ports import PasswordsBusy
@@ -129,11 +129,11 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
             extensions["errors"] = [{"field": error.field, "detail": detail}]
         case errors.Unauthenticated():
             headers["WWW-Authenticate"] = "Bearer"
-        case ServiceBusy() | inference.EngineBusy() | QuotaExhausted() | PasswordsBusy():
+        case ServiceBusy() | inference_errors.EngineBusy() | QuotaExhausted() | PasswordsBusy():
             headers["Retry-After"] = str(error.retry_after_s)
         case RateLimited():
             headers.update(error.headers)
-        case inference.InferenceError() if code == "generation_failed":
+        case inference_errors.InferenceError() if code == "generation_failed":
             detail = f"{detail}; nothing was charged"
         case StreamDamaged():
             log.error("stream_damaged", request_id=request_id, reason=str(error))
@@ -170,19 +170,19 @@ def _classify(error: Exception) -> tuple[int, str]:
             return 404, error.code
         case errors.Conflict():
             return 409, error.code
-        case inference.UnknownModel():
+        case inference_errors.UnknownModel():
             return 422, "unknown_model"
-        case inference.PromptTooLong():
+        case inference_errors.PromptTooLong():
             return 422, "message_too_long"
-        case inference.ModelUnavailable():
+        case inference_errors.ModelUnavailable():
             return 503, "model_unavailable"
-        case inference.OwnerBusy():
+        case inference_errors.OwnerBusy():
             return 429, "too_many_messages"
-        case inference.EngineBusy():
+        case inference_errors.EngineBusy():
             return 503, "engine_busy"
-        case inference.GenerationTimedOut():
+        case inference_errors.GenerationTimedOut():
             return 504, "generation_failed"
-        case inference.InferenceError():
+        case inference_errors.InferenceError():
             return 503, "generation_failed"
         case GenerationFailed():
             return (504 if error.reason == "timeout" else 503), "generation_failed"
@@ -258,7 +258,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
 def install_problem_handlers(app: FastAPI) -> None:
     expected: tuple[type[Exception], ...] = (
         errors.Refusal,
-        inference.InferenceError,
+        inference_errors.InferenceError,
         GenerationFailed,
         LedgerUnavailable,
         StreamDamaged,

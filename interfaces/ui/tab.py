@@ -71,7 +71,7 @@ class Tab:
     @property
     def is_busy(self) -> bool:
         """Whether an answer is under way."""
-        return self.turn is not None and (not self.turn.is_over or self.turn.is_settling)
+        return self.turn is not None and (not self.turn.is_over or self.turn.is_finishing)
 
     def model_titles(self) -> dict[str, str]:
         """Titles by name."""

@@ -43,7 +43,7 @@ class Turn:
     stopped: bool = False
     is_shown: bool = False
     """Whether an event of the page shows this turn growing."""
-    is_settling: bool = False
+    is_finishing: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property

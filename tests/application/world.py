@@ -13,12 +13,13 @@ from application.accounts import Accounts
 from application.administration.accounts import AccountAdministration
 from application.administration.order import Order
 from application.administration.users import UserAdministration
+from application.chat.answer import Answer
 from application.chat.commands import ChatLimits, SendMessage
 from application.chat.inference import InferenceEngine
 from application.chat.price_list import PACKAGES, PriceList
 from application.chat.process import ChatProcess
 from application.chat.quotas import QuotaLimits, Quotas
-from application.chat.run import Answer, ChatRun
+from application.chat.run import ChatRun
 from application.chat.sweeper import Sweeper, SweeperLimits
 from application.conversations import Conversations
 from application.ledger.idempotency import idempotency_key

@@ -9,9 +9,13 @@ from domain.claims.idempotency import (
     CommandAbandoned,
     CommandCompleted,
     CommandStarted,
+    Completed,
+    Free,
     IdempotencyEvent,
     IdempotencyKey,
     IdempotencyState,
+    KeyStatus,
+    Running,
     abandon,
     evolve,
 )
@@ -118,13 +122,29 @@ def test_a_quick_command_is_completed_at_once() -> None:
 )
 def test_a_key_stands_for_one_request_for_ever(events: tuple[IdempotencyEvent, ...]) -> None:
     state = folded(*events)
-    KEY.check(state)
+    KEY.status(state)
     with pytest.raises(IdempotencyKeyReused, match="use a fresh key"):
-        OTHER_REQUEST.check(state)
+        OTHER_REQUEST.status(state)
     with pytest.raises(IdempotencyKeyReused):
         OTHER_REQUEST.start(state, subject_id=ANSWER, now=NOW)
     with pytest.raises(IdempotencyKeyReused):
         OTHER_REQUEST.complete(state, result="{}", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        ((), Free()),
+        ((STARTED,), Running(subject_id=ANSWER)),
+        ((STARTED, COMPLETED), Completed(result='{"cost": "10"}')),
+        ((STARTED, ABANDONED), Free()),
+    ],
+    ids=["never used", "running", "completed", "abandoned"],
+)
+def test_a_key_is_free_running_or_completed(
+    events: tuple[IdempotencyEvent, ...], status: KeyStatus
+) -> None:
+    assert KEY.status(folded(*events) if events else None) == status
 
 
 def test_a_command_that_is_running_or_done_is_not_started_again() -> None:

@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from application.chat.inference import (
     Completion,
     Delta,
-    EngineBusy,
     FinishReason,
     GenerationRequest,
-    InferenceError,
     MemoryReleased,
     ModelCard,
     ModelState,
-    ModelUnavailable,
     PreparedPrompt,
-    PromptTooLong,
     Turn,
-    UnknownModel,
     WorkMeter,
+)
+from application.chat.inference_errors import (
+    EngineBusy,
+    InferenceError,
+    ModelUnavailable,
+    PromptTooLong,
+    UnknownModel,
 )
 from infrastructure.inference.answers.transcript_template import exchanges
 

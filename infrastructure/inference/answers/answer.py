@@ -3,13 +3,8 @@
 import time
 from dataclasses import dataclass
 
-from application.chat.inference import (
-    Completion,
-    Delta,
-    FinishReason,
-    GenerationRequest,
-    InferenceError,
-)
+from application.chat.inference import Completion, Delta, FinishReason, GenerationRequest
+from application.chat.inference_errors import InferenceError
 from infrastructure.inference.answers.answer_text import AnswerText
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer, IncrementalText
 from infrastructure.inference.sessions.chunks import Chunks

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from application.chat.inference import (
-    Completion,
+from application.chat.inference import Completion
+from application.chat.inference_errors import (
     GenerationTimedOut,
     InferenceError,
     NumbersNotFinite,

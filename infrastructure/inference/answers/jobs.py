@@ -4,13 +4,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from application.chat.inference import (
-    Completion,
-    Delta,
-    GenerationRequest,
-    InferenceError,
-    WorkMeter,
-)
+from application.chat.inference import Completion, Delta, GenerationRequest, WorkMeter
+from application.chat.inference_errors import InferenceError
 
 Item = Delta | Completion | InferenceError
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from application.chat.inference import InferenceError, PreparedPrompt, PromptTooLong, Role, Turn
+from application.chat.inference import PreparedPrompt, Role, Turn
+from application.chat.inference_errors import InferenceError, PromptTooLong
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 
 STOPS = ("\nUser:", "\nAssistant:")

@@ -17,7 +17,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from application.chat.inference import InferenceError, PreparedPrompt, PromptTooLong, Role, Turn
+from application.chat.inference import PreparedPrompt, Role, Turn
+from application.chat.inference_errors import InferenceError, PromptTooLong
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.answers.transcript_template import exchanges
 from infrastructure.inference.prepared.errors import ModelFileDamaged

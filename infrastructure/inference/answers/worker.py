@@ -9,7 +9,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 
-from application.chat.inference import EngineBusy, GenerationTimedOut, InferenceError, OwnerBusy
+from application.chat.inference_errors import (
+    EngineBusy,
+    GenerationTimedOut,
+    InferenceError,
+    OwnerBusy,
+)
 from infrastructure.inference.answers.batch import Batch
 from infrastructure.inference.answers.jobs import Job, Outbox
 from infrastructure.inference.answers.threads import ANSWERING

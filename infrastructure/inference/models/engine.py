@@ -12,14 +12,13 @@ from application.chat.inference import (
     Completion,
     Delta,
     GenerationRequest,
-    InferenceError,
     MemoryReleased,
     ModelCard,
     PreparedPrompt,
     Turn,
-    UnknownModel,
     WorkMeter,
 )
+from application.chat.inference_errors import InferenceError, UnknownModel
 from infrastructure.inference.answers.jobs import Job
 from infrastructure.inference.answers.turnstile import Turnstile
 from infrastructure.inference.answers.worker import ModelWorker, WorkerClosed

@@ -9,7 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from application.chat.inference import ModelUnavailable, Role, Turn
+from application.chat.inference import Role, Turn
+from application.chat.inference_errors import ModelUnavailable
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.batch import Batch
 from infrastructure.inference.answers.jobs import Outbox

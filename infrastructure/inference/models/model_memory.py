@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from application.chat.inference import MemoryReleased, ModelTooLarge
+from application.chat.inference import MemoryReleased
+from application.chat.inference_errors import ModelTooLarge
 from infrastructure.inference.models.model_slot import ModelSlot, NoRoomNow
 from infrastructure.inference.prepared.manifest import Manifest
 from infrastructure.inference.sessions.engine_settings import OnnxEngineSettings

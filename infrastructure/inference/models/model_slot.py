@@ -7,13 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 
-from application.chat.inference import (
-    InferenceError,
-    ModelCard,
-    ModelState,
-    ModelTooLarge,
-    ModelUnavailable,
-)
+from application.chat.inference import ModelCard, ModelState
+from application.chat.inference_errors import InferenceError, ModelTooLarge, ModelUnavailable
 from infrastructure.inference.answers.threads import LOADING
 from infrastructure.inference.answers.turnstile import Turnstile
 from infrastructure.inference.models.loading import ReadyModel, load_model

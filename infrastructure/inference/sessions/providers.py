@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from application.chat.inference import ModelUnavailable
+from application.chat.inference_errors import ModelUnavailable
 from infrastructure.inference.prepared.config import Provider
 
 _log = logging.getLogger(__name__)

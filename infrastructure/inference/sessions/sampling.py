@@ -15,7 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from application.chat.inference import InferenceError, NumbersNotFinite, Sampling
+from application.chat.inference import Sampling
+from application.chat.inference_errors import InferenceError, NumbersNotFinite
 
 # An exact top-k over 262,144 logits starts from the maxima of this many interleaved lanes.
 _LANES = 64

@@ -1,8 +1,8 @@
 """Between the application's values and the wire models of chat."""
 
+from application.chat.answer import Answer, Started
 from application.chat.commands import Quote
 from application.chat.inference import ModelCard
-from application.chat.run import Answer, Started
 from application.chat.stages import Stages
 from application.read_models import ConversationView, MessageView
 from domain.pricing.price import Price, PriceKind

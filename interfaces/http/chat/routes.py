@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from application.books.periods import check_period
+from application.chat.answer import Answer
 from application.chat.commands import SendMessage
 from application.chat.inference import ModelState
-from application.chat.run import Answer
 from application.ledger.idempotency import idempotency_key
 from application.users.users import Principal
 from domain.claims.idempotency import IdempotencyKey

@@ -1,4 +1,4 @@
-"""How an answer reaches the client, at once or piece by piece; and how its going away is
+"""How an answer reaches the client, whole or piece by piece, and how a client that leaves is
 noticed."""
 
 import asyncio
@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 from fastapi import Request
 from pydantic import BaseModel
 
-from application.chat.run import Answer, ChatRun
+from application.chat.answer import Answer
+from application.chat.run import ChatRun
 from interfaces.http.chat.convert import message_response, started_wire
 from interfaces.http.chat.protocol import DeltaWire
 from interfaces.http.problems import describe

@@ -12,7 +12,7 @@ import msgspec
 
 from interfaces.ui.client.errors import ApiGarbled
 
-Answer = TypeVar("Answer")
+Body = TypeVar("Body")
 
 
 def _refuse_constant(name: str) -> None:
@@ -37,7 +37,7 @@ def write_json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
-def read_as(value: Any, kind: type[Answer]) -> Answer:
+def read_as(value: Any, kind: type[Body]) -> Body:
     """Convert parsed JSON to one of the classes below. Raises ApiGarbled."""
     try:
         return msgspec.convert(value, kind)

@@ -16,7 +16,7 @@ from interfaces.ui.client.settings import UiSettings
 from interfaces.ui.client.sse import EventTooLong, ServerEvent, server_events
 from interfaces.web.visitor_address import VISITOR_HEADER, sign_address
 
-Answer = TypeVar("Answer")
+Body = TypeVar("Body")
 POSITION_HEADER = "Ledger-Position"
 
 
@@ -82,13 +82,13 @@ class Api:
         finally:
             session.forget()
 
-    async def public(self, session: BrowserSession, path: str, kind: type[Answer]) -> Answer:
+    async def public(self, session: BrowserSession, path: str, kind: type[Body]) -> Body:
         """GET what needs no sign-in."""
         return read_as(_body(await self._exchange(session, "GET", path)), kind)
 
     async def get(
-        self, session: BrowserSession, path: str, kind: type[Answer], **params: str | int | None
-    ) -> Answer:
+        self, session: BrowserSession, path: str, kind: type[Body], **params: str | int | None
+    ) -> Body:
         """GET; parameters that are None or empty are left out."""
         given = {name: str(value) for name, value in params.items() if value not in (None, "")}
         return read_as(await self._call(session, "GET", path, params=given), kind)

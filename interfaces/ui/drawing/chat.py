@@ -25,7 +25,7 @@ _NO_TEXT = Markup('<p class="cl-muted">The model gave no text; nothing was charg
 
 
 def transcript_html(tab: Tab) -> str:
-    """All settled messages of the open conversation, or what to do in an empty one."""
+    """All finished messages of the open conversation, or what to do in an empty one."""
     if not tab.lines:
         if tab.turn is not None and tab.is_busy:
             return ""
@@ -155,7 +155,7 @@ def heading_html(tab: Tab) -> str:
     return str(Markup('<h2 class="cl-heading">{}</h2>').format(title))
 
 
-def settled_line(turn: Turn) -> Line:
+def finished_line(turn: Turn) -> Line:
     """The answer of a turn that has ended well."""
     done = turn.done
     assert done is not None, "only a turn that is done has an answer"

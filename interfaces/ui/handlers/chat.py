@@ -7,7 +7,7 @@ import gradio as gr
 
 from interfaces.ui.client.answers import Balance, History
 from interfaces.ui.client.errors import ApiProblem, ApiUnreachable, SignedOut, UiError
-from interfaces.ui.drawing.chat import live_html, settled_line
+from interfaces.ui.drawing.chat import finished_line, live_html
 from interfaces.ui.drawing.pieces import Notice, notice_of
 from interfaces.ui.handlers.door import load_conversations
 from interfaces.ui.handlers.views import Updates, Views, nothing
@@ -36,7 +36,7 @@ class ChatHandlers:
         self._views = views
 
     async def begin(self, text: str, model_name: str | None, request: gr.Request) -> Updates:
-        """Send a message; ``grow`` and ``settle`` follow as events of their own.
+        """Send a message; ``grow`` and ``finish`` follow as events of their own.
 
         They are three, because Gradio works on every output of an event at each of its updates:
         only ``grow`` has many updates, and it has few outputs.
@@ -87,23 +87,23 @@ class ChatHandlers:
             yield update
             await asyncio.sleep(self._page.settings.stream_interval_s)
 
-    async def settle(self, request: gr.Request) -> Updates:
+    async def finish(self, request: gr.Request) -> Updates:
         """The page after the answer, whatever became of it."""
         visit = self._page.visit(request)
         turn = visit.tab.turn
         if visit.session.tokens is None:
             return self._signed_out(visit.tab)
-        if turn is None or not turn.is_over or turn.is_settling:
+        if turn is None or not turn.is_over or turn.is_finishing:
             return nothing()
-        turn.is_settling = True
+        turn.is_finishing = True
         try:
-            return await self._settled(visit, turn)
+            return await self._finished(visit, turn)
         finally:
             if visit.tab.turn is turn:
                 visit.tab.turn = None
 
     async def stop(self, request: gr.Request) -> Updates:
-        """End the answer under way; ``settle`` shows what is left of it."""
+        """End the answer under way; ``finish`` shows what is left of it."""
         self._page.visit(request).tab.stop()
         return {self._views.ui.stop: gr.update(interactive=False)}
 
@@ -120,7 +120,7 @@ class ChatHandlers:
     def _signed_out(self, tab: Tab) -> Updates:
         return {**self._views.error(SignedOut(), tab), **self._views.busy(tab, is_busy=False)}
 
-    async def _settled(self, visit: Visit, turn: Turn) -> Updates:
+    async def _finished(self, visit: Visit, turn: Turn) -> Updates:
         tab = visit.tab
         if isinstance(turn.error, SignedOut):
             return self._signed_out(tab)
@@ -129,7 +129,7 @@ class ChatHandlers:
         notice: Notice | None = None
         if turn.done is not None:
             tab.conversation_id = turn.done.conversation_id
-            tab.lines += [_question(turn), settled_line(turn)]
+            tab.lines += [_question(turn), finished_line(turn)]
         elif turn.stopped:
             tab.lines += await self._stopped_lines(visit, turn)
         else:

@@ -102,7 +102,7 @@ def _wire_chat(
 ) -> None:
     begun = _bind([ui.prompt.submit, ui.send.click], chat.begin, ui, [ui.prompt, ui.model])
     grown = begun.then(chat.grow, inputs=[], outputs=[ui.live, ui.credits], **_OPTIONS)
-    grown.then(chat.settle, inputs=[], outputs=ui.all(), **_OPTIONS)
+    grown.then(chat.finish, inputs=[], outputs=ui.all(), **_OPTIONS)
     _bind([ui.stop.click], member(chat.stop), ui)
     _bind([ui.model.input], member(conversations.choose_model), ui, [ui.model])
     _bind([ui.model_timer.tick], member(conversations.look_at_models), ui, [ui.model])

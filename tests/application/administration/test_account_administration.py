@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from application.administration.accounts import AccountStanding, Correction
-from application.chat.run import Answer
+from application.chat.answer import Answer
 from application.ledger.idempotency import Outcome
 from domain.accounts import events as e
 from domain.accounts.events import Direction

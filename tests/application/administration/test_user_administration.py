@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from application.administration.users import UserAdministration, UserStanding
-from application.chat.run import Answer
+from application.chat.answer import Answer
 from application.ledger.idempotency import Outcome
 from application.ledger.ledger import Ledger, LedgerLimits, Transaction
 from domain.errors import (

@@ -2,11 +2,8 @@
 
 from functools import partial
 
-from application.chat.inference import (
-    InferenceError,
-    Role,
-    Turn,
-)
+from application.chat.inference import Role, Turn
+from application.chat.inference_errors import InferenceError
 from domain.accounts.events import CreditsDebited
 from domain.conversations.events import ResponseGenerated
 from domain.credits import MICRO_PER_CREDIT

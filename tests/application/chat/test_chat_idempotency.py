@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from application.chat.inference import InferenceError
-from application.chat.run import Answer, GenerationFailed
+from application.chat.answer import Answer, GenerationFailed
+from application.chat.inference_errors import InferenceError
 from domain.accounts.events import CreditsDebited, CreditsHeld
 from domain.credits import MICRO_PER_CREDIT
 from domain.errors import CommandInProgress, IdempotencyKeyReused, InsufficientCredits

@@ -5,7 +5,8 @@ import asyncio
 
 import pytest
 
-from application.chat.run import Answer, ChatRun
+from application.chat.answer import Answer
+from application.chat.run import ChatRun
 from application.ledger.ledger import LedgerUnavailable
 from domain.accounts.events import CreditsDebited
 from domain.credits import MICRO_PER_CREDIT

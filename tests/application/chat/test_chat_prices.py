@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from application.chat.run import Answer
+from application.chat.answer import Answer
 from domain.credits import MICRO_PER_CREDIT
 from domain.errors import InsufficientCredits
 from domain.pricing.price import Price, per_message, per_token

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from application.chat.inference import EngineBusy, InferenceError
+from application.chat.answer import Answer, GenerationFailed
+from application.chat.inference_errors import EngineBusy, InferenceError
 from application.chat.quotas import QuotaExhausted, QuotaLimits
-from application.chat.run import Answer, ChatRun, GenerationFailed
+from application.chat.run import ChatRun
 from domain.credits import MICRO_PER_CREDIT
 from domain.errors import ConversationNotFound, InsufficientCredits
 from domain.pricing.price import per_message

@@ -5,13 +5,9 @@ import asyncio
 import pytest
 
 from application.accounts import load_account
-from application.chat.inference import (
-    ModelState,
-    ModelUnavailable,
-    PromptTooLong,
-    UnknownModel,
-)
-from application.chat.run import Answer
+from application.chat.answer import Answer
+from application.chat.inference import ModelState
+from application.chat.inference_errors import ModelUnavailable, PromptTooLong, UnknownModel
 from application.ledger.ledger import Transaction
 from application.ledger.streams import ACCOUNT
 from domain.accounts.commands import FreezeAccount

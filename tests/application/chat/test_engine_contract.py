@@ -16,16 +16,18 @@ from application.chat.inference import (
     FinishReason,
     GenerationRequest,
     InferenceEngine,
-    InferenceError,
     ModelState,
-    ModelUnavailable,
     PreparedPrompt,
-    PromptTooLong,
     Role,
     Sampling,
     Turn,
-    UnknownModel,
     WorkMeter,
+)
+from application.chat.inference_errors import (
+    InferenceError,
+    ModelUnavailable,
+    PromptTooLong,
+    UnknownModel,
 )
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 from tests.support.scripted_engine import MODEL, ScriptedEngine, script

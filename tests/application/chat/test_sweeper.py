@@ -8,7 +8,7 @@ import psycopg
 import pytest
 import structlog
 
-from application.chat.run import Answer, GenerationFailed
+from application.chat.answer import Answer, GenerationFailed
 from application.ledger.ledger import Transaction
 from application.ledger.streams import ACCOUNT
 from domain.accounts.commands import GrantCredits

@@ -2,7 +2,7 @@
 
 import pytest
 
-from application.chat.run import GenerationFailed
+from application.chat.answer import GenerationFailed
 from tests.application.world import LIMITS, PASSWORD, PRICE, World
 from tests.support.scripted_engine import Pause, script
 

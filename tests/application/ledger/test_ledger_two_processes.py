@@ -54,7 +54,7 @@ class Schedule:
         command = self._command(world, stream_id)
         also: tuple[UUID, c.AccountCommand] | None = None
         if isinstance(command, c.AdjustCredits) and self._chance.random() < 0.5:
-            # A command of two streams, so that chains cross.
+            # A command of two streams, so that each builds on several others.
             other = self._chance.choice([a for a in self._accounts if a != stream_id])
             also = (other, self._grant(world))
         return asyncio.ensure_future(self._carry_out(world, stream_id, command, also))

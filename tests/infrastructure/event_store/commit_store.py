@@ -44,10 +44,13 @@ class Store:
     async def store(self, *commits: Commit) -> list[Exception | None]:
         """All submitted at once; what became of each."""
         for one in commits:
-            self.recorder.submit(one)
+            self.submit(one)
         for one in commits:
-            await one.settled()
+            await one.wait_stored()
         return [one.error for one in commits]
+
+    def submit(self, one: Commit) -> None:
+        self.recorder.commit_queue().submit(one)
 
     def close(self) -> None:
         self.recorder.stop()

@@ -76,9 +76,9 @@ async def test_what_builds_on_a_commit_that_failed_is_not_stored(
     store: Store, migrated: DatabaseUrls
 ) -> None:
     """Also where its own rows are free, and however far it is away."""
-    store.application.recorder.insert_events([event("chain", 1)])
-    head = commit(event("chain", 1))
-    middle = commit(event("chain", 2), after=(head,))
+    store.application.recorder.insert_events([event("busy", 1)])
+    head = commit(event("busy", 1))
+    middle = commit(event("busy", 2), after=(head,))
     end = commit(event("elsewhere"), after=(middle,))
     beside = commit(event("beside"))
 
@@ -92,11 +92,11 @@ async def test_what_builds_on_a_commit_that_failed_is_not_stored(
 
 
 async def test_what_builds_on_a_commit_that_is_stored_is_stored_with_it(store: Store) -> None:
-    chain = [commit(event("chain"))]
+    line = [commit(event("busy"))]
     for version in range(2, 40):
-        chain.append(commit(event("chain", version), after=(chain[-1],)))
+        line.append(commit(event("busy", version), after=(line[-1],)))
 
-    assert await store.store(*chain) == [None] * 39
+    assert await store.store(*line) == [None] * 39
 
 
 async def test_a_commit_whose_reads_are_outdated_is_not_stored(
@@ -149,7 +149,7 @@ async def test_what_builds_on_a_poisoned_commit_is_not_stored(store: Store) -> N
 )
 async def test_what_cannot_be_sent_is_refused_at_once(store: Store, bad: StoredEvent) -> None:
     with pytest.raises(DataError, match="cannot be stored"):
-        store.recorder.submit(commit(bad))
+        store.submit(commit(bad))
 
     assert await store.store(commit(event("good"))) == [None]
 
@@ -158,12 +158,12 @@ async def test_more_than_may_wait_is_refused(migrated: DatabaseUrls) -> None:
     store = Store(migrated.service, CommitLimits(waiting_max=5))
     commits = [commit(event(f"n{n}")) for n in range(5)]
     for one in commits:
-        store.recorder.submit(one)
+        store.submit(one)
 
     with pytest.raises(LedgerBusy):
-        store.recorder.submit(commit(event("one more")))
+        store.submit(commit(event("one more")))
 
-    assert [await one.settled() for one in commits] == [True] * 5
+    assert [await one.wait_stored() for one in commits] == [True] * 5
     assert await store.store(commit(event("one more"))) == [None]
     store.close()
 
@@ -191,8 +191,8 @@ async def test_a_caller_that_goes_away_leaves_its_commit_on_its_way(
     store: Store, migrated: DatabaseUrls
 ) -> None:
     one = commit(event("left"))
-    store.recorder.submit(one)
-    waiters = [asyncio.create_task(one.settled()) for _ in range(3)]
+    store.submit(one)
+    waiters = [asyncio.create_task(one.wait_stored()) for _ in range(3)]
     await asyncio.sleep(0)
     waiters[0].cancel()
 

@@ -10,7 +10,7 @@ from eventsourcing.persistence import IntegrityError, OperationalError
 
 from application.ledger.commits import Commit, PredecessorFailed
 from infrastructure.event_store.commit_connection import CommitWire, WireLost
-from infrastructure.event_store.commit_queue import CommitWriter
+from infrastructure.event_store.commit_queue import GroupCommitQueue
 from infrastructure.event_store.commit_session import CommitSession
 from infrastructure.event_store.commit_waiting import CommitLimits
 from tests.infrastructure.event_store.commit_store import Store, commit, event, rows, stream
@@ -64,14 +64,14 @@ async def test_what_was_sent_and_not_stored_is_sent_again(
     with psycopg.connect(migrated.service) as other:
         other.execute("LOCK TABLE ledger.ledger_events IN EXCLUSIVE MODE")
         waiting = commit(event("waiting"))
-        distant.recorder.submit(waiting)
+        distant.submit(waiting)
         await until_blocked(migrated)
         proxy.cut()
         proxy.restore()
         # The server process of the lost connection has not noticed, and is ended.
         await until_blocked(migrated)
 
-    assert await waiting.settled()
+    assert await waiting.wait_stored()
     distant.close()
     assert len(rows(migrated)) == 2
 
@@ -99,10 +99,10 @@ async def test_a_database_that_stays_away_is_said_to_be(
     at_once = await distant.store(commit(event("later")))
     patient = commit(event("patient"))
     patient.deadline = asyncio.get_running_loop().time() + 30
-    distant.recorder.submit(patient)
+    distant.submit(patient)
     proxy.restore()
 
-    assert await patient.settled()
+    assert await patient.wait_stored()
     distant.close()
     assert isinstance(errors[0], OperationalError)
     assert isinstance(errors[1], (OperationalError, PredecessorFailed))
@@ -127,10 +127,10 @@ async def test_a_server_that_does_not_answer_counts_as_lost(
 async def test_closing_answers_everybody(migrated: DatabaseUrls) -> None:
     store = Store(migrated.service)
     one = commit(event("one"))
-    store.recorder.submit(one)
+    store.submit(one)
     store.close()
 
-    assert not await one.settled()
+    assert not await one.wait_stored()
     assert isinstance(one.error, OperationalError)
 
 
@@ -144,7 +144,7 @@ async def test_a_defect_while_connecting_or_answering_lets_nobody_wait_for_ever(
         assert isinstance(errors[0], OperationalError)
     assert await store.store(commit(event("connected"))) == [None]
     with monkeypatch.context() as patched:
-        patched.setattr(CommitWriter, "_settle", raise_defect)
+        patched.setattr(GroupCommitQueue, "_confirm", raise_defect)
         errors = await store.store(commit(event("no answer")))
         assert isinstance(errors[0], OperationalError)
     assert await store.store(commit(event("after"))) == [None]

@@ -26,7 +26,7 @@ from eventsourcing.tests.persistence import ApplicationRecorderTestCase  # noqa:
 
 
 class BlockingGroupCommit(GroupCommitRecorder):
-    """Stores through `submit`, in a loop of its own, and waits as the library's cases expect."""
+    """Stores through its queue, in a loop of its own, and waits as the library's cases expect."""
 
     def __init__(self, datastore: PostgresDatastore, **names: str) -> None:
         super().__init__(datastore, **names)
@@ -44,8 +44,8 @@ class BlockingGroupCommit(GroupCommitRecorder):
         return commit.positions
 
     async def _store(self, commit: Commit) -> None:
-        self.submit(commit)
-        await commit.settled()
+        self.commit_queue().submit(commit)
+        await commit.wait_stored()
 
     def close(self) -> None:
         async def stop() -> None:

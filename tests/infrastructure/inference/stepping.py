@@ -6,10 +6,10 @@ from application.chat.inference import (
     Completion,
     Delta,
     GenerationRequest,
-    InferenceError,
     PreparedPrompt,
     Sampling,
 )
+from application.chat.inference_errors import InferenceError
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.batch import Batch
 from infrastructure.inference.answers.jobs import Item, Job, Outbox

@@ -11,12 +11,12 @@ from application.chat.inference import (
     Completion,
     Delta,
     GenerationRequest,
-    InferenceError,
     Role,
     Sampling,
     Turn,
     WorkMeter,
 )
+from application.chat.inference_errors import InferenceError
 from infrastructure.inference.shared_answers import SharedAnswers, SharingLimits
 from tests.support.scripted_engine import MODEL, Pause, ScriptedEngine, script
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from application.chat.inference import ModelState, ModelUnavailable
+from application.chat.inference import ModelState
+from application.chat.inference_errors import ModelUnavailable
 from infrastructure.inference.prepared.config import Precision, Provider
 from infrastructure.settings.service import Settings, load_settings
 from interfaces.composition.chat import build_engine

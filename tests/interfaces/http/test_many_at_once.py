@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from application.chat.inference import InferenceError
+from application.chat.inference_errors import InferenceError
 from tests.support.api import PASSWORD, Api, Person
 from tests.support.scripted_engine import script
 

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from application.chat.inference import InferenceError
+from application.chat.inference_errors import InferenceError
 from application.ledger.streams import ACCOUNT
 from domain.accounts.commands import RefundDebit
 from domain.accounts.decider import decide_refund

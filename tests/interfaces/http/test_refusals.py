@@ -9,11 +9,11 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from application.chat.inference import (
+from application.chat.inference import ModelState
+from application.chat.inference_errors import (
     EngineBusy,
     GenerationTimedOut,
     InferenceError,
-    ModelState,
     ModelUnavailable,
     NumbersNotFinite,
     OutOfMemory,

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
-from application.chat.inference import GenerationTimedOut, InferenceError
+from application.chat.inference_errors import GenerationTimedOut, InferenceError
 from tests.support.api import Api, Person, serving
 from tests.support.scripted_engine import Pause, script
 

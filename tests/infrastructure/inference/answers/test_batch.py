@@ -6,12 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from application.chat.inference import (
-    Completion,
-    GenerationTimedOut,
-    InferenceError,
-    NumbersNotFinite,
-)
+from application.chat.inference import Completion
+from application.chat.inference_errors import GenerationTimedOut, InferenceError, NumbersNotFinite
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.prepared.config import Precision
 from tests.infrastructure.inference.crowd import answers_in_a_crowd, varied_requests

@@ -5,13 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from application.chat.inference import (
-    FinishReason,
-    GenerationRequest,
-    InferenceError,
-    PreparedPrompt,
-    Sampling,
-)
+from application.chat.inference import FinishReason, GenerationRequest, PreparedPrompt, Sampling
+from application.chat.inference_errors import InferenceError
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.tokenizer import IncrementalText
 from tests.infrastructure.inference.stepping import Stepper, answer_alone, request_of

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from application.chat.inference import InferenceError, PreparedPrompt, PromptTooLong, Role, Turn
+from application.chat.inference import PreparedPrompt, Role, Turn
+from application.chat.inference_errors import InferenceError, PromptTooLong
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.answers.transcript_template import TranscriptTemplate, neutralise
 from infrastructure.inference.prepared.manifest import TOKENIZER_FILE

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from application.chat.inference import (
-    Completion,
-    Delta,
+from application.chat.inference import Completion, Delta
+from application.chat.inference_errors import (
     EngineBusy,
     GenerationTimedOut,
     InferenceError,

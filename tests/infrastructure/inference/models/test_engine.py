@@ -11,15 +11,13 @@ import pytest
 from application.chat.inference import (
     Completion,
     Delta,
-    EngineBusy,
     FinishReason,
     GenerationRequest,
     InferenceEngine,
-    InferenceError,
     ModelState,
-    OwnerBusy,
     Sampling,
 )
+from application.chat.inference_errors import EngineBusy, InferenceError, OwnerBusy
 from infrastructure.inference.models.engine import OnnxEngine
 from tests.infrastructure.inference.asking import (
     LONG,

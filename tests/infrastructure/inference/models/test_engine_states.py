@@ -8,11 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from application.chat.inference import (
-    ModelState,
-    ModelUnavailable,
-    UnknownModel,
-)
+from application.chat.inference import ModelState
+from application.chat.inference_errors import ModelUnavailable, UnknownModel
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.inference.prepared.config import Precision, Provider
 from infrastructure.inference.prepared.manifest import MANIFEST_FILE, WEIGHTS_FILE

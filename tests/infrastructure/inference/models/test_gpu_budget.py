@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from application.chat.inference import Completion, Delta, ModelState, ModelTooLarge
+from application.chat.inference import Completion, Delta, ModelState
+from application.chat.inference_errors import ModelTooLarge
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.inference.prepared.catalogue import CatalogueEntry
 from infrastructure.inference.prepared.config import Precision, Provider

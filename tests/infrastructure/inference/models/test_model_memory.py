@@ -10,14 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from application.chat.inference import (
-    Completion,
-    Delta,
-    ModelState,
-    ModelTooLarge,
-    ModelUnavailable,
-    OutOfMemory,
-)
+from application.chat.inference import Completion, Delta, ModelState
+from application.chat.inference_errors import ModelTooLarge, ModelUnavailable, OutOfMemory
 from infrastructure.inference.models.engine import OnnxEngine
 from infrastructure.inference.prepared.catalogue import CatalogueEntry
 from infrastructure.inference.prepared.manifest import (

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from application.chat.inference import NumbersNotFinite, Sampling
+from application.chat.inference import Sampling
+from application.chat.inference_errors import NumbersNotFinite
 from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.prepared.config import Precision, Provider
 from infrastructure.inference.sessions.device_session import DeviceSession

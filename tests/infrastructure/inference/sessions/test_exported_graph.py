@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from application.chat.inference import Completion, ModelUnavailable, Sampling
+from application.chat.inference import Completion, Sampling
+from application.chat.inference_errors import ModelUnavailable
 from infrastructure.inference.models.engine import OnnxEngine
 from infrastructure.inference.prepared.config import Precision
 from infrastructure.inference.prepared.manifest import (

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from application.chat.inference import InferenceError, Sampling
+from application.chat.inference import Sampling
+from application.chat.inference_errors import InferenceError
 from infrastructure.inference.sessions.sampling import Sampler, pick_tokens, top_indices
 
 VOCAB = 262_144

@@ -52,7 +52,7 @@ async def test_credits_that_are_on_their_way_out_are_spent(world: World) -> None
 
 
 async def test_when_one_fails_what_builds_on_it_is_decided_again(world: World) -> None:
-    """The head of the chain meets another process; the others saw its result, and none of them
+    """The first one meets another process; the others saw its result, and none of them
     may be stored on top of what is stored instead."""
     other = world.beside()
     stream_id = account_id(await world.a_user())
@@ -194,7 +194,7 @@ async def test_what_was_only_read_must_be_current_too(world: World) -> None:
     assert await stored_balance(world, written_id) == 16
 
 
-async def test_a_chain_runs_through_every_stream_a_command_touches(world: World) -> None:
+async def test_a_command_builds_on_whatever_wrote_one_of_its_streams(world: World) -> None:
     """An account and a claim: whoever saw either builds on both."""
     other = world.beside()
     user_id = await world.a_user()
