@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from uuid import UUID
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -37,7 +38,7 @@ def create_app(
     open_services: Callable[[], AbstractAsyncContextManager[HttpServices]],
     *,
     request_body_bytes_max: int,
-    new_id: Callable[[], object],
+    new_id: Callable[[], UUID],
 ) -> FastAPI:
     """open_services: entered when the server starts, left when it stops."""
 

@@ -11,8 +11,8 @@ from application.users.users import Principal
 from domain.errors import InvalidInput, Unauthenticated
 from infrastructure.identity.tokens import TokenType
 from interfaces.http.problems import ServiceBusy
+from interfaces.http.responses import POSITION_HEADER
 from interfaces.http.services import HttpServices
-from interfaces.http.wire import POSITION_HEADER
 from interfaces.web.visitor_address import VISITOR_HEADER
 
 _scheme = OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False)

@@ -94,7 +94,7 @@ class CsvExport(StreamingResponse):
                 log.warning("export_broken_off", user_id=str(self._owner), reason=repr(error))
 
 
-def csv_lines(rows: Iterable[Iterable[object]]) -> bytes:
+def csv_lines(rows: Iterable[Iterable[str]]) -> bytes:
     """RFC 4180."""
     text = io.StringIO()
     csv.writer(text).writerows(rows)

@@ -17,7 +17,9 @@ from application.ledger.ledger import LedgerUnavailable
 from application.ports import PasswordsBusy
 from application.read_models import ReadModelsUnavailable
 from domain import errors
-from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, wire_credits
+from domain.credits import credits_decimal
+from interfaces.exact_json import write_json
+from interfaces.http.json_body import MalformedBody, UnsupportedMediaType
 
 log = structlog.get_logger()
 
@@ -123,8 +125,8 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
     detail = str(error)
     match error:
         case errors.InsufficientCredits():
-            extensions["available"] = wire_credits(error.available_micro)
-            extensions["required"] = wire_credits(error.required_micro)
+            extensions["available"] = credits_decimal(error.available_micro)
+            extensions["required"] = credits_decimal(error.required_micro)
         case errors.InvalidInput() if error.field:
             extensions["errors"] = [{"field": error.field, "detail": detail}]
         case errors.Unauthenticated():
@@ -207,7 +209,7 @@ def request_id_of(request: Request) -> str:
 
 
 def _respond(status: int, document: Mapping[str, object], headers: Mapping[str, str]) -> Response:
-    return Response(to_json(dict(document)), status, dict(headers), MEDIA_TYPE)
+    return Response(write_json(document), status, dict(headers), MEDIA_TYPE)
 
 
 def respond(error: Exception, request_id: str) -> Response:

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from uuid import UUID
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,7 +24,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class RequestLog:
     """Plain ASGI, because a wrapped response would hold streams back and hide disconnects."""
 
-    def __init__(self, app: ASGIApp, new_id: Callable[[], object]) -> None:
+    def __init__(self, app: ASGIApp, new_id: Callable[[], UUID]) -> None:
         self._app = app
         self._new_id = new_id
 

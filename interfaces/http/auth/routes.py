@@ -26,8 +26,10 @@ from interfaces.http.context import (
     ServicesDep,
     caller_address,
 )
+from interfaces.http.json_body import check_form
+from interfaces.http.responses import answer, no_content
+from interfaces.http.routing import ExactRoute
 from interfaces.http.services import HttpServices
-from interfaces.http.wire import POSITION_HEADER, ExactRoute, answer, check_characters
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=ExactRoute)
 
@@ -60,7 +62,7 @@ async def token(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], found: ServicesDep, address: AddressDep
 ) -> Response:
     """The same as an OAuth 2 password form (RFC 6749, section 4.3), for tools that send it."""
-    check_characters([form.username, form.password])
+    check_form(form.username, form.password)
     return await _sign_in(found, address, form.username, form.password)
 
 
@@ -79,9 +81,7 @@ async def refresh(body: RefreshRequest, found: ServicesDep) -> Response:
 @router.post("/logout", status_code=204)
 async def logout(found: ServicesDep, who: PrincipalDep) -> Response:
     """Ends this session."""
-    position = await found.users.sign_out(session_id=who.session_id)
-    headers = {} if position is None else {POSITION_HEADER: str(position)}
-    return Response(status_code=204, headers=headers)
+    return no_content(await found.users.sign_out(session_id=who.session_id))
 
 
 @router.get("/me", response_model=MeResponse)

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from application.proofs import Proof, ProvenEvent
 from infrastructure.proofs.checkpoints.records import SignedCheckpoint
-from interfaces.http.wire import Instant, WireModel
+from interfaces.http.fields import Instant, WireModel
 
 
 class CheckpointWire(WireModel):

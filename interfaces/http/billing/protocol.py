@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from application.read_models import ReceiptStatus, TransactionType
 from interfaces.http.billing.proof import ProofWire
 from interfaces.http.chat.protocol import BalanceWire, PriceWire
-from interfaces.http.wire import AmountMicro, Credits, Line, WireModel
+from interfaces.http.fields import AmountMicro, Credits, Line, WireModel
 
 
 class BalanceResponse(WireModel):

@@ -1,6 +1,6 @@
 """Wire models of the service's own performance."""
 
-from interfaces.http.wire import WireModel
+from interfaces.http.fields import WireModel
 
 
 class MemoryReleasedResponse(WireModel):

@@ -10,7 +10,8 @@ from domain.errors import NotPermitted
 from domain.users.events import UserRole
 from interfaces.http.context import PrincipalDep, ServicesDep
 from interfaces.http.performance.protocol import MemoryReleasedResponse
-from interfaces.http.wire import ExactRoute, answer
+from interfaces.http.responses import answer
+from interfaces.http.routing import ExactRoute
 
 log = structlog.get_logger()
 

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 from starlette.datastructures import Headers
 
-from interfaces.ui.client.answers import write_json
+from interfaces.exact_json import write_json
 
 Body = TypeVar("Body")
 _SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")

@@ -214,7 +214,7 @@ async def test_a_pending_receipt_says_when_to_come_again(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "is no receipt: the body is not valid JSON"),
+        ("", "is no receipt: it is not valid JSON"),
         ("[]", "is no receipt"),
         ("{}", "is no receipt: message_id: Field required"),
     ],
