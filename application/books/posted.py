@@ -19,6 +19,7 @@ from domain.accounts.events import (
 )
 from domain.accounts.postings import postings
 from domain.events import Event
+from domain.pricing.words import price_words
 
 AVAILABLE = "available"
 HELD = "held"
@@ -96,7 +97,10 @@ def _what_for(event: MoneyEvent) -> tuple[str, UUID]:
             return "Held for an answer", event.message_id
         case CreditsDebited():
             tokens = f"{event.prompt_tokens} + {event.completion_tokens} tokens"
-            return f"Answer by {event.model}, {tokens}, {event.price.version}", event.message_id
+            return (
+                f"Answer by {event.model}, {tokens}, {price_words(event.price)}",
+                event.message_id,
+            )
         case HoldReleased():
             return f"Hold released: {event.reason}", event.message_id
         case DebitRefunded():

@@ -180,6 +180,22 @@ async def test_a_changed_amount_is_told_with_both_values(
     ]
 
 
+async def test_a_changed_price_is_told_as_it_stands_in_a_receipt(
+    receipt: dict[str, Any],
+    public_key: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    forged = receipt | {"price": receipt["price"] | {"credits": 1.5}}
+    verified = verify(forged, public_key, tmp_path, capsys)
+
+    assert verified.output.splitlines()[1] == (
+        '  price is {"kind":"per_message","credits":1.5,"prompt_credits_per_1000":null,'
+        '"completion_credits_per_1000":null}, and by the events it is {"kind":"per_message",'
+        '"credits":2,"prompt_credits_per_1000":null,"completion_credits_per_1000":null}'
+    )
+
+
 async def test_the_receipt_of_another_ledger_is_not_proven(
     receipt: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
