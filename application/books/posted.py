@@ -6,7 +6,6 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.accounts.events import (
-    AccountEvent,
     CreditsAdjusted,
     CreditsDebited,
     CreditsGranted,
@@ -66,10 +65,8 @@ def posted(position: int, event: Event) -> Iterator[Posted]:
     """Nothing for an event that moves nothing."""
     if not isinstance(event, MoneyEvent):
         return
-    # The union of account events is closed; MoneyEvent is the part of it that has postings.
-    money: AccountEvent = event  # type: ignore[assignment]
     what, reference = _what_for(event)
-    for line, posting in enumerate(postings(money), start=1):
+    for line, posting in enumerate(postings(event), start=1):
         given_back = isinstance(event, CreditsDebited) and posting.destination.endswith(AVAILABLE)
         yield Posted(
             position=position,

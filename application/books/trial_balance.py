@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from application.books.posted import ALL_TIME, HELD, Period
-from domain.accounts.events import AccountEvent, Balance, MoneyEvent
+from domain.accounts.events import Balance, MoneyEvent
 from domain.accounts.postings import postings, user_accounts
 from domain.events import Event
 
@@ -81,8 +81,7 @@ class TrialBalance:
             self._out_of_order.add(event.user_id)
         self.position = position
         self.events += 1
-        money: AccountEvent = event  # type: ignore[assignment]
-        for posting in postings(money):
+        for posting in postings(event):
             _add(self._debits, posting.source, posting.amount_micro)
             _add(self._credits, posting.destination, posting.amount_micro)
         self._carried[event.user_id] = (position, event.balance)
