@@ -1,4 +1,4 @@
-"""A receipt on the wire."""
+"""A receipt as the API answers it."""
 
 from application.ledger.mapping import decode_event
 from application.proofs import Proof

@@ -122,7 +122,7 @@ async def transactions(
     *,
     found: ServicesDep,
     who: PrincipalDep,
-    type: TransactionType | None = None,  # noqa: A002 - the field's name on the wire
+    type: TransactionType | None = None,  # noqa: A002 - the parameter's name in the API
     since: Instant | None = None,
     until: Instant | None = None,
     format: Literal["json", "csv"] = "json",  # noqa: A002 - likewise

@@ -42,7 +42,7 @@ async def transactions_csv(
     limits: ExportLimits,
     user_id: UUID,
     *,
-    type: TransactionType | None,  # noqa: A002 - the field's name on the wire
+    type: TransactionType | None,  # noqa: A002 - the parameter's name in the API
     since: datetime | None,
     until: datetime | None,
 ) -> CsvExport:

@@ -17,7 +17,7 @@ from interfaces.ui.client.sessions import (
     browser_name,
 )
 from interfaces.ui.client.settings import UiSettings
-from interfaces.ui.front_door.exchange import Change, Exchanges
+from interfaces.ui.front_door.code_exchange import Change, Exchanges
 from interfaces.ui.front_door.gate import (
     Refused,
     check_host,

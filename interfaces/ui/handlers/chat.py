@@ -9,7 +9,7 @@ from interfaces.ui.client.answers import Balance, History
 from interfaces.ui.client.errors import ApiProblem, ApiUnreachable, SignedOut, UiError
 from interfaces.ui.drawing.chat import live_html, settled_line
 from interfaces.ui.drawing.pieces import Notice, notice_of
-from interfaces.ui.handlers.door import load_conversations
+from interfaces.ui.handlers.entry import load_conversations
 from interfaces.ui.handlers.views import Updates, Views, nothing
 from interfaces.ui.page import Page, Visit, new_key
 from interfaces.ui.tab import Line, Tab

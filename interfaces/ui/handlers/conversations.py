@@ -7,7 +7,7 @@ import gradio as gr
 from interfaces.ui.client.answers import History, Models
 from interfaces.ui.client.errors import ApiProblem, SignedOut, UiError
 from interfaces.ui.drawing.pieces import Notice
-from interfaces.ui.handlers.door import DoorHandlers, load_conversations
+from interfaces.ui.handlers.entry import EntryHandlers, load_conversations
 from interfaces.ui.handlers.views import Updates, Views, nothing
 from interfaces.ui.layout.page import TAB_CHAT, TAB_TOPUP
 from interfaces.ui.page import Page, Visit, new_key
@@ -29,10 +29,10 @@ async def toggle_receipt(page: Page, visit: Visit, message_id: str) -> None:
 class ConversationHandlers:
     """Handlers around the conversations of a person."""
 
-    def __init__(self, page: Page, views: Views, door: DoorHandlers) -> None:
+    def __init__(self, page: Page, views: Views, entry: EntryHandlers) -> None:
         self._page = page
         self._views = views
-        self._door = door
+        self._entry = entry
 
     async def act(self, event: gr.EventData, request: gr.Request) -> Updates:
         """A button inside the transcript, the lists or the notice was pressed."""
@@ -177,10 +177,10 @@ class ConversationHandlers:
         """Ask the API again for what is on show; what was typed stays."""
         tab = visit.tab
         if visit.session.tokens is None:
-            return await self._door.open("", request)
+            return await self._entry.open("", request)
         if tab.is_busy:
             return self._views.notice(None)
-        entered = await self._door.enter(visit)
+        entered = await self._entry.enter(visit)
         if tab.conversation_id is not None:
             await self._load_lines(visit)
         return {**entered, **self._views.conversation(tab)}

@@ -7,12 +7,12 @@ from interfaces.ui.client.errors import SignedOut, UiError
 from interfaces.ui.client.sessions import BrowserSession
 from interfaces.ui.drawing.formats import credits_phrase
 from interfaces.ui.drawing.pieces import Notice
-from interfaces.ui.front_door.exchange import Change
+from interfaces.ui.front_door.code_exchange import Change
 from interfaces.ui.handlers.views import Updates, Views
 from interfaces.ui.page import Page, Visit
 
 
-class DoorHandlers:
+class EntryHandlers:
     """Handlers of everything around being signed in."""
 
     def __init__(self, page: Page, views: Views) -> None:
