@@ -1,4 +1,4 @@
-"""Postings as a person reads them: what moved, when, and what for."""
+"""Postings as a person reads them: what was moved, when, and for what."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

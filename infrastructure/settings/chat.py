@@ -36,14 +36,14 @@ class ChatSettings(BaseSettings):
 
     free_writes_per_hour: Count = Field(
         120,
-        description="What a user may do in an hour that is kept for ever and costs nothing: rename,"
-        " delete, repeat a kept answer; and as many messages that end unpaid",
+        description="A user's commands in an hour that are stored for ever and cost nothing:"
+        " rename, delete, repeat a kept answer; and as many messages that end unpaid",
     )
     free_writes_per_day: Count = Field(600, description="The same in a day")
     unpaid_tokens_per_hour: Count = Field(
         40_000,
-        description="Tokens that models may read and write in an hour for answers of a user that"
-        " were left before their first word, have no text, or are not there yet",
+        description="Tokens that models may read and write in an hour for a user's answers that"
+        " nobody pays for: left before their first word, without text, or still under way",
     )
 
     generation_timeout_s: Seconds = Field(300, description="Longest generation of one answer")

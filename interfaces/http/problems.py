@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
-# Of what is wrong with one request: its unknown fields can be thousands, with names of any length.
+# A request may have thousands of unknown fields, with names of any length.
 _ERRORS_TOLD_MAX = 20
 _FIELD_CHARACTERS_MAX = 100
 
@@ -46,7 +46,7 @@ _TITLES = {
     504: "Took too long",
 }
 
-# For the schema: what every route answers when it does not do what it was asked.
+# For the schema: what every route answers when it refuses or fails.
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "A problem document (RFC 9457)",
@@ -146,7 +146,7 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
     if status >= 500:
         headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     if "Retry-After" in headers:
-        # The error of a stream comes without headers.
+        # The error event of a stream has no headers, so the document says it too.
         extensions["retry_after_s"] = int(headers["Retry-After"])
     if code == "internal_error":
         log.error("unexpected_error", request_id=request_id, exc_info=error)

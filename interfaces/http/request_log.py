@@ -14,7 +14,7 @@ from interfaces.http.problems import respond
 
 log = structlog.get_logger()
 
-# In the scope of a request whose client went away before the answer; nobody sees its status.
+# Set in the scope of a request whose client went away before the answer.
 CLIENT_GONE = "chatledger.client_gone"
 _STATUS_CLIENT_GONE = 499  # as in nginx
 

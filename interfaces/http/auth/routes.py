@@ -101,7 +101,7 @@ async def me(who: PrincipalDep) -> Response:
 async def _register(
     body: RegisterRequest, found: HttpServices, address: str, header: str | None
 ) -> Outcome[RegisteredUser]:
-    # Nobody is signed in yet, so the name that is asked for owns the key.
+    # Nobody is signed in yet, so the key belongs to the username that is asked for.
     key = idempotency_key(
         username_claim_id(body.username),
         header,
@@ -119,7 +119,8 @@ async def _register(
     guard = found.sign_in_guard
     name = await found.users.named(body.username)
     if key is not None and name.user is not None:
-        # Sent again, the registration is compared with a stored password: that is a guess.
+        # A registration that is sent again is compared with the stored password, which makes it a
+        # guess.
         with guard.trying(name.account, address) as turn:
             return await register(turn=turn)
     outcome = await register(turn=guard.turn(name.account, address))

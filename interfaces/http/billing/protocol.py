@@ -92,7 +92,7 @@ class ReceiptWire(WireModel):
     reason: str | None
     model: str | None
     manifest_hash: str | None
-    # Receipts that were kept before it was noted have none.
+    # None in a receipt of an earlier version.
     computed_on: str | None = None
     price: PriceWire | None
     price_version: str | None

@@ -184,7 +184,7 @@ class Api:
         )
 
     def _told(self, session: BrowserSession) -> dict[str, str]:
-        """Who this is asked for: the API would see this process's address for everybody."""
+        """Names the visitor this is asked for: the API would see one address for everybody."""
         key = self._settings.visitor_key
         if not key or not session.address:
             return {}

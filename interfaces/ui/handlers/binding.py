@@ -59,7 +59,7 @@ _OPTIONS = {
     "api_visibility": "private",
     "trigger_mode": "once",
     "concurrency_limit": None,
-    # A choice that is not offered is the handler's to judge; Gradio would log a traceback.
+    # The handler itself judges a choice that is not offered; Gradio would log a traceback.
     "preprocess": False,
 }
 
@@ -71,7 +71,8 @@ def _bind(
     inputs: list[Any] | None = None,
     js: str | None = None,
 ) -> Any:
-    """One handler for several events; a second event waits for no one and never doubles."""
+    """One handler for several events. No event waits for another, and a second one of the same
+    component is dropped while the first one runs."""
     return gr.on(listeners, handler, inputs=inputs or [], outputs=ui.all(), js=js, **_OPTIONS)
 
 

@@ -13,7 +13,7 @@ from interfaces.ui.layout.page import TAB_CHAT, TAB_TOPUP
 from interfaces.ui.page import Page, Visit, new_key
 from interfaces.ui.tab import Line
 
-# What the notice offers at the door as well; nothing of it is anybody's.
+# Buttons of a notice that also work before anybody has signed in; they show nothing personal.
 _AT_THE_DOOR = {"dismiss", "retry", "reload"}
 _BUSY = Notice(kind="warning", text="Wait for the answer under way, or stop it first.")
 
