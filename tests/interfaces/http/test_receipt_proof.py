@@ -174,14 +174,12 @@ async def test_what_was_changed_is_told_with_both_values(
     cheaper = {"charged": 1.5, "price": receipt["price"] | {"credits": 1.5}}
     verified = verify(receipt | cheaper, public_key, tmp_path, capsys)
 
-    of_tokens = '"prompt_credits_per_1000":null,"completion_credits_per_1000":null'
     assert verified.status == 1
-    assert verified.output.splitlines() == [
-        f"The receipt of message {receipt['message_id']} is NOT proven:",
-        f'  price is {{"kind":"per_message","credits":1.5,{of_tokens}}}, and by the events it is'
-        f' {{"kind":"per_message","credits":2,{of_tokens}}}',
-        "  charged is 1.5, and by the events it is 2",
-    ]
+    [title, price, charged] = verified.output.splitlines()
+    assert title == f"The receipt of message {receipt['message_id']} is NOT proven:"
+    assert price.startswith('  price is {"kind":"per_message","credits":1.5,')
+    assert ', and by the events it is {"kind":"per_message","credits":2,' in price
+    assert charged == "  charged is 1.5, and by the events it is 2"
 
 
 async def test_the_receipt_of_another_ledger_is_not_proven(
