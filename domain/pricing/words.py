@@ -9,7 +9,7 @@ FREE = "free"
 
 
 def price_words(price: Price) -> str:
-    """``2 credits a message``, ``0.4 credits per 1,000 tokens in, 1.2 out``, ``free``."""
+    """``2 credits a message``, ``0.4 credits in, 1.2 out per 1,000 tokens``, ``free``."""
     if price.kind is PriceKind.PER_MESSAGE:
         return message_price_words(credits_decimal(price.message_micro))
     return token_price_words(
@@ -28,7 +28,7 @@ def token_price_words(*, prompt_per_1000: Decimal, completion_per_1000: Decimal)
         return f"{_credits(prompt_per_1000)} per 1,000 tokens in" if prompt_per_1000 else FREE
     if not prompt_per_1000:
         return f"{_credits(completion_per_1000)} per 1,000 tokens out"
-    return f"{_credits(prompt_per_1000)} per 1,000 tokens in, {_number(completion_per_1000)} out"
+    return f"{_credits(prompt_per_1000)} in, {_number(completion_per_1000)} out per 1,000 tokens"
 
 
 def _credits(amount: Decimal) -> str:

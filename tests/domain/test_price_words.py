@@ -24,8 +24,8 @@ def test_a_price_per_message(price: Price, words: str) -> None:
 @pytest.mark.parametrize(
     ("prompt_micro", "completion_micro", "words"),
     [
-        (400_000, 1_200_000, "0.4 credits per 1,000 tokens in, 1.2 out"),
-        (1_000_000, 100_000_000, "1 credit per 1,000 tokens in, 100 out"),
+        (400_000, 1_200_000, "0.4 credits in, 1.2 out per 1,000 tokens"),
+        (1_000_000, 100_000_000, "1 credit in, 100 out per 1,000 tokens"),
         (0, 4_000_000, "4 credits per 1,000 tokens out"),
         (1_000_000, 0, "1 credit per 1,000 tokens in"),
         (0, 0, "free"),

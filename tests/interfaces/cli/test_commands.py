@@ -44,7 +44,7 @@ def test_the_catalogue_shows_what_is_prepared_and_what_it_costs(
     ]
     assert [columns[2].partition("  ")[0] for columns in in_columns] == [
         "2 credits a message",
-        "0.4 credits per 1,000 tokens in, 1.2 out",
+        "0.4 credits in, 1.2 out per 1,000 tokens",
         "25 credits a message",
         "50 credits a message",
     ]
