@@ -11,7 +11,7 @@ from interfaces.ui.handlers.entry import EntryHandlers, load_conversations
 from interfaces.ui.handlers.views import Updates, Views, nothing
 from interfaces.ui.layout.page import TAB_CHAT, TAB_TOPUP
 from interfaces.ui.page import Page, Visit, new_key
-from interfaces.ui.tab import Line
+from interfaces.ui.tab import Message
 
 # Buttons of a notice that also work before anybody has signed in; they show nothing personal.
 _AT_THE_DOOR = {"dismiss", "retry", "reload"}
@@ -62,7 +62,7 @@ class ConversationHandlers:
             case "open" if is_id(value):
                 return await self.open(visit, value)
             case "earlier":
-                await self._load_lines(visit, earlier=True)
+                await self._load_messages(visit, earlier=True)
                 return self._views.conversation(tab)
             case "more":
                 await load_conversations(self._page, visit, more=True)
@@ -77,7 +77,7 @@ class ConversationHandlers:
         tab.close_conversation()
         tab.conversation_id = conversation_id
         try:
-            await self._load_lines(visit)
+            await self._load_messages(visit)
         except ApiProblem:
             tab.close_conversation()
             raise
@@ -182,10 +182,10 @@ class ConversationHandlers:
             return self._views.notice(None)
         entered = await self._entry.enter(visit)
         if tab.conversation_id is not None:
-            await self._load_lines(visit)
+            await self._load_messages(visit)
         return {**entered, **self._views.conversation(tab)}
 
-    async def _load_lines(self, visit: Visit, *, earlier: bool = False) -> None:
+    async def _load_messages(self, visit: Visit, *, earlier: bool = False) -> None:
         tab = visit.tab
         answer = await self._page.api.get(
             visit.session,
@@ -195,8 +195,8 @@ class ConversationHandlers:
             limit=self._page.settings.transcript_messages_max,
             cursor=tab.earlier_cursor if earlier else None,
         )
-        lines = [Line.of(item) for item in reversed(answer.items)]
-        tab.lines = lines + tab.lines if earlier else lines
+        loaded = [Message.of(item) for item in reversed(answer.items)]
+        tab.messages = loaded + tab.messages if earlier else loaded
         tab.earlier_cursor = answer.next_cursor
 
 
