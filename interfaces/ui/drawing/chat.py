@@ -157,7 +157,7 @@ def heading_html(tab: Tab) -> str:
     return str(Markup('<h2 class="cl-heading">{}</h2>').format(title))
 
 
-def settled_message(turn: Turn) -> Message:
+def finished_message(turn: Turn) -> Message:
     """The answer of a turn that has ended well."""
     done = turn.done
     assert done is not None, "only a turn that is done has an answer"

@@ -7,7 +7,7 @@ import gradio as gr
 
 from interfaces.ui.client.answers import Balance, History
 from interfaces.ui.client.errors import ApiProblem, ApiUnreachable, SignedOut, UiError
-from interfaces.ui.drawing.chat import live_html, settled_message
+from interfaces.ui.drawing.chat import finished_message, live_html
 from interfaces.ui.drawing.pieces import Notice, notice_of
 from interfaces.ui.handlers.entry import load_conversations
 from interfaces.ui.handlers.views import Updates, Views, nothing
@@ -129,7 +129,7 @@ class ChatHandlers:
         notice: Notice | None = None
         if turn.done is not None:
             tab.conversation_id = turn.done.conversation_id
-            tab.messages += [_question(turn), settled_message(turn)]
+            tab.messages += [_question(turn), finished_message(turn)]
         elif turn.stopped:
             tab.messages += await self._stopped_messages(visit, turn)
         else:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from interfaces.ui.client.answers import Done, HistoryItem, read_as
-from interfaces.ui.drawing.chat import settled_message, transcript_html
+from interfaces.ui.drawing.chat import finished_message, transcript_html
 from interfaces.ui.tab import Message, Tab
 from interfaces.ui.turn import Sending, Turn
 from tests.interfaces.ui.tiny_api import done, item
@@ -29,7 +29,7 @@ def of_turn(text: str, finish_reason: str, cost: int = 2) -> Message:
         sending=Sending(text="Hello", model="m", conversation_id=None, key="k"), model_title="M"
     )
     turn.done = read_as({**done(text), "finish_reason": finish_reason, "cost": cost}, Done)
-    return settled_message(turn)
+    return finished_message(turn)
 
 
 def of_history(text: str, finish_reason: str) -> Message:
