@@ -7,7 +7,7 @@ import msgspec
 
 from domain.events import Event, PersonalMark
 
-# Whoever has these can try passwords at leisure; no audit needs them.
+# With these, passwords could be tried without this service noticing; no audit needs them.
 SECRET_FIELDS = frozenset({"password_hash"})
 _HEADER_FIELDS = ("originator_id", "originator_version", "timestamp")
 
@@ -25,7 +25,7 @@ def _is_personal(hint: Any) -> bool:
 
 
 def disclosed(event: Event, *, with_personal: bool) -> dict[str, Any]:
-    """The event's own fields as plain JSON values; what is kept back is None."""
+    """The event's own fields as plain JSON values, with None for those that are kept back."""
     hidden = SECRET_FIELDS
     if not with_personal:
         hidden = hidden | personal_fields(type(event))

@@ -1,4 +1,4 @@
-"""Which times can be asked about: those that have passed, in periods that have an order."""
+"""Which times can be asked about: those that have passed, in periods that begin before they end."""
 
 from datetime import datetime, timedelta
 
@@ -19,8 +19,8 @@ class InvalidPeriod(InvalidInput):
 
 
 def passed(at: datetime, now: datetime) -> datetime:
-    """The time itself, or now where a client's clock is a little ahead: what is said of a time
-    stays true only when that time has passed. Raises TimeInFuture."""
+    """The time itself; or now, where it is later by no more than clocks differ. Only of a time that
+    has passed does an answer stay true. Raises TimeInFuture."""
     if at > now + CLOCK_SKEW_MAX:
         raise TimeInFuture(
             f"{_text(at)} has not come yet, it is {_text(now)}; ask for a time that has passed"
@@ -29,7 +29,7 @@ def passed(at: datetime, now: datetime) -> datetime:
 
 
 def check_period(since: datetime | None, until: datetime | None) -> None:
-    """Raises InvalidPeriod. A period that ends where it begins holds nothing, and is one."""
+    """Raises InvalidPeriod. A period may end where it begins; then it is empty."""
     if since is not None and until is not None and until < since:
         raise InvalidPeriod(
             f"the period ends at {_text(until)}, before it begins at {_text(since)};"

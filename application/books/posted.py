@@ -1,4 +1,4 @@
-"""Postings as a person reads them: what moved, when, and what for."""
+"""Postings as a person reads them: what was moved, when, and for what."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from datetime import datetime
 from uuid import UUID
 
 from domain.accounts.events import (
-    AccountEvent,
     CreditsAdjusted,
     CreditsDebited,
     CreditsGranted,
@@ -19,6 +18,7 @@ from domain.accounts.events import (
 )
 from domain.accounts.postings import postings
 from domain.events import Event
+from domain.pricing.words import price_words
 
 AVAILABLE = "available"
 HELD = "held"
@@ -65,10 +65,8 @@ def posted(position: int, event: Event) -> Iterator[Posted]:
     """Nothing for an event that moves nothing."""
     if not isinstance(event, MoneyEvent):
         return
-    # The union of account events is closed; MoneyEvent is the part of it that has postings.
-    money: AccountEvent = event  # type: ignore[assignment]
     what, reference = _what_for(event)
-    for line, posting in enumerate(postings(money), start=1):
+    for line, posting in enumerate(postings(event), start=1):
         given_back = isinstance(event, CreditsDebited) and posting.destination.endswith(AVAILABLE)
         yield Posted(
             position=position,
@@ -96,7 +94,10 @@ def _what_for(event: MoneyEvent) -> tuple[str, UUID]:
             return "Held for an answer", event.message_id
         case CreditsDebited():
             tokens = f"{event.prompt_tokens} + {event.completion_tokens} tokens"
-            return f"Answer by {event.model}, {tokens}, {event.price.version}", event.message_id
+            return (
+                f"Answer by {event.model}, {tokens}, {price_words(event.price)}",
+                event.message_id,
+            )
         case HoldReleased():
             return f"Hold released: {event.reason}", event.message_id
         case DebitRefunded():

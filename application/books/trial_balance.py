@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from application.books.posted import ALL_TIME, HELD, Period
-from domain.accounts.events import AccountEvent, Balance, MoneyEvent
+from domain.accounts.events import Balance, MoneyEvent
 from domain.accounts.postings import postings, user_accounts
 from domain.events import Event
 
@@ -41,8 +41,7 @@ class BookLine:
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
-    """Every money event carries the balance after it; this user's last one does not say what the
-    user's postings come to."""
+    """A user whose postings do not come to the balance that the user's last money event carries."""
 
     user_id: UUID
     position: int
@@ -76,13 +75,12 @@ class TrialBalance:
             self._left_out.add(event.user_id)
             return
         if event.user_id in self._left_out:
-            # A clock was set back between two events, so the later one alone is in the books, and
-            # the balance that it carries counts the earlier one too.
+            # A clock was set back between two events: the later one is in the period and the
+            # earlier one is not, but the balance that the later one carries counts both.
             self._out_of_order.add(event.user_id)
         self.position = position
         self.events += 1
-        money: AccountEvent = event  # type: ignore[assignment]
-        for posting in postings(money):
+        for posting in postings(event):
             _add(self._debits, posting.source, posting.amount_micro)
             _add(self._credits, posting.destination, posting.amount_micro)
         self._carried[event.user_id] = (position, event.balance)
@@ -125,8 +123,8 @@ class TrialBalance:
 
     @property
     def disagreements(self) -> tuple[Disagreement, ...]:
-        """What the postings come to is compared with what the events themselves say: the double
-        entry alone would be zero even where an amount was changed on both of its sides."""
+        """Compares what the postings come to with the balances in the events: the double entry
+        alone would be zero even where an amount was changed on both of its sides."""
         return tuple(self._disagreements())
 
     def _disagreements(self) -> Iterator[Disagreement]:

@@ -5,7 +5,7 @@ application knows models by their catalogue name, conversations as turns, and an
 stream of deltas that ends in exactly one `Completion`.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -200,8 +200,8 @@ class InferenceEngine(Protocol):
 
     def stream(
         self, request: GenerationRequest, meter: WorkMeter | None = None
-    ) -> AsyncIterator[Delta | Completion]:
-        """Deltas, then one Completion. Closing the iterator (or cancelling its task) stops the
+    ) -> AsyncGenerator[Delta | Completion, None]:
+        """Deltas, then one Completion. Closing the generator (or cancelling its task) stops the
         generation within one step of the model.
 
         Raises ModelUnavailable, EngineBusy, OwnerBusy, GenerationTimedOut, NumbersNotFinite,

@@ -109,7 +109,7 @@ class ChatRun:
         items = self._engine.stream(self._request, self._meter)
         async with (
             asyncio.timeout(self._timeout_s),
-            aclosing(items) as stream,  # type: ignore[type-var]
+            aclosing(items) as stream,
         ):
             async for item in stream:
                 match item:

@@ -109,7 +109,7 @@ MOVES: Mapping[type[MoneyEvent], Callable[[Any], Moves]] = {
 }
 
 
-def postings(event: AccountEvent) -> tuple[Posting, ...]:
+def postings(event: AccountEvent | MoneyEvent) -> tuple[Posting, ...]:
     """One or two postings; none for events that move nothing."""
     if not isinstance(event, MoneyEvent):
         return ()

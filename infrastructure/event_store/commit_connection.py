@@ -19,11 +19,11 @@ Send = Callable[[pq.abc.PGconn], None]
 Answer = Sequence[pq.abc.PGresult]
 
 
-class WireLost(Exception):
+class ConnectionLost(Exception):
     """The connection broke, or did not answer in time. What was sent may have been carried out."""
 
 
-class CommitWire:
+class CommitConnection:
     """Use `open`."""
 
     def __init__(self, connection: psycopg.AsyncConnection[Any], answer_timeout_s: float) -> None:
@@ -33,7 +33,7 @@ class CommitWire:
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._results: list[pq.abc.PGresult] = []
-        self._on_answer: Callable[[Answer | WireLost], None] | None = None
+        self._on_answer: Callable[[Answer | ConnectionLost], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_writing = False
         self.is_open = True
@@ -50,8 +50,8 @@ class CommitWire:
         setup: str,
         connect_timeout_s: float,
         answer_timeout_s: float,
-    ) -> "CommitWire":
-        """setup: statements for the new session. Raises WireLost."""
+    ) -> "CommitConnection":
+        """setup: statements for the new session. Raises ConnectionLost."""
         connection: psycopg.AsyncConnection[Any] | None = None
         try:
             async with asyncio.timeout(connect_timeout_s):
@@ -64,30 +64,30 @@ class CommitWire:
             if connection is not None:
                 connection.pgconn.finish()
             if isinstance(error, (psycopg.Error, TimeoutError, OSError)):
-                raise WireLost(f"cannot connect: {error}") from error
+                raise ConnectionLost(f"cannot connect: {error}") from error
             raise
 
     async def ask(self, *sends: Send) -> Answer:
-        """Raises WireLost."""
-        answered: asyncio.Future[Answer | WireLost] = self._loop.create_future()
+        """Raises ConnectionLost."""
+        answered: asyncio.Future[Answer | ConnectionLost] = self._loop.create_future()
 
-        def take(answer: Answer | WireLost) -> None:
+        def take(answer: Answer | ConnectionLost) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
         self.exchange(sends, take)
         answer = await answered
-        if isinstance(answer, WireLost):
+        if isinstance(answer, ConnectionLost):
             raise answer
         return answer
 
     def exchange(
-        self, sends: Sequence[Send], on_answer: Callable[[Answer | WireLost], None]
+        self, sends: Sequence[Send], on_answer: Callable[[Answer | ConnectionLost], None]
     ) -> None:
-        """Send the statements now; `on_answer` gets the result of each, or WireLost, later."""
+        """Send the statements now; `on_answer` gets their results, or ConnectionLost, later."""
         assert self._on_answer is None, "one exchange at a time"
         if not self.is_open:
-            self._loop.call_soon(on_answer, WireLost("the connection was lost before"))
+            self._loop.call_soon(on_answer, ConnectionLost("the connection was lost before"))
             return
         self._on_answer = on_answer
         self._results = []
@@ -102,7 +102,7 @@ class CommitWire:
             self._loop.call_soon(self._lose, str(error))
 
     def close(self) -> None:
-        """Whoever waits for an answer gets WireLost."""
+        """Whoever waits for an answer gets ConnectionLost."""
         self._lose("closed")
 
     def _flush(self) -> None:
@@ -168,4 +168,4 @@ class CommitWire:
             self._deadline.cancel()
         on_answer, self._on_answer = self._on_answer, None
         if on_answer is not None:
-            on_answer(WireLost(why))
+            on_answer(ConnectionLost(why))

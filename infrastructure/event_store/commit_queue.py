@@ -10,7 +10,7 @@ from eventsourcing.persistence import DataError, IntegrityError, OperationalErro
 
 from application.ledger.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
 from infrastructure.event_store import commit_sql as statement
-from infrastructure.event_store.commit_connection import WireLost
+from infrastructure.event_store.commit_connection import ConnectionLost
 from infrastructure.event_store.commit_session import CommitSession, Rejected, Stored
 from infrastructure.event_store.commit_waiting import (
     CommitLimits,
@@ -155,7 +155,7 @@ class GroupCommitQueue:
                 size += waiting.bytes
         return batch
 
-    def _on_answer(self, answer: Stored | Rejected | WireLost) -> None:
+    def _on_answer(self, answer: Stored | Rejected | ConnectionLost) -> None:
         batch, self._flying = self._flying, []
         try:
             match answer:
@@ -164,7 +164,7 @@ class GroupCommitQueue:
                     self._confirm(batch, answer)
                 case Rejected():
                     self._reject(batch, answer)
-                case WireLost():
+                case ConnectionLost():
                     self._in_doubt = batch
                     log.warning("commit_connection_lost", error=str(answer), commits=len(batch))
         except Exception:
@@ -231,7 +231,7 @@ class GroupCommitQueue:
                 session = await self._open_session()
                 await self._clear_doubts(session)
                 break
-            except WireLost as error:
+            except ConnectionLost as error:
                 self.trouble.not_connected = str(error)
                 if not failures:
                     log.warning("commit_connection_failed", error=str(error))

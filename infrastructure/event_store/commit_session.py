@@ -8,7 +8,12 @@ from psycopg import pq
 from psycopg.sql import SQL, Identifier
 
 from infrastructure.event_store import commit_sql as statement
-from infrastructure.event_store.commit_connection import Answer, CommitWire, Send, WireLost
+from infrastructure.event_store.commit_connection import (
+    Answer,
+    CommitConnection,
+    ConnectionLost,
+    Send,
+)
 
 _BINARY = pq.Format.BINARY
 _BEGIN, _LOCK, _INSERT, _NOTIFY, _COMMIT, _ROLLBACK, _FIND = (
@@ -49,17 +54,17 @@ class SessionOptions:
 
 
 class CommitSession:
-    def __init__(self, wire: CommitWire, backend: tuple[bytes, bytes]) -> None:
+    def __init__(self, connection: CommitConnection, backend: tuple[bytes, bytes]) -> None:
         """Use `open`. backend: process id and start of the server process, to end it by."""
-        self._wire = wire
+        self._connection = connection
         self._must_roll_back = False
         self.backend = backend
 
     @classmethod
     async def open(cls, options: SessionOptions) -> "CommitSession":
-        """Raises WireLost."""
+        """Raises ConnectionLost."""
         lock_timeout_ms = int(options.answer_timeout_s * 500)
-        wire = await CommitWire.open(
+        connection = await CommitConnection.open(
             options.url,
             options.parameters,
             # Plans must not depend on statistics that lag behind a growing table.
@@ -78,7 +83,7 @@ class CommitSession:
         insert = statement.insert_statement(options.schema, options.table)
         find = statement.find_statement(options.schema, options.table)
         try:
-            results = await wire.ask(
+            results = await connection.ask(
                 _prepare(_BEGIN, b"BEGIN"),
                 _prepare(_LOCK, lock),
                 _prepare(_INSERT, insert, statement.INSERT_TYPES),
@@ -93,38 +98,40 @@ class CommitSession:
             )
             _check(results)
         except BaseException:
-            wire.close()
+            connection.close()
             raise
         pid, started = results[-1].get_value(0, 0), results[-1].get_value(0, 1)
         assert pid is not None
         assert started is not None
-        return cls(wire, (pid, started))
+        return cls(connection, (pid, started))
 
     @property
     def is_open(self) -> bool:
-        return self._wire.is_open
+        return self._connection.is_open
 
     def close(self) -> None:
-        self._wire.close()
+        self._connection.close()
 
     def store(
-        self, parameters: list[bytes], on_answer: Callable[[Stored | Rejected | WireLost], None]
+        self,
+        parameters: list[bytes],
+        on_answer: Callable[[Stored | Rejected | ConnectionLost], None],
     ) -> None:
-        """Store a batch in one transaction. After WireLost it may have happened or not."""
+        """Store a batch in one transaction. After ConnectionLost it may have happened or not."""
         sends = [_BEGIN_SEND, _LOCK_SEND, _execute(_INSERT, parameters), _NOTIFY_SEND, _COMMIT_SEND]
         if self._must_roll_back:
             sends.insert(0, _ROLLBACK_SEND)
             self._must_roll_back = False
 
-        def take(answer: Answer | WireLost) -> None:
-            on_answer(answer if isinstance(answer, WireLost) else self._outcome(answer))
+        def take(answer: Answer | ConnectionLost) -> None:
+            on_answer(answer if isinstance(answer, ConnectionLost) else self._outcome(answer))
 
-        self._wire.exchange(sends, take)
+        self._connection.exchange(sends, take)
 
     async def end(self, backend: tuple[bytes, bytes]) -> None:
         """Returns when that other server process has ended: from then on it stores nothing more.
-        Raises WireLost."""
-        results = await self._wire.ask(
+        Raises ConnectionLost."""
+        results = await self._connection.ask(
             _query(
                 b"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                 b" WHERE pid = $1::text::int AND backend_start::text = $2",
@@ -133,11 +140,11 @@ class CommitSession:
         )
         _check(results)
         if results[0].ntuples and results[0].get_value(0, 0) != b"t":
-            raise WireLost("the server process of the lost connection does not end")
+            raise ConnectionLost("the server process of the lost connection does not end")
 
     async def find(self, rows: Sequence[statement.Row]) -> list[int | None]:
-        """The position of each row that is stored exactly as given. Raises WireLost."""
-        results = await self._wire.ask(_execute(_FIND, statement.find_parameters(rows)))
+        """The position of each row that is stored exactly as given. Raises ConnectionLost."""
+        results = await self._connection.ask(_execute(_FIND, statement.find_parameters(rows)))
         _check(results)
         return statement.decode_found(results[0], rows)
 
@@ -171,7 +178,7 @@ def _query(command: bytes, *parameters: bytes) -> Send:
 def _check(results: Answer) -> None:
     for result in results:
         if result.status in _FAILED:
-            raise WireLost(result.get_error_message())
+            raise ConnectionLost(result.get_error_message())
 
 
 _BEGIN_SEND, _LOCK_SEND, _NOTIFY_SEND, _COMMIT_SEND, _ROLLBACK_SEND = (

@@ -7,7 +7,7 @@ that caused the generation.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -88,7 +88,7 @@ class SharedAnswers:
 
     def stream(
         self, request: GenerationRequest, meter: WorkMeter | None = None
-    ) -> AsyncIterator[Delta | Completion]:
+    ) -> AsyncGenerator[Delta | Completion, None]:
         if not _is_repeatable(request):
             return self._engine.stream(request, meter)
         return self._stream_shared(request, meter or WorkMeter())
@@ -161,7 +161,9 @@ class _Generation:
     cached.
     """
 
-    def __init__(self, stream: Callable[[WorkMeter], AsyncIterator[Delta | Completion]]) -> None:
+    def __init__(
+        self, stream: Callable[[WorkMeter], AsyncGenerator[Delta | Completion, None]]
+    ) -> None:
         self.meter = WorkMeter()
         self.completion: Completion | None = None
         self._deltas: list[Delta] = []
@@ -201,9 +203,9 @@ class _Generation:
                 raise self._error
             await news.wait()
 
-    async def _run(self, stream: AsyncIterator[Delta | Completion]) -> None:
+    async def _run(self, stream: AsyncGenerator[Delta | Completion, None]) -> None:
         try:
-            async with aclosing(stream) as items:  # type: ignore[type-var]
+            async with aclosing(stream) as items:
                 async for item in items:
                     if isinstance(item, Completion):
                         self.completion = item

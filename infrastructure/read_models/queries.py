@@ -93,7 +93,7 @@ class PostgresReadModels(ReadModels):
         limit: int,
         before: int | None = None,
         position_max: int | None = None,
-        type: TransactionType | None = None,  # noqa: A002 - the field's name on the wire
+        type: TransactionType | None = None,  # noqa: A002 - the parameter's name in the API
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Page[TransactionView]:

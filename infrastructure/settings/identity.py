@@ -11,8 +11,8 @@ from infrastructure.settings.types import Count, Days, Minutes, Seconds, Seconds
 class IdentitySettings(BaseSettings):
     secret_key: SecretStr = Field(
         SecretStr(""),
-        description="Signs the chat page's cookies, and towards the API, which needs the same one,"
-        " the addresses of its visitors; empty: generated in DATA_DIR",
+        description="Signs the chat page's cookies, and the addresses of its visitors for the API,"
+        " which needs the same key; empty: generated in DATA_DIR",
     )
     jwt_secret_key: SecretStr = Field(
         SecretStr(""), description="Signs tokens; empty: generated in DATA_DIR"
@@ -36,16 +36,15 @@ class IdentitySettings(BaseSettings):
     )
     sign_in_account_failures_max: Count = Field(
         100,
-        description="Wrong passwords for an account, before addresses it does not know take turns",
+        description="Wrong passwords for an account, before addresses from which nobody has signed"
+        " in to it take turns",
     )
     sign_in_delay_s_max: Seconds = Field(
         300, description="What an address has to wait between wrong passwords, at most"
     )
-    sign_in_turn_s: Seconds = Field(
-        2, description="Time between two such turns of addresses at one account"
-    )
+    sign_in_turn_s: Seconds = Field(2, description="Time between two such turns at one account")
     sign_in_forget_s: Seconds = Field(
-        3600, description="After so long without another one, wrong passwords are forgotten"
+        3600, description="How long after the last one wrong passwords are forgotten"
     )
     sign_in_records_max: Count = Field(
         50_000, description="Accounts and addresses whose sign-ins are remembered"
@@ -64,11 +63,12 @@ class IdentitySettings(BaseSettings):
     password_queue_max: Count = Field(64, description="Passwords that may wait for that")
     password_queue_address_max: Count = Field(
         8,
-        description="Of these, of one stranger's address, or of one account at an address it knows",
+        description="Of these, how many from one address where nobody has signed in before, or for"
+        " one account from an address where somebody has",
     )
     password_wait_s_max: Seconds = Field(10, description="How long a password may wait for that")
     password_hashes_per_minute: Count = Field(
-        300, description="Passwords hashed in a minute for addresses that are not known"
+        300, description="Passwords hashed in a minute for addresses where nobody has signed in"
     )
 
     @field_validator("jwt_algorithm")

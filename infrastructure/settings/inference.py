@@ -31,12 +31,12 @@ class InferenceSettings(BaseSettings):
     )
     inference_rows_max: Count = Field(16, description="Messages that a model answers at once")
     inference_rows_max_per_user: Annotated[int, Field(ge=0)] = Field(
-        0, description="Of them for one user; 0: all but one, so that nobody has every one"
+        0, description="Of them for one user; 0: all but one, so that others always find room"
     )
     inference_queue_max: Count = Field(
         64,
-        description="Messages that may wait for a model; while as many do, whoever has most gives"
-        " way to whoever has less",
+        description="Messages that may wait for a model; when it is full, the user with the most"
+        " waiting messages gives one up for a user with fewer",
     )
     inference_queue_max_per_user: Count = Field(16, description="Of them for one user")
     inference_chunk_tokens: Annotated[int, Field(ge=0)] = Field(

@@ -1,5 +1,5 @@
-"""The settings of the network: who is believed about addresses, what clients may hold, and what
-may go over a network at all."""
+"""The settings of the network: which proxies are believed, how long clients may keep things
+waiting, and what may go over a network without TLS."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -34,12 +34,14 @@ class NetworkSettings(BaseSettings):
         10, description="How long a client may take to send the head of a request"
     )
     body_timeout_s: Seconds = Field(
-        20, description="How long its body may take, and longer by what arrives at the least rate"
+        20,
+        description="How long its body may take, plus the time its bytes need at"
+        " CLIENT_BYTES_PER_S_MIN",
     )
     send_timeout_s: Seconds = Field(
         30,
-        description="How long a client may leave an answer unread, and longer by what leaves at the"
-        " least rate",
+        description="How long a client may leave an answer unread, plus the time its bytes need at"
+        " CLIENT_BYTES_PER_S_MIN",
     )
     client_bytes_per_s_min: Count = Field(
         4_000, description="The least rate at which a body may arrive and an answer be read"
@@ -49,8 +51,8 @@ class NetworkSettings(BaseSettings):
     )
     connections_max: Count = Field(
         2_000,
-        description="Connections to the API, and as many to the chat page; those that wait for"
-        " their client make room for a new one",
+        description="Connections to the API, and as many to the chat page; when all are taken, one"
+        " that waits for its client makes room for a new one",
     )
     connections_per_address_max: Count = Field(
         300,

@@ -1,4 +1,4 @@
-"""Who can reach an address, and what goes over a network in clear."""
+"""Who can reach an address, and what would go over a network without encryption."""
 
 import socket
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def is_loopback_alone(host: str) -> bool:
 
 
 def is_local(host: str) -> bool:
-    """Whether what goes to this host stays on this machine, without asking anybody."""
+    """Whether what is sent to this host stays on this machine; told without a name server."""
     return host.lower().rstrip(".") == "localhost" or _is_loopback(host)
 
 

@@ -49,15 +49,14 @@ class StorageSettings(BaseSettings):
 
     ledger_keys: Path | None = Field(
         None,
-        description="File of the keys that authenticate events, snapshots and messages, made with"
-        " an empty ledger and to be backed up apart from the database; empty: ledger_keys.json in"
-        " DATA_DIR",
+        description="File of the keys that authenticate events, snapshots and messages, made for an"
+        " empty ledger; back it up apart from the database; empty: ledger_keys.json in DATA_DIR",
     )
 
     replay_processes: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="Processes that work on the whole log for a rebuild or a verification, 1 for"
-        " none but the command's own; 0: as many as there are cores",
+        description="Processes that read the whole log for a rebuild or a verification; 1: the"
+        " command's own alone; 0: as many as there are cores",
     )
 
     ledger_threads: Count = Field(8, description="Ledger transactions that may run at once")
@@ -71,7 +70,7 @@ class StorageSettings(BaseSettings):
     )
     position_waits_max: Count = Field(
         16,
-        description="Queries of one user that may wait for it at once; others are not waited for",
+        description="Queries of one user that may wait for it at once; further ones do not wait",
     )
     database_timeout_s: Annotated[int, Field(ge=1)] = Field(
         5, description="How long to wait for a database connection"

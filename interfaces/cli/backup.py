@@ -101,8 +101,8 @@ def _verified(settings: Settings, endpoints: Endpoints, ledger_keys: LedgerKeys)
 
 
 def _keys_for(file: Path, settings: Settings) -> LedgerKeys | None:
-    """Before anything is loaded: without its keys nothing in the log could be believed. None for a
-    backup of a log from before there were any. Raises BackupRefused, LedgerKeyError."""
+    """The keys that prove the log, found before anything is loaded; None for a backup of a log from
+    before events carried MACs. Raises BackupRefused, LedgerKeyError."""
     with open_archive(file) as archive:
         manifest = archive.manifest
     # A backup that an earlier version made does not say so itself.

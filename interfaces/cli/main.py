@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _log_to_standard_error() -> None:
-    """What goes wrong and nothing else, as `start` alone goes on long enough to tell more."""
+    """Warnings and errors alone: only `start` runs long enough to report more."""
     from infrastructure.process.logs import configure_logs
 
     configure_logs(level="WARNING", as_json=False)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from domain.pricing.words import price_words
 from infrastructure.inference.prepared.manifest import Manifest
 from infrastructure.settings.service import Settings
 from interfaces.cli.options import settings_from
@@ -28,10 +29,12 @@ def _list(options: argparse.Namespace) -> int:
     from interfaces.composition.chat import build_engine
 
     settings = settings_from(options)
+    prices = {model: price_words(price) for model, price in settings.prices.items()}
+    width = max(len(price) for price in prices.values())
     engine: OnnxEngine = build_engine(settings)
     for card in engine.models():
-        price = settings.prices[card.name]
-        print(f"{card.name:14} {card.state.value:13} {price.version:20} {card.detail}")
+        price = prices[card.name]
+        print(f"{card.name:14} {card.state.value:13} {price:{width}}  {card.detail}".rstrip())
     return 0
 
 

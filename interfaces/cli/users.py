@@ -37,8 +37,8 @@ def _read_password() -> str:
 
 
 def password_line(line: bytes) -> str:
-    """What stands in the line, without what editors and shells put around it: one end of line,
-    of whatever system, and a byte order mark at the beginning. Raises WeakPassword."""
+    """The line without what editors and shells add to it: an end of line, of whatever system, and a
+    byte order mark at the beginning. Raises WeakPassword."""
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -17,7 +17,6 @@ from application.read_models import ReadModels
 from infrastructure.inference.models.engine import OnnxEngine, OnnxEngineSettings
 from infrastructure.inference.shared_answers import SharedAnswers, SharingLimits
 from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
-from infrastructure.settings.chat import parse_price
 from infrastructure.settings.inference import Provider
 from infrastructure.settings.service import Settings
 
@@ -28,7 +27,7 @@ def price_list(settings: Settings) -> PriceList:
     return PriceList(
         default_model=settings.default_model,
         prices=settings.prices,
-        cached_price=parse_price(settings.cached_response_cost),
+        cached_price=settings.cached_price,
         packages=PACKAGES,
     )
 

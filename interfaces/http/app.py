@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
+from uuid import UUID
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -37,7 +38,7 @@ def create_app(
     open_services: Callable[[], AbstractAsyncContextManager[HttpServices]],
     *,
     request_body_bytes_max: int,
-    new_id: Callable[[], object],
+    new_id: Callable[[], UUID],
 ) -> FastAPI:
     """open_services: entered when the server starts, left when it stops."""
 
@@ -55,11 +56,11 @@ def create_app(
         lifespan=lifespan,
         redoc_url=None,
         responses=PROBLEM_RESPONSES,
-        # A redirect would name the host that this process believes to be.
+        # A redirect names a host, and this process only guesses the one that clients see.
         redirect_slashes=False,
     )
     for route in app.routes:
-        # What a sign-in elsewhere would come back to takes its answer from the query.
+        # The page that a sign-in at another site returns to reads the query itself.
         if isinstance(route, Route | Mount) and route.path != app.swagger_ui_oauth2_redirect_url:
             route.app = WithoutQuery(route.app)
     routers = (auth_router, chat_router, billing_router, performance_router, health_router)

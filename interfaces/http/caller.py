@@ -1,4 +1,4 @@
-"""The address of whoever calls: what is counted, slowed down and written to logs by address."""
+"""The address of a caller, by which callers are counted, slowed down and named in logs."""
 
 import time
 from collections.abc import Callable
@@ -12,9 +12,9 @@ log = structlog.get_logger()
 
 
 class CallerAddresses:
-    """key: of the page, which signs its visitors' addresses; one of 60 s ago still counts, so
-    whoever could read a page's own requests to the API could use such a header for a minute.
-    now_s: seconds since 1970."""
+    """key: the page's, which signs its visitors' addresses with it. A signature is good for 60 s,
+    so somebody who can read the page's own requests to the API could use one for a minute. now_s:
+    seconds since 1970."""
 
     def __init__(self, key: bytes, now_s: Callable[[], float] = time.time) -> None:
         self._key = key
@@ -22,8 +22,8 @@ class CallerAddresses:
         self._told = False
 
     def of(self, connection: str | None, header: str | None) -> str:
-        """connection: where it comes from. header: of a page that calls for its visitor; one that
-        the page has not signed changes nothing."""
+        """connection: the address that the connection comes from. header: what a page sends that
+        calls for a visitor; it is ignored unless the page has signed it."""
         if header is not None:
             visitor = signed_address(header, self._key, self._now_s())
             if visitor is not None:

@@ -11,8 +11,8 @@ from application.users.users import Principal
 from domain.errors import InvalidInput, Unauthenticated
 from infrastructure.identity.tokens import TokenType
 from interfaces.http.problems import ServiceBusy
+from interfaces.http.responses import POSITION_HEADER
 from interfaces.http.services import HttpServices
-from interfaces.http.wire import POSITION_HEADER
 from interfaces.web.visitor_address import VISITOR_HEADER
 
 _scheme = OAuth2PasswordBearer(tokenUrl="/auth/token", auto_error=False)
@@ -22,7 +22,7 @@ class InvalidHeader(InvalidInput):
     code = "invalid_header"
 
 
-# Plain functions would each be run in a thread of the pool; so these are coroutines.
+# These are coroutines, because FastAPI runs each plain function in a thread of its pool.
 
 
 async def services(request: Request) -> HttpServices:
@@ -85,8 +85,9 @@ async def fresh_reads(
     who: PrincipalDep,
     position: Annotated[str | None, Header(alias=POSITION_HEADER)] = None,
 ) -> None:
-    """Waits, bounded, until the read models hold the event the client has seen. Only who is
-    signed in waits; every command tells them how long the log is, so waiting tells them nothing.
+    """Waits, within a bound, until the read models hold the event that the client has seen. Only
+    people who are signed in wait: commands tell them how long the log is anyway, so how long they
+    wait tells them nothing new.
 
     Raises InvalidHeader, ServiceBusy, and what `principal` raises.
     """

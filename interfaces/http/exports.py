@@ -1,5 +1,5 @@
-"""Exports: whole lists, sent while they are read. One holds a page in memory, and is over by its
-time limit or sooner; what breaks off never looks whole."""
+"""Exports: whole lists, sent while they are read. An export holds one page in memory and ends
+within its time limit; one that breaks off never looks complete."""
 
 import asyncio
 import csv
@@ -19,7 +19,7 @@ from interfaces.http.problems import RateLimited
 
 log = structlog.get_logger()
 
-# Few, because the event loop serves others between two pages.
+# Few, so that the event loop serves others in between.
 EXPORT_PAGE_ROWS = 200
 _RETRY_AFTER_S = 5
 
@@ -94,7 +94,7 @@ class CsvExport(StreamingResponse):
                 log.warning("export_broken_off", user_id=str(self._owner), reason=repr(error))
 
 
-def csv_lines(rows: Iterable[Iterable[object]]) -> bytes:
+def csv_lines(rows: Iterable[Iterable[str]]) -> bytes:
     """RFC 4180."""
     text = io.StringIO()
     csv.writer(text).writerows(rows)

@@ -2,13 +2,13 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# In the scope of a request whose answer's content nobody will see, so need not be made.
+# Set in the scope of a HEAD request: nobody sees the content, so it need not be made.
 HEAD = "chatledger.head"
 
 
 class HeadAsGet:
-    """Everything inside sees GET, so who may ask, how often, and the headers are the same. The
-    outermost: the server above it has to know that it was HEAD."""
+    """Everything inside it sees a GET, so permissions, rate limits and headers are the same. It is
+    the outermost middleware, because the web server itself has to know that it was a HEAD."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

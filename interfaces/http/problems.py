@@ -17,13 +17,15 @@ from application.ledger.ledger import LedgerUnavailable
 from application.ports import PasswordsBusy
 from application.read_models import ReadModelsUnavailable
 from domain import errors
-from interfaces.http.wire import MalformedBody, UnsupportedMediaType, to_json, wire_credits
+from domain.credits import credits_decimal
+from interfaces.exact_json import write_json
+from interfaces.http.json_body import MalformedBody, UnsupportedMediaType
 
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
-# Of what is wrong with one request: its unknown fields can be thousands, with names of any length.
+# A request may have thousands of unknown fields, with names of any length.
 _ERRORS_TOLD_MAX = 20
 _FIELD_CHARACTERS_MAX = 100
 
@@ -44,7 +46,7 @@ _TITLES = {
     504: "Took too long",
 }
 
-# For the schema: what every route answers when it does not do what it was asked.
+# For the schema: what every route answers when it refuses or fails.
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     "default": {
         "description": "A problem document (RFC 9457)",
@@ -123,8 +125,8 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
     detail = str(error)
     match error:
         case errors.InsufficientCredits():
-            extensions["available"] = wire_credits(error.available_micro)
-            extensions["required"] = wire_credits(error.required_micro)
+            extensions["available"] = credits_decimal(error.available_micro)
+            extensions["required"] = credits_decimal(error.required_micro)
         case errors.InvalidInput() if error.field:
             extensions["errors"] = [{"field": error.field, "detail": detail}]
         case errors.Unauthenticated():
@@ -144,7 +146,7 @@ def describe(error: Exception, request_id: str) -> tuple[int, dict[str, object],
     if status >= 500:
         headers.setdefault("Retry-After", str(RETRY_AFTER_S))
     if "Retry-After" in headers:
-        # The error of a stream comes without headers.
+        # The error event of a stream has no headers, so the document says it too.
         extensions["retry_after_s"] = int(headers["Retry-After"])
     if code == "internal_error":
         log.error("unexpected_error", request_id=request_id, exc_info=error)
@@ -207,7 +209,7 @@ def request_id_of(request: Request) -> str:
 
 
 def _respond(status: int, document: Mapping[str, object], headers: Mapping[str, str]) -> Response:
-    return Response(to_json(dict(document)), status, dict(headers), MEDIA_TYPE)
+    return Response(write_json(document), status, dict(headers), MEDIA_TYPE)
 
 
 def respond(error: Exception, request_id: str) -> Response:

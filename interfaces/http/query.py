@@ -1,5 +1,5 @@
-"""A query holds known parameters alone, each once and with a value: what is ignored in silence
-was meant, and then answers something else."""
+"""Checks that a query has only known parameters, each once and with a value. Ignoring a misspelt
+one in silence would answer another question than the one that was asked."""
 
 from collections import Counter
 from difflib import get_close_matches
@@ -30,14 +30,14 @@ def check_query(request: Request, known: frozenset[str]) -> None:
         for name in counts
         if (said := _what_is_wrong(name, counts[name], name in empty, known)) is not None
     )
-    # No more are looked at, because comparing names takes long and anybody may send thousands.
+    # Only the first few are looked at: comparing names is slow, and anybody may send thousands.
     named = list(islice(wrong, _NAMED_MAX))
     if named:
         raise RequestValidationError(named)
 
 
 class WithoutQuery:
-    """For what is served by a library and reads no parameters."""
+    """For the routes of a library, which read no parameters."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

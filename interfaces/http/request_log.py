@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Callable
+from uuid import UUID
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,7 +14,7 @@ from interfaces.http.problems import respond
 
 log = structlog.get_logger()
 
-# In the scope of a request whose client went away before the answer; nobody sees its status.
+# Set in the scope of a request whose client went away before the answer.
 CLIENT_GONE = "chatledger.client_gone"
 _STATUS_CLIENT_GONE = 499  # as in nginx
 
@@ -23,7 +24,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class RequestLog:
     """Plain ASGI, because a wrapped response would hold streams back and hide disconnects."""
 
-    def __init__(self, app: ASGIApp, new_id: Callable[[], object]) -> None:
+    def __init__(self, app: ASGIApp, new_id: Callable[[], UUID]) -> None:
         self._app = app
         self._new_id = new_id
 

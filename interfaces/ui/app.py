@@ -15,7 +15,7 @@ from fastapi.responses import PlainTextResponse
 from interfaces.ui.client.api import Api, http_client
 from interfaces.ui.client.sessions import BrowserSessions
 from interfaces.ui.client.settings import UiSettings
-from interfaces.ui.front_door.exchange import Exchanges
+from interfaces.ui.front_door.code_exchange import Exchanges
 from interfaces.ui.front_door.gradio_queue import GradioQueue
 from interfaces.ui.front_door.open_tabs import OpenTabs
 from interfaces.ui.front_door.server import FrontDoor
@@ -34,7 +34,7 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
     import gradio as gr
 
     from interfaces.ui.drawing.theme import calm_theme
-    from interfaces.ui.handlers.wiring import wire
+    from interfaces.ui.handlers.binding import bind_handlers
     from interfaces.ui.layout.page import build_layout
 
     http = http_client(settings, transport)
@@ -55,7 +55,7 @@ def build_app(settings: UiSettings, transport: httpx.AsyncBaseTransport | None =
     )
     page = Page(settings, Api(http, settings, time.monotonic), sessions, tabs, exchanges)
     with blocks:
-        wire(blocks, build_layout(settings), page)
+        bind_handlers(blocks, build_layout(settings), page)
     blocks.queue(default_concurrency_limit=settings.events_max, max_size=settings.event_queue_max)
     queue.prepare()
 

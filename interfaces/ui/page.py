@@ -8,7 +8,7 @@ from typing import Any
 from interfaces.ui.client.api import Api
 from interfaces.ui.client.sessions import BrowserSession, BrowserSessions
 from interfaces.ui.client.settings import UiSettings
-from interfaces.ui.front_door.exchange import Exchanges
+from interfaces.ui.front_door.code_exchange import Exchanges
 from interfaces.ui.front_door.open_tabs import OpenTabs
 from interfaces.ui.front_door.visitor import visitor_of
 from interfaces.ui.tab import Tab

@@ -10,7 +10,7 @@ from interfaces.ui.turn import Sending, Turn
 
 
 @dataclass(kw_only=True)
-class Line:
+class Message:
     """One message of the transcript. A question has the status of its answer."""
 
     message_id: str
@@ -26,7 +26,7 @@ class Line:
     """Earlier turns, two for each exchange, that no longer fit the model's window."""
 
     @classmethod
-    def of(cls, item: HistoryItem) -> "Line":
+    def of(cls, item: HistoryItem) -> "Message":
         """A message as the history has it."""
         return cls(
             message_id=item.message_id,
@@ -55,7 +55,7 @@ class Tab:
     conversations: list[Conversation] = field(default_factory=list)
     conversations_cursor: str | None = None
     conversation_id: str | None = None
-    lines: list[Line] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     earlier_cursor: str | None = None
     receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Receipts that stand open under their answers, by message id."""
@@ -89,7 +89,7 @@ class Tab:
     def close_conversation(self) -> None:
         """Show an empty new chat."""
         self.conversation_id = None
-        self.lines = []
+        self.messages = []
         self.earlier_cursor = None
         self.receipts = {}
         self.turn = None

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 from ipaddress import IPv4Network, IPv6Network, ip_address
-from typing import Any
+from typing import Any, cast
 
 import h11
 import structlog
@@ -98,8 +98,8 @@ class BoundedConnection(H11Protocol):
         self.bytes_received = 0
         self.answers_drained = 0
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(cast("asyncio.Transport", transport))
         if self.client is not None:
             self.client = (plain_address(self.client[0]), self.client[1])
         if not self._all.admit(self):

@@ -25,6 +25,6 @@ async def world(migrated: DatabaseUrls) -> AsyncIterator[World]:
 
 @pytest.fixture
 def proxy(migrated: DatabaseUrls) -> Iterator[DatabaseProxy]:
-    """A wire to the test's database that can be cut."""
+    """A proxy before the test's database, which can be cut off."""
     with DatabaseProxy(migrated.service) as opened:
         yield opened

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from interfaces.ui.client.answers import read_json
+from interfaces.exact_json import read_json
 from tests.browser.visitor import PASSWORD
 
 MESSAGES_MAX = 60

@@ -190,7 +190,7 @@ def _check_journal(ledger: Ledger, journal: list[dict[str, Any]]) -> None:
     moving = {
         position
         for position, event in ledger.events
-        if isinstance(event, MoneyEvent) and postings(event)  # type: ignore[arg-type]
+        if isinstance(event, MoneyEvent) and postings(event)
     }
     assert set(by_position) == moving
     for state in ledger.accounts.values():

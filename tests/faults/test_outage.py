@@ -26,7 +26,7 @@ THREADS_MORE_MAX = 4
 
 
 @pytest.fixture
-def wire(database: DatabaseUrls) -> Iterator[DatabaseProxy]:
+def proxy(database: DatabaseUrls) -> Iterator[DatabaseProxy]:
     with DatabaseProxy(database.service) as opened:
         yield opened
 
@@ -35,11 +35,11 @@ def wire(database: DatabaseUrls) -> Iterator[DatabaseProxy]:
 def external(
     embedded_servers: EmbeddedServers,
     database: DatabaseUrls,
-    wire: DatabaseProxy,
+    proxy: DatabaseProxy,
     stream_prefix: str,
 ) -> dict[str, str]:
     return {
-        "DATABASE_URL": wire.url,
+        "DATABASE_URL": proxy.url,
         "MIGRATION_DATABASE_URL": database.owner,
         "NATS_URL": embedded_servers.nats_url,
         "NATS_READ_URL": embedded_servers.nats_read_url,
@@ -58,7 +58,7 @@ def connected(
 
 
 async def test_while_the_database_is_away_every_request_is_answered_in_time(
-    connected: RunningService, wire: DatabaseProxy, database: DatabaseUrls, seed: int
+    connected: RunningService, proxy: DatabaseProxy, database: DatabaseUrls, seed: int
 ) -> None:
     service = connected
     load = await under_load(service, seed)
@@ -67,10 +67,10 @@ async def test_while_the_database_is_away_every_request_is_answered_in_time(
     process = psutil.Process(service.process.pid if service.process else 0)
     threads: list[int] = []
     for _ in range(2):
-        wire.cut()
+        proxy.cut()
         slowest_s = await everybody_is_answered(load)
         await alive_but_not_ready(service)
-        wire.restore()
+        proxy.restore()
         began = time.monotonic()
         await heals(service, HEALED_WITHIN_S)
         print(f"slowest refusal {slowest_s:.1f} s, healed after {time.monotonic() - began:.1f} s")

@@ -12,7 +12,7 @@ _COMMITTED = b"COMMIT\x00"
 
 
 class DatabaseProxy:
-    """url: of the database, through this proxy."""
+    """url: the database's, by way of this proxy."""
 
     def __init__(self, database_url: str) -> None:
         parts = urlsplit(database_url)
@@ -42,7 +42,8 @@ class DatabaseProxy:
             self._is_cut = False
 
     def cut_at_next_commit(self) -> None:
-        """The next COMMIT is carried out, but its answer is lost, and the proxy stays cut."""
+        """The next COMMIT is carried out, but nobody hears of it, and no connection works
+        from then on."""
         with self._lock:
             self._cut_at_commit = True
 

@@ -114,11 +114,11 @@ def _totals_row(name: str, totals: Totals) -> tuple[str, ...]:
 
 
 def _own(posting: Posted, account: str) -> str:
-    """The user's own accounts without the user, who stands at the top."""
+    """The user's own accounts by their short names: the user is named at the top."""
     own = user_accounts(posting.user_id)
     return account.rpartition(":")[2] if account in own else account
 
 
 def _one_line(text: str) -> str:
-    """What an administrator typed must not draw on a terminal."""
+    """What an administrator typed must not control the terminal."""
     return "".join(character if character.isprintable() else " " for character in text)

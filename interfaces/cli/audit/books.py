@@ -31,12 +31,11 @@ from interfaces.cli.audit.book_tables import amount, statement_text, trial_balan
 from interfaces.cli.audit.moments import at_text, before_option, period_option, position_max
 from interfaces.cli.options import settings_from
 from interfaces.composition.endpoints import open_endpoints
+from interfaces.exact_json import write_json
 
 EXIT_BOOKS_WRONG = 1
 
 E = TypeVar("E", bound=Event)
-
-_to_json = msgspec.json.Encoder().encode
 
 
 def books(options: argparse.Namespace) -> int:
@@ -185,7 +184,7 @@ def _as_id(text: str) -> UUID | None:
 
 
 def _print_json(value: Any) -> None:
-    print(_to_json(value).decode())
+    print(write_json(value).decode())
 
 
 def _print_lines(lines: Iterator[str]) -> None:

@@ -1,6 +1,6 @@
-"""What `chatledger audit` understands of the books: trial-balance, statement, balance, export.
+"""The arguments of `chatledger audit trial-balance`, `statement`, `balance` and `export`.
 
-Apart from the work itself, which brings what other commands do not need.
+They are kept apart from the work itself, whose imports other commands do not need.
 """
 
 import argparse

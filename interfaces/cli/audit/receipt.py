@@ -14,9 +14,9 @@ from infrastructure.proofs.checkpoints.records import BadRecord
 from infrastructure.proofs.checkpoints.signing_key import PublicKey
 from infrastructure.proofs.verify.receipt import check_proof, receipt_of
 from interfaces.cli.refusals import explain
+from interfaces.exact_json import NotJson, read_json, write_json
 from interfaces.http.billing.protocol import ReceiptWire
 from interfaces.http.billing.receipts import receipt_wire
-from interfaces.http.wire import MalformedBody, parse_json
 
 EXIT_DIFFERS = 1
 EXIT_CANNOT_TELL = 2
@@ -79,20 +79,25 @@ def differences(receipt: ReceiptWire, key: PublicKey) -> list[str]:
     expected = receipt_wire(view, of_events).model_dump(exclude={"proof"})
     given = receipt.model_dump(exclude={"proof"})
     return wrong + [
-        f"{name} is {given[name]}, and by the events it is {value}"
+        f"{name} is {_shown(given[name])}, and by the events it is {_shown(value)}"
         for name, value in expected.items()
         if given[name] != value
     ]
 
 
+def _shown(value: object) -> object:
+    """A price has parts, which stand here as they do in the receipt."""
+    return write_json(value).decode() if isinstance(value, dict) else value
+
+
 def _read(path: Path) -> ReceiptWire:
     """Raises NoReceipt."""
     try:
-        return ReceiptWire.model_validate(parse_json(path.read_bytes()))
+        return ReceiptWire.model_validate(read_json(path.read_bytes()))
     except OSError as error:
         raise NoReceipt(f"{path} cannot be read: {error.strerror}") from None
-    except MalformedBody as error:
-        raise NoReceipt(f"{path} is no receipt: {error}") from None
+    except NotJson as error:
+        raise NoReceipt(f"{path} is no receipt: it {error}") from None
     except ValidationError as error:
         first: Any = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -26,8 +26,8 @@ from interfaces.composition.endpoints import Endpoints, migrate_schema, open_end
 
 
 def seal_log(options: argparse.Namespace) -> int:
-    """Once for a log from before events carried MACs: whatever is in it then is believed from then
-    on, so its chain and its checkpoints are verified first.
+    """For a log from before events carried MACs, once: what is in it then is believed for ever, so
+    its chain and its checkpoints are verified first.
 
     0 when every event has its MAC, 1 when something differs and nothing was sealed.
     Raises LedgerKeyError, LogUnsealed while somebody could write.
@@ -73,8 +73,9 @@ def _service_role(endpoints: Endpoints) -> str:
 
 
 def _check_unused(path: Path) -> None:
-    """Keys that are there are of a log that was sealed, or has always had them: somebody who owns
-    the database could only pretend that it is an old one."""
+    """Keys that exist belong to a log that was sealed or has had them from its beginning. Somebody
+    who owns the database could make such a log look like an old one, to have forged events sealed.
+    """
     if path.exists():
         raise LedgerKeyError(
             f"{path} is there already, and a log with keys has no events from before them: find out"

@@ -16,6 +16,7 @@ from interfaces.cli.refusals import explain
 from interfaces.composition.endpoints import Endpoints, migrate_schema, open_endpoints
 from interfaces.composition.ledger_keys import keys_of_file
 from interfaces.composition.proofs import checkpoint_settings, replay_bounds
+from interfaces.exact_json import write_json
 
 EXIT_DIFFERS = 1
 EXIT_CANNOT_RUN = 2
@@ -114,4 +115,4 @@ def as_json(parts: Sequence[PartReport]) -> str:
         "first": differing[0].findings.differences[0] if differing else None,
         "parts": parts,
     }
-    return msgspec.json.format(msgspec.json.encode(report)).decode()
+    return msgspec.json.format(write_json(report)).decode()

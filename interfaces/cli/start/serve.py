@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import subprocess
 import sys
 import time
@@ -77,20 +78,20 @@ class _Server(uvicorn.Server):
             )
         )
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         if self.started:
             if self._with_page:
                 self._page.enter_context(PageProcess(self._settings))
             _show_addresses(self._settings, self._with_page, time.monotonic() - self._began)
 
-    async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         stop_page = asyncio.to_thread(self._page.close)
         if self._services is None:
             await stop_page
         else:
             await asyncio.gather(stop_page, self._services.chat.close())
-        await super().shutdown(sockets)  # type: ignore[arg-type]
+        await super().shutdown(sockets)
 
     @asynccontextmanager
     async def _open_services(self) -> AsyncIterator[HttpServices]:

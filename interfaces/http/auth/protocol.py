@@ -6,7 +6,7 @@ from uuid import UUID
 from pydantic import Field
 
 from domain.users.events import UserRole
-from interfaces.http.wire import Line, WireModel
+from interfaces.http.fields import Line, WireModel
 
 # Longer ones are refused by the domain's own rules, in its own words.
 _Field = Annotated[Line, Field(max_length=1000)]

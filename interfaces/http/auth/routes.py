@@ -26,8 +26,10 @@ from interfaces.http.context import (
     ServicesDep,
     caller_address,
 )
+from interfaces.http.json_body import check_form
+from interfaces.http.responses import answer, no_content
+from interfaces.http.routing import ExactRoute
 from interfaces.http.services import HttpServices
-from interfaces.http.wire import POSITION_HEADER, ExactRoute, answer, check_characters
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=ExactRoute)
 
@@ -60,7 +62,7 @@ async def token(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], found: ServicesDep, address: AddressDep
 ) -> Response:
     """The same as an OAuth 2 password form (RFC 6749, section 4.3), for tools that send it."""
-    check_characters([form.username, form.password])
+    check_form(form.username, form.password)
     return await _sign_in(found, address, form.username, form.password)
 
 
@@ -79,9 +81,7 @@ async def refresh(body: RefreshRequest, found: ServicesDep) -> Response:
 @router.post("/logout", status_code=204)
 async def logout(found: ServicesDep, who: PrincipalDep) -> Response:
     """Ends this session."""
-    position = await found.users.sign_out(session_id=who.session_id)
-    headers = {} if position is None else {POSITION_HEADER: str(position)}
-    return Response(status_code=204, headers=headers)
+    return no_content(await found.users.sign_out(session_id=who.session_id))
 
 
 @router.get("/me", response_model=MeResponse)
@@ -101,7 +101,7 @@ async def me(who: PrincipalDep) -> Response:
 async def _register(
     body: RegisterRequest, found: HttpServices, address: str, header: str | None
 ) -> Outcome[RegisteredUser]:
-    # Nobody is signed in yet, so the name that is asked for owns the key.
+    # Nobody is signed in yet, so the key belongs to the username that is asked for.
     key = idempotency_key(
         username_claim_id(body.username),
         header,
@@ -119,7 +119,8 @@ async def _register(
     guard = found.sign_in_guard
     name = await found.users.named(body.username)
     if key is not None and name.user is not None:
-        # Sent again, the registration is compared with a stored password: that is a guess.
+        # A registration that is sent again is compared with the stored password, which makes it a
+        # guess.
         with guard.trying(name.account, address) as turn:
             return await register(turn=turn)
     outcome = await register(turn=guard.turn(name.account, address))

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from application.proofs import Proof, ProvenEvent
 from infrastructure.proofs.checkpoints.records import SignedCheckpoint
-from interfaces.http.wire import Instant, WireModel
+from interfaces.http.fields import Instant, WireModel
 
 
 class CheckpointWire(WireModel):
@@ -33,7 +33,7 @@ class CheckpointWire(WireModel):
 
 
 class ProvenEventWire(WireModel):
-    """state: as it is stored, to the last character, because the hash is over it. path: empty
+    """state: to the last character as it is stored, because the hash is taken of it. path: empty
     while the proof is pending."""
 
     position: int
@@ -76,7 +76,7 @@ class ProvenEventWire(WireModel):
 
 
 class ProofWire(WireModel):
-    """pending until a checkpoint covers every event, which is expected_by then."""
+    """pending until a checkpoint covers every event; expected_by says when that should be."""
 
     status: Literal["covered", "pending"]
     expected_by: datetime | None

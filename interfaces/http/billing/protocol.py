@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from application.read_models import ReceiptStatus, TransactionType
 from interfaces.http.billing.proof import ProofWire
 from interfaces.http.chat.protocol import BalanceWire, PriceWire
-from interfaces.http.wire import AmountMicro, Credits, Line, WireModel
+from interfaces.http.fields import AmountMicro, Credits, Line, WireModel
 
 
 class BalanceResponse(WireModel):
@@ -92,7 +92,7 @@ class ReceiptWire(WireModel):
     reason: str | None
     model: str | None
     manifest_hash: str | None
-    # Receipts that were kept before it was noted have none.
+    # None in a receipt of an earlier version.
     computed_on: str | None = None
     price: PriceWire | None
     price_version: str | None

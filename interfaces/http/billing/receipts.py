@@ -1,13 +1,13 @@
-"""A receipt on the wire."""
+"""A receipt as the API answers it."""
 
 from application.ledger.mapping import decode_event
 from application.proofs import Proof
 from application.read_models import ReceiptView
 from domain.conversations.events import ResponseGenerated
+from domain.credits import credits_decimal
 from interfaces.http.billing.proof import ProofWire
 from interfaces.http.billing.protocol import ReceiptWire
 from interfaces.http.chat.convert import price_wire
-from interfaces.http.wire import wire_credits
 
 
 def receipt_wire(view: ReceiptView, proof: Proof) -> ReceiptWire:
@@ -25,10 +25,10 @@ def receipt_wire(view: ReceiptView, proof: Proof) -> ReceiptWire:
         completion_tokens=view.completion_tokens,
         finish_reason=view.finish_reason,
         hold_id=view.hold_id,
-        held=wire_credits(view.held_micro),
-        charged=wire_credits(view.charged_micro),
-        released=wire_credits(view.released_micro),
-        refunded=wire_credits(view.refunded_micro),
+        held=credits_decimal(view.held_micro),
+        charged=credits_decimal(view.charged_micro),
+        released=credits_decimal(view.released_micro),
+        refunded=credits_decimal(view.refunded_micro),
         held_at=view.held_at,
         settled_at=view.settled_at,
         hold_position=view.hold_position,

@@ -10,7 +10,7 @@ from application.books.periods import check_period
 from application.chat.price_list import AMOUNT_MICRO_ADDED_MAX, AMOUNT_MICRO_ADDED_MIN
 from application.ledger.idempotency import idempotency_key
 from application.read_models import TransactionType
-from domain.credits import format_credits
+from domain.credits import credits_decimal, format_credits
 from domain.errors import InvalidAmount, InvalidInput, MessageNotFound, NotPermitted
 from interfaces.http.billing.protocol import (
     AddCreditsRequest,
@@ -31,17 +31,12 @@ from interfaces.http.billing.transactions import (
 )
 from interfaces.http.chat.protocol import BalanceWire
 from interfaces.http.context import FreshReads, IdempotencyDep, PrincipalDep, ServicesDep
+from interfaces.http.fields import Instant
+from interfaces.http.paging import WirePage, decode_cursor, encode_cursor
 from interfaces.http.problems import ServiceBusy
+from interfaces.http.responses import answer
+from interfaces.http.routing import ExactRoute
 from interfaces.http.services import HttpServices
-from interfaces.http.wire import (
-    ExactRoute,
-    Instant,
-    WirePage,
-    answer,
-    decode_cursor,
-    encode_cursor,
-    wire_credits,
-)
 
 router = APIRouter(prefix="/billing", tags=["billing"], route_class=ExactRoute)
 
@@ -71,16 +66,16 @@ async def packages(found: ServicesDep) -> Response:
         PackageWire(
             package_id=package.package_id,
             title=package.title,
-            credits=wire_credits(package.amount_micro),
-            bonus=wire_credits(package.bonus_micro),
+            credits=credits_decimal(package.amount_micro),
+            bonus=credits_decimal(package.bonus_micro),
             price=price_text(package.price_cents),
             currency=package.currency,
         )
         for package in found.price_list.packages
     ]
     custom = CustomAmountWire(
-        amount_min=wire_credits(AMOUNT_MICRO_ADDED_MIN),
-        amount_max=wire_credits(AMOUNT_MICRO_ADDED_MAX),
+        amount_min=credits_decimal(AMOUNT_MICRO_ADDED_MIN),
+        amount_max=credits_decimal(AMOUNT_MICRO_ADDED_MAX),
     )
     return answer(PackagesResponse(items=items, custom=custom, development=found.development))
 
@@ -106,10 +101,11 @@ async def add_credits(
     result = outcome.result
     response = AddCreditsResponse(
         transaction_id=result.transaction_id,
-        credited=wire_credits(result.credited_micro),
-        bonus=wire_credits(result.bonus_micro),
+        credited=credits_decimal(result.credited_micro),
+        bonus=credits_decimal(result.bonus_micro),
         balance=BalanceWire(
-            available=wire_credits(result.available_micro), held=wire_credits(result.held_micro)
+            available=credits_decimal(result.available_micro),
+            held=credits_decimal(result.held_micro),
         ),
         development=True,
     )
@@ -126,7 +122,7 @@ async def transactions(
     *,
     found: ServicesDep,
     who: PrincipalDep,
-    type: TransactionType | None = None,  # noqa: A002 - the field's name on the wire
+    type: TransactionType | None = None,  # noqa: A002 - the parameter's name in the API
     since: Instant | None = None,
     until: Instant | None = None,
     format: Literal["json", "csv"] = "json",  # noqa: A002 - likewise
@@ -187,10 +183,10 @@ def _amounts(body: AddCreditsRequest, found: HttpServices) -> tuple[int, int]:
 def _balance(paid_micro: int, promotional_micro: int, held_micro: int, at: datetime) -> Response:
     return answer(
         BalanceResponse(
-            available=wire_credits(paid_micro + promotional_micro),
-            held=wire_credits(held_micro),
-            paid=wire_credits(paid_micro),
-            promotional=wire_credits(promotional_micro),
+            available=credits_decimal(paid_micro + promotional_micro),
+            held=credits_decimal(held_micro),
+            paid=credits_decimal(paid_micro),
+            promotional=credits_decimal(promotional_micro),
             as_of=at,
         )
     )

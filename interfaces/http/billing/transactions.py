@@ -7,12 +7,12 @@ from typing import Protocol
 from uuid import UUID
 
 from application.read_models import Page, ReadModels, TransactionType, TransactionView
-from domain.credits import format_credits
+from domain.credits import credits_decimal, format_credits
 from domain.errors import InvalidInput
 from infrastructure.exports.formats import spreadsheet_text
 from interfaces.http.billing.protocol import TransactionWire
 from interfaces.http.exports import EXPORT_PAGE_ROWS, CsvExport, ExportLimits, csv_lines
-from interfaces.http.wire import POSITION_HEADER, wire_credits
+from interfaces.http.responses import POSITION_HEADER
 
 _COLUMNS = tuple(TransactionWire.model_fields)
 
@@ -29,8 +29,8 @@ def transaction_wire(view: TransactionView) -> TransactionWire:
     return TransactionWire(
         transaction_id=view.transaction_id,
         type=view.type,
-        amount=wire_credits(view.amount_micro),
-        balance_after=wire_credits(view.balance_after_micro),
+        amount=credits_decimal(view.amount_micro),
+        balance_after=credits_decimal(view.balance_after_micro),
         message_id=view.message_id,
         description=view.description,
         created_at=view.created_at,
@@ -42,7 +42,7 @@ async def transactions_csv(
     limits: ExportLimits,
     user_id: UUID,
     *,
-    type: TransactionType | None,  # noqa: A002 - the field's name on the wire
+    type: TransactionType | None,  # noqa: A002 - the parameter's name in the API
     since: datetime | None,
     until: datetime | None,
 ) -> CsvExport:

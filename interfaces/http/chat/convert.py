@@ -5,6 +5,7 @@ from application.chat.commands import Quote
 from application.chat.inference import ModelCard
 from application.chat.stages import Stages
 from application.read_models import ConversationView, MessageView
+from domain.credits import credits_decimal
 from domain.pricing.price import Price, PriceKind
 from interfaces.http.chat.protocol import (
     BalanceWire,
@@ -17,7 +18,6 @@ from interfaces.http.chat.protocol import (
     StartedWire,
     UsageWire,
 )
-from interfaces.http.wire import wire_credits
 
 
 def message_response(answer: Answer) -> MessageResponse:
@@ -31,9 +31,10 @@ def message_response(answer: Answer) -> MessageResponse:
             prompt_tokens=answer.prompt_tokens, completion_tokens=answer.completion_tokens
         ),
         turns_dropped=answer.turns_dropped,
-        cost=wire_credits(answer.cost_micro),
+        cost=credits_decimal(answer.cost_micro),
         balance=BalanceWire(
-            available=wire_credits(answer.available_micro), held=wire_credits(answer.held_micro)
+            available=credits_decimal(answer.available_micro),
+            held=credits_decimal(answer.held_micro),
         ),
         cached=answer.cached,
         latency_ms=answer.latency_ms,
@@ -50,7 +51,7 @@ def started_wire(started: Started) -> StartedWire:
         message_id=started.message_id,
         conversation_id=started.conversation_id,
         model=started.model,
-        held=wire_credits(started.held_micro),
+        held=credits_decimal(started.held_micro),
         max_tokens=started.max_tokens,
         turns_dropped=started.turns_dropped,
     )
@@ -58,11 +59,11 @@ def started_wire(started: Started) -> StartedWire:
 
 def price_wire(price: Price) -> PriceWire:
     if price.kind is PriceKind.PER_MESSAGE:
-        return PriceWire(kind=price.kind, credits=wire_credits(price.message_micro))
+        return PriceWire(kind=price.kind, credits=credits_decimal(price.message_micro))
     return PriceWire(
         kind=price.kind,
-        prompt_credits_per_1000=wire_credits(price.prompt_micro_per_1000),
-        completion_credits_per_1000=wire_credits(price.completion_micro_per_1000),
+        prompt_credits_per_1000=credits_decimal(price.prompt_micro_per_1000),
+        completion_credits_per_1000=credits_decimal(price.completion_micro_per_1000),
     )
 
 
@@ -90,8 +91,8 @@ def quote_response(quote: Quote) -> QuoteResponse:
         prompt_tokens=quote.prompt_tokens,
         turns_dropped=quote.turns_dropped,
         max_tokens=quote.max_tokens,
-        cost_max=wire_credits(quote.cost_micro_max),
-        available=wire_credits(quote.available_micro),
+        cost_max=credits_decimal(quote.cost_micro_max),
+        available=credits_decimal(quote.available_micro),
         affordable=quote.cost_micro_max <= quote.available_micro,
     )
 
@@ -116,7 +117,7 @@ def history_item(view: MessageView) -> HistoryItem:
         content=view.content,
         model=view.model,
         status=view.status,
-        cost=None if view.cost_micro is None else wire_credits(view.cost_micro),
+        cost=None if view.cost_micro is None else credits_decimal(view.cost_micro),
         prompt_tokens=view.prompt_tokens,
         completion_tokens=view.completion_tokens,
         finish_reason=view.finish_reason,

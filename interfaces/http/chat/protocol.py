@@ -9,7 +9,7 @@ from pydantic import Field
 from application.chat.inference import ModelState
 from application.read_models import MessageRole, MessageStatus
 from domain.pricing.price import PriceKind
-from interfaces.http.wire import Credits, Line, Real, Whole, WireModel
+from interfaces.http.fields import Credits, Line, Real, Whole, WireModel
 
 TEMPERATURE_MAX = 2.0
 

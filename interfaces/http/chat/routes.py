@@ -5,7 +5,6 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from application.books.periods import check_period
 from application.chat.answer import Answer
@@ -27,17 +26,11 @@ from interfaces.http.chat.protocol import (
     RenameRequest,
 )
 from interfaces.http.context import FreshReads, IdempotencyDep, PrincipalDep, ServicesDep
+from interfaces.http.fields import Instant, Line
+from interfaces.http.paging import WirePage, decode_cursor, encode_cursor
 from interfaces.http.problems import request_id_of
-from interfaces.http.wire import (
-    POSITION_HEADER,
-    ExactRoute,
-    Instant,
-    Line,
-    WirePage,
-    answer,
-    decode_cursor,
-    encode_cursor,
-)
+from interfaces.http.responses import answer, event_stream, no_content
+from interfaces.http.routing import ExactRoute
 
 router = APIRouter(prefix="/chat", tags=["chat"], route_class=ExactRoute)
 
@@ -66,11 +59,11 @@ async def send_message(
     outcome = await found.chat.send(_command(body, who, key))
     if isinstance(outcome, Answer):
         if body.stream:
-            return _event_stream(stream.recorded_events(outcome), None, replayed=True)
+            return event_stream(stream.recorded_events(outcome), None, replayed=True)
         return answer(convert.message_response(outcome), replayed=True)
     if body.stream:
         events = stream.events(outcome, request_id_of(request))
-        return _event_stream(events, outcome.position)
+        return event_stream(events, outcome.position)
     settled = await stream.whole_answer(outcome, request)
     response = answer(convert.message_response(settled), position=settled.position)
     response.headers["Server-Timing"] = convert.server_timing(outcome.stages)
@@ -159,7 +152,7 @@ async def rename(
     position = await found.conversations.rename(
         conversation_id=conversation_id, user_id=who.user_id, title=body.title
     )
-    return _done(position)
+    return no_content(position)
 
 
 @router.delete("/conversations/{conversation_id}", status_code=204)
@@ -168,7 +161,7 @@ async def delete(conversation_id: UUID, found: ServicesDep, who: PrincipalDep) -
     position = await found.conversations.delete(
         conversation_id=conversation_id, user_id=who.user_id
     )
-    return _done(position)
+    return no_content(position)
 
 
 def _command(body: MessageRequest, who: Principal, key: IdempotencyKey | None) -> SendMessage:
@@ -183,23 +176,3 @@ def _command(body: MessageRequest, who: Principal, key: IdempotencyKey | None) -
         seed=body.seed,
         key=key,
     )
-
-
-def _event_stream(
-    events: object, position: int | None, *, replayed: bool = False
-) -> StreamingResponse:
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    if position is not None:
-        headers[POSITION_HEADER] = str(position)
-    if replayed:
-        headers["Idempotency-Replayed"] = "true"
-    return StreamingResponse(
-        events,  # type: ignore[arg-type]
-        headers=headers,
-        media_type="text/event-stream",
-    )
-
-
-def _done(position: int | None) -> Response:
-    headers = {} if position is None else {POSITION_HEADER: str(position)}
-    return Response(status_code=204, headers=headers)

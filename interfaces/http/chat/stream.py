@@ -9,11 +9,12 @@ from pydantic import BaseModel
 
 from application.chat.answer import Answer
 from application.chat.run import ChatRun
+from interfaces.exact_json import write_json
 from interfaces.http.chat.convert import message_response, started_wire
 from interfaces.http.chat.protocol import DeltaWire
 from interfaces.http.problems import describe
 from interfaces.http.request_log import CLIENT_GONE
-from interfaces.http.wire import to_json
+from interfaces.http.responses import to_json
 
 
 async def whole_answer(run: ChatRun, request: Request) -> Answer:
@@ -46,7 +47,7 @@ async def events(run: ChatRun, request_id: str) -> AsyncIterator[bytes]:
         yield event("done", message_response(answer), position=answer.position)
     except Exception as error:  # noqa: BLE001 - the status line is long sent
         _, document, _ = describe(error, request_id)
-        yield _frame("error", to_json(document), None)
+        yield _frame("error", write_json(document), None)
     finally:
         # A client that went away cancels this generator; after the end it has no effect.
         run.cancel()

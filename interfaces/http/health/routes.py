@@ -3,8 +3,10 @@
 from fastapi import APIRouter, Response
 
 from interfaces.http.context import ServicesDep
+from interfaces.http.fields import WireModel
 from interfaces.http.problems import RETRY_AFTER_S
-from interfaces.http.wire import ExactRoute, WireModel, answer
+from interfaces.http.responses import answer
+from interfaces.http.routing import ExactRoute
 
 router = APIRouter(tags=["health"], route_class=ExactRoute)
 

@@ -1,4 +1,5 @@
-"""A bound on request bodies, announced or not, that answers with a problem document."""
+"""A bound on request bodies, whether or not their length is announced. A larger one is answered
+with a problem document."""
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException

@@ -1,4 +1,5 @@
-"""Wrong guesses, remembered within a bound, and how long each makes the next one wait."""
+"""Counts failed guesses, of as many keys as there is room for, and says how long the next guess has
+to wait."""
 
 import math
 from collections.abc import Hashable
@@ -8,14 +9,15 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 _FIRST_DELAY_S = 1.0
-# An address that was told its turn and does not come within this time has lost it.
+# An address that does not use its turn within this time loses it.
 _TURN_KEPT_S = 60.0
 _TURNS_MAX = 1_000
 
 
 @dataclass(slots=True)
 class _Record:
-    """turns: of addresses, when each may try, in that order. next_turn_s: of who asks next."""
+    """turns: when each waiting address may try, the earliest first. next_turn_s: the turn of the
+    next address that asks."""
 
     failures: int = 0
     under_way: int = 0
@@ -27,8 +29,8 @@ class _Record:
 
 @dataclass(frozen=True, kw_only=True)
 class FailureBounds:
-    """free: failures that cost no waiting. delay_s_max: what the delay grows to. forget_s: a
-    record without failures for so long is forgotten. records_max: more are not kept."""
+    """free: failures before anybody has to wait. delay_s_max: the longest delay. forget_s: how long
+    after its last failure a record is forgotten. records_max: how many records are kept."""
 
     free: int
     delay_s_max: float
@@ -37,11 +39,11 @@ class FailureBounds:
 
 
 class Failures(Generic[K]):
-    """Guesses under way count as if they had failed, so that many at once are no way around.
+    """A guess counts as failed until it ends, so sending many at once does not help.
 
-    Where there is no room, records that make nobody wait go first as long as they fill half of it,
-    and among equals the oldest: whoever wants to be forgotten has to fail `free` times for each of
-    half of `records_max` others.
+    When the records are full, the oldest is dropped of those that make nobody wait, or, where these
+    fill half of the room or less, of those that do. So an attacker who wants its own record dropped
+    has to fail `free` times for each of `records_max / 2` other keys.
     """
 
     def __init__(self, bounds: FailureBounds) -> None:
@@ -54,7 +56,8 @@ class Failures(Generic[K]):
         return len(self._free) + len(self._slow)
 
     def wait_s(self, key: K, now_s: float) -> float:
-        """Twice as long after each failure beyond the free ones."""
+        """How long the key has to wait now. The delay doubles with each failure beyond the free
+        ones."""
         record = self._find(key, now_s)
         beyond = -1 if record is None else self._beyond(record)
         if record is None or beyond < 0:
@@ -70,9 +73,11 @@ class Failures(Generic[K]):
         return record is not None and self._beyond(record) >= 0
 
     def turn_in_s(self, key: K, address: str, now_s: float) -> float:
-        """For a key that many addresses guess at, beyond the free failures: each is given a turn,
-        `delay_s_max` after the one before, and comes back for it. So all of them together are as
-        slow as one, and none can take the turn of another."""
+        """How long this address has to wait for its turn at a key whose free failures are used up.
+
+        Each address that asks gets a turn, `delay_s_max` after the one before it, and has to come
+        back for it. So all of them together are as slow as one, and none can take the turn of
+        another."""
         record = self._find(key, now_s)
         if record is None or self._beyond(record) < 0:
             return 0.0
@@ -89,7 +94,7 @@ class Failures(Generic[K]):
         return max(0.0, record.turns[address] - now_s)
 
     def begin(self, key: K, now_s: float, address: str = "") -> None:
-        """For a caller that has waited for as long as it had to."""
+        """A guess begins, after the caller has waited as long as it was told."""
         record = self._find(key, now_s)
         if record is None:
             record = self._free[key] = _Record()

@@ -1,6 +1,6 @@
-"""How often one caller may call, and how many of its queries may wait. In the memory of one
-process: a proxy that spreads callers over several processes multiplies the limit by their number.
-"""
+"""How often one caller may call, and how many of its queries may wait. The counts are in the memory
+of one process: a proxy that spreads callers over several processes multiplies the limit by their
+number."""
 
 import math
 import time
@@ -57,7 +57,7 @@ class RateLimit:
 
     @property
     def callers(self) -> int:
-        """Who called in the last minute, as far as it has been looked at."""
+        """How many are remembered; who last called over a minute ago is forgotten by `check`."""
         return len(self._calls)
 
     def _forget_before(self, then_s: float) -> None:
@@ -78,7 +78,7 @@ class PositionWaits:
 
     @contextmanager
     def one(self, user_id: UUID) -> Iterator[float]:
-        """How long this query may wait: not at all while as many of the user's others do."""
+        """How long this query may wait; not at all when `at_once_max` others of the user wait."""
         timeout_s = self._timeout_s if self._waiting[user_id] < self._at_once_max else 0.0
         self._waiting[user_id] += 1
         try:

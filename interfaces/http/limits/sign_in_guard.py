@@ -63,8 +63,8 @@ class SignInGuard:
 
     @contextmanager
     def trying(self, account: UUID, address: str) -> Iterator[PasswordTurn]:
-        """Counts a try by how the block ends: only a wrong password is a failure, and one whose
-        outcome nobody waited for.
+        """Counts a try by how the block ends. A wrong password is a failure, and so is a try whose
+        caller went away before its outcome; any other error is not.
 
         Raises RateLimited.
         """
@@ -96,7 +96,7 @@ class SignInGuard:
                 self._accounts.end(account, now_s, failed=failed and counts_for_account)
 
     def turn(self, account: UUID, address: str) -> PasswordTurn:
-        """People at an address that is known to be theirs do not wait behind its strangers."""
+        """People at an address they have signed in from do not wait behind strangers there."""
         known = (address, account) in self._known
         return PasswordTurn(owner=address, known=known, account=account if known else None)
 

@@ -9,12 +9,26 @@ from application.users.users import Principal
 from domain.errors import NotPermitted
 from domain.users.events import UserRole
 from interfaces.http.context import PrincipalDep, ServicesDep
-from interfaces.http.performance.protocol import MemoryReleasedResponse
-from interfaces.http.wire import ExactRoute, answer
+from interfaces.http.fields import WireModel
+from interfaces.http.responses import answer
+from interfaces.http.routing import ExactRoute
 
 log = structlog.get_logger()
 
 router = APIRouter(prefix="/performance", tags=["performance"], route_class=ExactRoute)
+
+
+class MemoryReleasedResponse(WireModel):
+    """Sizes in bytes. rss_fell_bytes: by how much the resident memory of the process fell.
+    gpu_…_bytes: what the loaded models take of the GPU's memory."""
+
+    rss_fell_bytes: int
+    rss_before_bytes: int
+    rss_after_bytes: int
+    gpu_before_bytes: int
+    gpu_after_bytes: int
+    kept_bytes_dropped: int
+    models_unloaded: list[str]
 
 
 async def administrator(who: PrincipalDep) -> Principal:

@@ -1,40 +1,26 @@
-"""The API's answers as the page reads them (design section 7).
+"""The API's answers as the page reads them.
 
 Credits arrive as JSON numbers with at most six decimals and become ``Decimal`` straight from
 their digits. Fields that the page does not use are ignored, so the API may add to its answers.
 """
 
-import json
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from interfaces.exact_json import NotJson, read_json
 from interfaces.ui.client.errors import ApiGarbled
 
 Body = TypeVar("Body")
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a number of JSON")
-
-
-def read_json(text: str | bytes) -> Any:
-    """Parse JSON with exact numbers. Raises ApiGarbled."""
+def read_answer(text: str | bytes) -> Any:
+    """Parse what the API sent. Raises ApiGarbled."""
     try:
-        return json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant)
-    except ValueError as error:
-        raise ApiGarbled(f"The service sent something that is not JSON: {error}") from error
-
-
-def write_json(value: Any) -> bytes:
-    """JSON in which a Decimal is written digit by digit, never through a float."""
-    if isinstance(value, Decimal):
-        return format(value, "f").encode()
-    if isinstance(value, dict):
-        pairs = (json.dumps(key).encode() + b":" + write_json(item) for key, item in value.items())
-        return b"{" + b",".join(pairs) + b"}"
-    return json.dumps(value).encode()
+        return read_json(text)
+    except NotJson as error:
+        raise ApiGarbled(f"The service sent something that {error}.") from error
 
 
 def read_as(value: Any, kind: type[Body]) -> Body:

@@ -1,7 +1,6 @@
 """The page's client of the REST API: tokens, retries of a stale token, problems, streams."""
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -9,7 +8,8 @@ from typing import Any, TypeVar
 
 import httpx
 
-from interfaces.ui.client.answers import TokenPair, read_as, read_json, write_json
+from interfaces.exact_json import write_json
+from interfaces.ui.client.answers import TokenPair, read_answer, read_as
 from interfaces.ui.client.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut
 from interfaces.ui.client.sessions import BrowserSession, Tokens
 from interfaces.ui.client.settings import UiSettings
@@ -184,7 +184,7 @@ class Api:
         )
 
     def _told(self, session: BrowserSession) -> dict[str, str]:
-        """Who this is asked for: the API would see this process's address for everybody."""
+        """Names the visitor this is asked for: the API would see one address for everybody."""
         key = self._settings.visitor_key
         if not key or not session.address:
             return {}
@@ -256,13 +256,13 @@ def _collect(task: "asyncio.Task[Tokens]") -> None:
 def _body(response: httpx.Response) -> Any:
     if not response.is_success:
         raise _problem(response)
-    return read_json(response.content) if response.content else None
+    return read_answer(response.content) if response.content else None
 
 
 def _problem(response: httpx.Response) -> ApiProblem:
     try:
-        document = json.loads(response.content)
-    except ValueError:
+        document = read_answer(response.content)
+    except ApiGarbled:
         document = None
     return ApiProblem.of(response.status_code, document, response.headers.get("Retry-After"))
 

@@ -153,7 +153,8 @@ class BrowserSessions:
     def retire(self, name: str) -> None:
         """Let nobody in by this name again.
 
-        Once it is so old that its place is needed, it is the name of a stranger like any other.
+        When there are too many such names the oldest is forgotten. By then it belongs to nobody who
+        is signed in, so it lets its owner in as a stranger at most.
         """
         self.drop(name)
         self._retired[name] = None

@@ -6,7 +6,7 @@ from interfaces.ui.drawing.formats import answer_facts, count_phrase, date_text
 from interfaces.ui.drawing.markdown import formatted, plain
 from interfaces.ui.drawing.pieces import EMPTY, button, empty_state, join
 from interfaces.ui.drawing.receipt import receipt_html
-from interfaces.ui.tab import Line, Tab
+from interfaces.ui.tab import Message, Tab
 from interfaces.ui.turn import Turn
 
 _STARTERS = (
@@ -26,7 +26,7 @@ _NO_TEXT = Markup('<p class="cl-muted">The model gave no text; nothing was charg
 
 def transcript_html(tab: Tab) -> str:
     """All finished messages of the open conversation, or what to do in an empty one."""
-    if not tab.lines:
+    if not tab.messages:
         if tab.turn is not None and tab.is_busy:
             return ""
         starters = join(button(text, "starter", text, kind="starter") for text in _STARTERS)
@@ -44,7 +44,7 @@ def transcript_html(tab: Tab) -> str:
         earlier = Markup('<div class="cl-earlier">{}</div>').format(
             button("Show earlier messages", "earlier")
         )
-    return str(earlier + join(_line_html(tab, line, titles) for line in tab.lines))
+    return str(earlier + join(_message_html(tab, message, titles) for message in tab.messages))
 
 
 def live_html(turn: Turn | None) -> str:
@@ -53,8 +53,8 @@ def live_html(turn: Turn | None) -> str:
         return ""
     body = formatted(turn.text) if turn.text else _waiting(turn)
     return str(
-        _message("user", "You", plain(turn.sending.text))
-        + _message("assistant", turn.model_title, body, EMPTY, "cl-growing")
+        _article("user", "You", plain(turn.sending.text))
+        + _article("assistant", turn.model_title, body, EMPTY, "cl-growing")
     )
 
 
@@ -63,45 +63,47 @@ def _waiting(turn: Turn) -> Markup:
     return Markup('<p class="cl-waiting">{}</p>').format(words)
 
 
-def _line_html(tab: Tab, line: Line, titles: dict[str, str]) -> Markup:
-    if line.role == "user":
-        return _message("user", "You", plain(line.text)) + _outcome(line)
-    speaker = titles.get(line.model or "", line.model or "Model")
-    body = formatted(line.text) if line.text else _NO_TEXT
-    return _message("assistant", speaker, body, _facts(tab, line))
+def _message_html(tab: Tab, message: Message, titles: dict[str, str]) -> Markup:
+    if message.role == "user":
+        return _article("user", "You", plain(message.text)) + _outcome(message)
+    speaker = titles.get(message.model or "", message.model or "Model")
+    body = formatted(message.text) if message.text else _NO_TEXT
+    return _article("assistant", speaker, body, _facts(tab, message))
 
 
-def _outcome(line: Line) -> Markup:
+def _outcome(message: Message) -> Markup:
     """What became of a question that has no answer."""
-    if line.status == "failed":
+    if message.status == "failed":
         return Markup('<p class="cl-outcome cl-failed">{}</p>').format(
             "There was no answer, and nothing was charged."
         )
-    if line.status == "pending":
+    if message.status == "pending":
         return Markup('<p class="cl-outcome cl-muted">{} {}</p>').format(
             "The answer is still under way.", button("Look again", "reload")
         )
     return EMPTY
 
 
-def _facts(tab: Tab, line: Line) -> Markup:
-    words = answer_facts(cost=line.cost, tokens=line.completion_tokens, latency_ms=line.latency_ms)
-    if ended := _ENDED_EARLY.get(line.finish_reason):
+def _facts(tab: Tab, message: Message) -> Markup:
+    words = answer_facts(
+        cost=message.cost, tokens=message.completion_tokens, latency_ms=message.latency_ms
+    )
+    if ended := _ENDED_EARLY.get(message.finish_reason):
         words = f"{ended} · {words}" if words else ended
-    receipt = tab.receipts.get(line.message_id)
+    receipt = tab.receipts.get(message.message_id)
     pieces = [Markup("<span>{}</span>").format(words)]
-    if line.cost is not None:
+    if message.cost is not None:
         label = "receipt" if receipt is None else "hide receipt"
-        pieces.append(button(label, "receipt", line.message_id))
+        pieces.append(button(label, "receipt", message.message_id))
     shown = receipt_html(receipt) if receipt is not None else EMPTY
     return Markup('<span class="cl-facts">{}</span>{}{}').format(
-        Markup('<span aria-hidden="true"> · </span>').join(pieces), _dropped(line), shown
+        Markup('<span aria-hidden="true"> · </span>').join(pieces), _dropped(message), shown
     )
 
 
-def _dropped(line: Line) -> Markup:
+def _dropped(message: Message) -> Markup:
     """What the model did not see of the conversation above."""
-    exchanges = line.turns_dropped // 2
+    exchanges = message.turns_dropped // 2
     if exchanges < 1:
         return EMPTY
     was = "was" if exchanges == 1 else "were"
@@ -112,7 +114,7 @@ def _dropped(line: Line) -> Markup:
     )
 
 
-def _message(
+def _article(
     role: str, speaker: str, body: Markup, footer: Markup = EMPTY, extra: str = ""
 ) -> Markup:
     foot = Markup('<div class="cl-foot">{}</div>').format(footer) if footer else EMPTY
@@ -155,11 +157,11 @@ def heading_html(tab: Tab) -> str:
     return str(Markup('<h2 class="cl-heading">{}</h2>').format(title))
 
 
-def finished_line(turn: Turn) -> Line:
+def finished_message(turn: Turn) -> Message:
     """The answer of a turn that has ended well."""
     done = turn.done
     assert done is not None, "only a turn that is done has an answer"
-    return Line(
+    return Message(
         message_id=done.message_id,
         role="assistant",
         text=done.response,

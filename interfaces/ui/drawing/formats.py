@@ -4,6 +4,7 @@ import re
 from datetime import datetime
 from decimal import Decimal
 
+from domain.pricing.words import message_price_words, token_price_words
 from interfaces.ui.client.answers import Model, PerMessage, PerToken
 
 CREDIT_DECIMALS_MAX = 6
@@ -59,10 +60,10 @@ def wait_phrase(seconds: int) -> str:
 def price_phrase(price: PerMessage | PerToken) -> str:
     """A price in words, short enough for a list of models."""
     if isinstance(price, PerMessage):
-        return "free" if price.credits == 0 else f"{credits_phrase(price.credits)} a message"
-    return (
-        f"{credits_text(price.prompt_credits_per_1000)} in / "
-        f"{credits_text(price.completion_credits_per_1000)} out per 1,000 tokens"
+        return message_price_words(price.credits)
+    return token_price_words(
+        prompt_per_1000=price.prompt_credits_per_1000,
+        completion_per_1000=price.completion_credits_per_1000,
     )
 
 

@@ -9,7 +9,7 @@ import httpx
 import msgspec
 from starlette.datastructures import Headers
 
-from interfaces.ui.client.answers import write_json
+from interfaces.exact_json import write_json
 
 Body = TypeVar("Body")
 _SESSION_HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -30,11 +30,11 @@ class Refused(Exception):
 
 
 def for_gradio(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """What Gradio is told of a request that was let in.
+    """The headers that Gradio gets of a request that was let in.
 
-    Not its origin, since Gradio answers some with leave to read, credentials and all. Of the hosts
-    that Gradio takes for its own address, only the first that a proxy names, and only one that
-    could be.
+    ``Origin`` is left out, because Gradio lets some origins read its answers, even with
+    credentials. Of ``X-Forwarded-Host``, which Gradio takes for its own address, only the first
+    name stays, and only if it can be the name of a host.
     """
     told = []
     for name, value in headers:
@@ -58,7 +58,10 @@ def _is_host(text: str) -> bool:
 
 
 def check_host(headers: Headers, hosts: tuple[str, ...]) -> None:
-    """A name that an attacker makes point here (DNS rebinding) is none of ours. Raises Refused."""
+    """A name that is not the page's may be one that an attacker points here (DNS rebinding).
+
+    Raises Refused.
+    """
     host = headers.get("host", "")
     if host and not _is_host(host):
         raise Refused(400, "Host names no host.")

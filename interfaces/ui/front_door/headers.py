@@ -38,7 +38,7 @@ def with_body(headers: list[tuple[bytes, bytes]], body: bytes) -> list[tuple[byt
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """A body that was read, to be read again; then whatever the connection says."""
+    """Gives the body, which has been read, once more; then whatever the connection says."""
     is_sent = False
 
     async def again() -> Message:
@@ -63,7 +63,7 @@ def with_cookie(send: Send, cookie: str) -> Send:
 
 
 def decorated(send: Send, *, is_public: bool) -> Send:
-    """Every answer's headers; what is not the same for everybody lies in no cache."""
+    """Adds the headers of every answer. Only what is the same for everybody may be cached."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":

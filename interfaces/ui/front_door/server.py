@@ -17,7 +17,7 @@ from interfaces.ui.client.sessions import (
     browser_name,
 )
 from interfaces.ui.client.settings import UiSettings
-from interfaces.ui.front_door.exchange import Change, Exchanges
+from interfaces.ui.front_door.code_exchange import Change, Exchanges
 from interfaces.ui.front_door.gate import (
     Refused,
     check_host,
@@ -46,7 +46,7 @@ HERE = b"here"
 _LEAD_HERE = '<!doctype html><script>location.replace("?here")</script>'
 _UNKNOWN = "The page does not know this browser any more: reload it, with cookies allowed."
 _HEARTBEAT = re.compile(r"/gradio_api/heartbeat/([^/]*)/?")
-# The page uses these and nothing else of Gradio: no uploads, no file serving, no proxy, no API.
+# What the page uses of Gradio, and no more: no uploads, no file serving, no proxy, no API.
 _READ = re.compile(
     r"/|/(assets|static)/[A-Za-z0-9_./-]{1,200}"
     r"|/(livez|config/?|theme\.css|favicon\.ico|manifest\.json|robots\.txt)"
@@ -102,7 +102,7 @@ class FrontDoor:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
-        if path != "/livez":  # Whoever asks whether the process lives may know it by its address.
+        if path != "/livez":  # A probe of the process may call it by its address.
             check_host(headers, self._settings.hosts)
         heartbeat = _HEARTBEAT.fullmatch(path)
         allowed = _methods(path)
@@ -130,8 +130,8 @@ class FrontDoor:
         """A part of the page that is the same for everybody; with the page comes the cookie."""
         if scope["path"] == "/" and not self._sessions.is_ours(self._name(scope)):
             if is_from_elsewhere(Headers(scope=scope)) and query != HERE:
-                # Browsers keep the cookie to themselves when a link of another site leads here.
-                # A new one would sign the person out, so the page first leads to itself.
+                # Browsers do not send the cookie when a link of another site leads here. A new one
+                # would sign the person out, so the page first leads to itself.
                 await HTMLResponse(_LEAD_HERE)(scope, receive, send)
                 return
             send = with_cookie(send, self._cookie(scope, self._sessions.new_name()))

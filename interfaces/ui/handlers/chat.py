@@ -7,12 +7,12 @@ import gradio as gr
 
 from interfaces.ui.client.answers import Balance, History
 from interfaces.ui.client.errors import ApiProblem, ApiUnreachable, SignedOut, UiError
-from interfaces.ui.drawing.chat import finished_line, live_html
+from interfaces.ui.drawing.chat import finished_message, live_html
 from interfaces.ui.drawing.pieces import Notice, notice_of
-from interfaces.ui.handlers.door import load_conversations
+from interfaces.ui.handlers.entry import load_conversations
 from interfaces.ui.handlers.views import Updates, Views, nothing
 from interfaces.ui.page import Page, Visit, new_key
-from interfaces.ui.tab import Line, Tab
+from interfaces.ui.tab import Message, Tab
 from interfaces.ui.turn import Sending, Turn, follow
 
 _LEFT_ALONE = Notice(
@@ -129,13 +129,13 @@ class ChatHandlers:
         notice: Notice | None = None
         if turn.done is not None:
             tab.conversation_id = turn.done.conversation_id
-            tab.lines += [_question(turn), finished_line(turn)]
+            tab.messages += [_question(turn), finished_message(turn)]
         elif turn.stopped:
-            tab.lines += await self._stopped_lines(visit, turn)
+            tab.messages += await self._stopped_messages(visit, turn)
         else:
             assert turn.error is not None
             is_lost = isinstance(turn.error, ApiUnreachable)
-            tab.lines.append(_question(turn, "pending" if is_lost else "failed"))
+            tab.messages.append(_question(turn, "pending" if is_lost else "failed"))
             notice = notice_of(turn.error)
             if is_lost:
                 notice = Notice(kind="error", text=_LOST, actions=_TRY_AGAIN)
@@ -172,7 +172,7 @@ class ChatHandlers:
             self._views.ui.prompt: turn.sending.text,
         }
 
-    async def _stopped_lines(self, visit: Visit, turn: Turn) -> list[Line]:
+    async def _stopped_messages(self, visit: Visit, turn: Turn) -> list[Message]:
         """The question and the part of the answer that was kept, once the API has booked it.
 
         Before its first token an answer is not kept: then the question counts as unanswered.
@@ -193,7 +193,7 @@ class ChatHandlers:
                 break
             newest = history.items[0] if history.items else None
             if newest is not None and newest.message_id == started.message_id:
-                return [_question(turn), Line.of(newest)]
+                return [_question(turn), Message.of(newest)]
             if newest is not None and newest.role == "user" and newest.status == "failed":
                 return [_question(turn, "failed")]
             await asyncio.sleep(settings.settle_interval_s)
@@ -208,5 +208,5 @@ class ChatHandlers:
         return self._views.balance(balance)
 
 
-def _question(turn: Turn, status: str = "answered") -> Line:
-    return Line(message_id="", role="user", text=turn.sending.text, status=status)
+def _question(turn: Turn, status: str = "answered") -> Message:
+    return Message(message_id="", role="user", text=turn.sending.text, status=status)

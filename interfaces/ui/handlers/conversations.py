@@ -7,13 +7,13 @@ import gradio as gr
 from interfaces.ui.client.answers import History, Models
 from interfaces.ui.client.errors import ApiProblem, SignedOut, UiError
 from interfaces.ui.drawing.pieces import Notice
-from interfaces.ui.handlers.door import DoorHandlers, load_conversations
+from interfaces.ui.handlers.entry import EntryHandlers, load_conversations
 from interfaces.ui.handlers.views import Updates, Views, nothing
 from interfaces.ui.layout.page import TAB_CHAT, TAB_TOPUP
 from interfaces.ui.page import Page, Visit, new_key
-from interfaces.ui.tab import Line
+from interfaces.ui.tab import Message
 
-# What the notice offers at the door as well; nothing of it is anybody's.
+# Buttons of a notice that also work before anybody has signed in; they show nothing personal.
 _AT_THE_DOOR = {"dismiss", "retry", "reload"}
 _BUSY = Notice(kind="warning", text="Wait for the answer under way, or stop it first.")
 
@@ -29,10 +29,10 @@ async def toggle_receipt(page: Page, visit: Visit, message_id: str) -> None:
 class ConversationHandlers:
     """Handlers around the conversations of a person."""
 
-    def __init__(self, page: Page, views: Views, door: DoorHandlers) -> None:
+    def __init__(self, page: Page, views: Views, entry: EntryHandlers) -> None:
         self._page = page
         self._views = views
-        self._door = door
+        self._entry = entry
 
     async def act(self, event: gr.EventData, request: gr.Request) -> Updates:
         """A button inside the transcript, the lists or the notice was pressed."""
@@ -62,7 +62,7 @@ class ConversationHandlers:
             case "open" if is_id(value):
                 return await self.open(visit, value)
             case "earlier":
-                await self._load_lines(visit, earlier=True)
+                await self._load_messages(visit, earlier=True)
                 return self._views.conversation(tab)
             case "more":
                 await load_conversations(self._page, visit, more=True)
@@ -77,7 +77,7 @@ class ConversationHandlers:
         tab.close_conversation()
         tab.conversation_id = conversation_id
         try:
-            await self._load_lines(visit)
+            await self._load_messages(visit)
         except ApiProblem:
             tab.close_conversation()
             raise
@@ -177,15 +177,15 @@ class ConversationHandlers:
         """Ask the API again for what is on show; what was typed stays."""
         tab = visit.tab
         if visit.session.tokens is None:
-            return await self._door.open("", request)
+            return await self._entry.open("", request)
         if tab.is_busy:
             return self._views.notice(None)
-        entered = await self._door.enter(visit)
+        entered = await self._entry.enter(visit)
         if tab.conversation_id is not None:
-            await self._load_lines(visit)
+            await self._load_messages(visit)
         return {**entered, **self._views.conversation(tab)}
 
-    async def _load_lines(self, visit: Visit, *, earlier: bool = False) -> None:
+    async def _load_messages(self, visit: Visit, *, earlier: bool = False) -> None:
         tab = visit.tab
         answer = await self._page.api.get(
             visit.session,
@@ -195,8 +195,8 @@ class ConversationHandlers:
             limit=self._page.settings.transcript_messages_max,
             cursor=tab.earlier_cursor if earlier else None,
         )
-        lines = [Line.of(item) for item in reversed(answer.items)]
-        tab.lines = lines + tab.lines if earlier else lines
+        loaded = [Message.of(item) for item in reversed(answer.items)]
+        tab.messages = loaded + tab.messages if earlier else loaded
         tab.earlier_cursor = answer.next_cursor
 
 

@@ -39,8 +39,8 @@ class Views:
     def signed_out(self, models: list[Model], notice: Notice | None = None) -> Updates:
         """The door: sign in or create an account. Nothing of the person stays on the page.
 
-        Its own fields are left alone: `exchange` has emptied them, and whoever types fast, or has a
-        browser that fills them in, is there before the page has asked for the models.
+        The door's own fields are left alone: `exchange` has emptied them, and a fast typist, or a
+        browser that fills them in, may have filled them before the models have arrived.
         """
         ui = self.ui
         return {
@@ -130,7 +130,7 @@ class Views:
         }
 
     def model_note(self, tab: Tab, chosen: str | None) -> Updates:
-        """What there is to know about the chosen model; an unusable one cannot be sent to."""
+        """What there is to know about the chosen model; Send is off for one that cannot answer."""
         model = tab.model(chosen)
         usable = model is not None and model.is_usable and not tab.is_busy
         return {

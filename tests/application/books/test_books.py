@@ -153,7 +153,7 @@ def test_a_line_says_what_it_was_for() -> None:
     assert [(line.posting.what, line.posting.reference) for line in told.lines] == [
         ("Credits bought, package starter", an_id("purchase")),
         ("Held for an answer", an_id("answer")),
-        ("Answer by gemma3-270m, 4 + 6 tokens, message:2000000", an_id("answer")),
+        ("Answer by gemma3-270m, 4 + 6 tokens, 2 credits a message", an_id("answer")),
         ("Unused part of the hold given back", an_id("answer")),
     ]
 

@@ -16,7 +16,7 @@ from tests.support.scripted_engine import Pause, script
 
 
 def behind(world: World, proxy: DatabaseProxy) -> World:
-    """Another process, whose database is at the far end of the wire."""
+    """Another process, whose database is behind the proxy."""
     return world.beside(world.urls._replace(service=proxy.url))
 
 

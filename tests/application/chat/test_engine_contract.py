@@ -153,7 +153,7 @@ async def test_closing_the_iterator_frees_the_engine_for_the_next_answer(
 ) -> None:
     prompt = await prepare(engine, completion_tokens_wanted=400)
     request = GenerationRequest(prompt=prompt, max_tokens=400, sampling=GREEDY)
-    async with aclosing(engine.stream(request)) as stream:  # type: ignore[type-var]
+    async with aclosing(engine.stream(request)) as stream:
         async for _ in stream:
             break
 
@@ -170,7 +170,7 @@ async def test_cancelling_the_task_that_reads_stops_the_generation(
     first = asyncio.Event()
 
     async def read() -> None:
-        async with aclosing(engine.stream(request)) as stream:  # type: ignore[type-var]
+        async with aclosing(engine.stream(request)) as stream:
             async for _ in stream:
                 first.set()
 
@@ -259,7 +259,7 @@ async def test_the_meter_tells_how_much_of_the_prompt_was_read_also_of_who_left(
     assert not engine.is_answered(request)
 
     meter = WorkMeter()
-    async with aclosing(engine.stream(request, meter)) as stream:  # type: ignore[type-var]
+    async with aclosing(engine.stream(request, meter)) as stream:
         async for _ in stream:
             break
 

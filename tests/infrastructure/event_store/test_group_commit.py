@@ -223,7 +223,7 @@ async def test_a_commit_is_on_disk_whatever_the_roles_own_defaults_say(
         connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
         try:
             session = await store.recorder._open_session()
-            (told,) = await session._wire.ask(
+            (told,) = await session._connection.ask(
                 lambda pgconn: pgconn.send_query_params(b"SHOW synchronous_commit", None)
             )
             session.close()

@@ -9,7 +9,7 @@ import pytest
 from eventsourcing.persistence import IntegrityError, OperationalError
 
 from application.ledger.commits import Commit, PredecessorFailed
-from infrastructure.event_store.commit_connection import CommitWire, WireLost
+from infrastructure.event_store.commit_connection import CommitConnection, ConnectionLost
 from infrastructure.event_store.commit_queue import GroupCommitQueue
 from infrastructure.event_store.commit_session import CommitSession
 from infrastructure.event_store.commit_waiting import CommitLimits
@@ -158,12 +158,12 @@ def raise_defect(*_: object) -> object:
     raise RuntimeError("a defect")
 
 
-async def test_a_wire_that_was_lost_between_two_exchanges_says_so(
+async def test_a_connection_that_was_lost_between_two_exchanges_says_so(
     migrated: DatabaseUrls,
 ) -> None:
-    wire = await CommitWire.open(
+    connection = await CommitConnection.open(
         migrated.service, {}, setup="SELECT 1", connect_timeout_s=2, answer_timeout_s=2
     )
-    wire.close()
-    with pytest.raises(WireLost):
-        await wire.ask(lambda pgconn: pgconn.send_query_params(b"SELECT 1", None))
+    connection.close()
+    with pytest.raises(ConnectionLost):
+        await connection.ask(lambda pgconn: pgconn.send_query_params(b"SELECT 1", None))

@@ -21,11 +21,11 @@ async def a_waiting_pipeline(connection: AsyncConnection[Any]) -> "asyncio.Task[
 async def test_the_event_loop_forgets_a_connection_that_was_lost(database: DatabaseUrls) -> None:
     """A server gives the number of a closed socket to the next client, who would wait for ever if
     the event loop took the new socket for one that it watches already."""
-    with DatabaseProxy(database.service) as wire:
-        connection = await AsyncConnection.connect(wire.url, autocommit=True)
+    with DatabaseProxy(database.service) as proxy:
+        connection = await AsyncConnection.connect(proxy.url, autocommit=True)
         number = connection.fileno()
         task = await a_waiting_pipeline(connection)
-        wire.cut()
+        proxy.cut()
         with pytest.raises(psycopg.OperationalError):
             await task
     assert not asyncio.get_running_loop().remove_reader(number)

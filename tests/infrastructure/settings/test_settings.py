@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from domain.pricing.price import PriceKind
+from infrastructure.inference.prepared.catalogue import BY_NAME
 from infrastructure.settings.service import Settings, SettingsError, load_settings
 
 SECRET = secrets.token_urlsafe(48)
@@ -57,6 +58,10 @@ def test_settings_come_from_the_environment_and_from_a_file(
     assert (settings.port, settings.ui_port) == (9003, 9002)
 
 
+def test_every_model_of_the_catalogue_has_a_price() -> None:
+    assert list(load().prices) == list(BY_NAME)
+
+
 def test_a_price_may_be_per_token_or_nothing() -> None:
     prices = load(gemma3_1b_cost="0.4/1.2", gemma3_12b_cost="0", gemma3_270m_cost=" 0 / 1 ").prices
 
@@ -96,6 +101,7 @@ def test_welcome_credits_are_exact_and_may_be_none() -> None:
         ("gemma3_270m_cost", "0.0000001", "six decimal places"),
         ("gemma3_1b_cost", "1/2/3", "is no price"),
         ("gemma3_12b_cost", "/", "is no price"),
+        ("cached_response_cost", "cheap", "is no price"),
         ("welcome_credits", "-1", "greater than or equal to 0"),
         ("welcome_credits", "1.0000001", "six decimal places"),
         ("welcome_credits", "1e30", "at most"),

@@ -35,11 +35,18 @@ def test_the_catalogue_shows_what_is_prepared_and_what_it_costs(
 
     lines = finished.output.splitlines()
     assert (finished.status, finished.errors) == (0, "")
-    assert [line.split()[:3] for line in lines] == [
-        ["gemma3-270m", "prepared", "message:2000000"],
-        ["gemma3-1b", "not_prepared", "token:400000:1200000"],
-        ["gemma3-4b", "not_prepared", "message:25000000"],
-        ["gemma3-12b", "not_prepared", "message:50000000"],
+    in_columns = [line.split(maxsplit=2) for line in lines]
+    assert [columns[:2] for columns in in_columns] == [
+        ["gemma3-270m", "prepared"],
+        ["gemma3-1b", "not_prepared"],
+        ["gemma3-4b", "not_prepared"],
+        ["gemma3-12b", "not_prepared"],
+    ]
+    assert [columns[2].partition("  ")[0] for columns in in_columns] == [
+        "2 credits a message",
+        "0.4 credits in, 1.2 out per 1,000 tokens",
+        "25 credits a message",
+        "50 credits a message",
     ]
 
 

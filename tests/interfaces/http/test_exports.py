@@ -124,7 +124,7 @@ async def test_what_a_spreadsheet_would_run_is_text_and_amounts_stay_numbers(rea
 
 async def broken(pages_before: int) -> AsyncIterator[bytes]:
     for number in range(pages_before):
-        yield csv_lines([["page", number]])
+        yield csv_lines([["page", str(number)]])
     raise ReadModelsUnavailable("the database of the read models cannot be reached")
 
 

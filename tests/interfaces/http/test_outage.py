@@ -18,18 +18,18 @@ from tests.support.scripted_engine import Pause, script
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-class Wired:
-    """An API, and the wire to its database."""
+class BehindProxy:
+    """An API, and the proxy before its database."""
 
     api: Api
     proxy: DatabaseProxy
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def wired(
+async def service(
     embedded_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Wired]:
-    found = Wired()
+) -> AsyncIterator[BehindProxy]:
+    found = BehindProxy()
     with ExitStack() as stack:
 
         def through(url: str) -> str:
@@ -49,9 +49,11 @@ async def recovered(api: Api) -> None:
             await asyncio.sleep(0.1)
 
 
-async def test_every_route_that_needs_the_database_says_that_it_is_away(wired: Wired) -> None:
-    person = await wired.api.person()
-    wired.proxy.cut()
+async def test_every_route_that_needs_the_database_says_that_it_is_away(
+    service: BehindProxy,
+) -> None:
+    person = await service.api.person()
+    service.proxy.cut()
     try:
         async with asyncio.timeout(30):
             responses = await asyncio.gather(
@@ -59,15 +61,15 @@ async def test_every_route_that_needs_the_database_says_that_it_is_away(wired: W
                 person.post("/billing/add", {"amount": 5}),
                 person.get("/billing/balance"),
                 person.get("/chat/history"),
-                wired.api.client.post(
+                service.api.client.post(
                     "/auth/login", json={"username": person.username, "password": PASSWORD}
                 ),
             )
-        alive = await wired.api.client.get("/livez")
-        ready = await wired.api.client.get("/readyz")
-        health = await wired.api.client.get("/health")
+        alive = await service.api.client.get("/livez")
+        ready = await service.api.client.get("/readyz")
+        health = await service.api.client.get("/health")
     finally:
-        wired.proxy.restore()
+        service.proxy.restore()
 
     for response in responses:
         check_problem(response, 503)
@@ -76,41 +78,43 @@ async def test_every_route_that_needs_the_database_says_that_it_is_away(wired: W
     assert (alive.status_code, ready.status_code, health.status_code) == (200, 503, 200)
     assert int(ready.headers["Retry-After"]) > 0
     assert health.json()["status"] == "degraded"
-    await recovered(wired.api)
+    await recovered(service.api)
     assert await person.available() == 100
     assert (await person.say())["balance"] == {"available": 98, "held": 0}
 
 
-async def test_an_answer_under_way_is_paid_for_when_the_database_is_back(wired: Wired) -> None:
-    person = await wired.api.person()
+async def test_an_answer_under_way_is_paid_for_when_the_database_is_back(
+    service: BehindProxy,
+) -> None:
+    person = await service.api.person()
     pause = Pause()
-    wired.api.engine.script_next(script("Forty ", pause, "two."))
+    service.api.engine.script_next(script("Forty ", pause, "two."))
     asked = asyncio.create_task(person.post("/chat/message", {"message": "Hello"}))
     await pause.reached()
 
-    wired.proxy.cut()
+    service.proxy.cut()
     pause.go_on()
     await asyncio.sleep(1.5)
-    wired.proxy.restore()
+    service.proxy.restore()
 
     response = await asked
     assert response.status_code == 200
     assert response.json()["balance"] == {"available": 98, "held": 0}
-    await recovered(wired.api)
+    await recovered(service.api)
     assert await person.balance() == (98, 0)
 
 
-async def test_a_purchase_in_doubt_is_made_once_when_it_is_sent_again(wired: Wired) -> None:
-    person = await wired.api.person()
+async def test_a_purchase_in_doubt_is_made_once_when_it_is_sent_again(service: BehindProxy) -> None:
+    person = await service.api.person()
     key = {"Idempotency-Key": "k"}
 
-    wired.proxy.cut_at_next_commit()
+    service.proxy.cut_at_next_commit()
     asked = asyncio.create_task(person.post("/billing/add", {"amount": 5}, headers=key))
-    await asyncio.to_thread(wired.proxy.commit_lost.wait, 20)
+    await asyncio.to_thread(service.proxy.commit_lost.wait, 20)
     await asyncio.sleep(0.5)
-    wired.proxy.restore()
+    service.proxy.restore()
     first = await asked
-    await recovered(wired.api)
+    await recovered(service.api)
     again = await person.post("/billing/add", {"amount": 5}, headers=key)
 
     assert first.status_code in (201, 503)

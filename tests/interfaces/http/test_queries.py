@@ -8,7 +8,7 @@ from interfaces.http.billing.routes import router as billing
 from interfaces.http.chat.routes import router as chat
 from interfaces.http.health.routes import router as health
 from interfaces.http.performance.routes import router as performance
-from interfaces.http.wire import ExactRoute
+from interfaces.http.routing import ExactRoute
 from tests.interfaces.http.problem import check_problem
 from tests.support.api import Api, Person
 

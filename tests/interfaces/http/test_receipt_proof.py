@@ -165,19 +165,21 @@ async def test_an_event_that_is_left_out_is_missed(
     assert verify(forged, public_key, tmp_path, capsys).status == 1
 
 
-async def test_a_changed_amount_is_told_with_both_values(
+async def test_what_was_changed_is_told_with_both_values(
     receipt: dict[str, Any],
     public_key: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    verified = verify(receipt | {"charged": 1.5}, public_key, tmp_path, capsys)
+    cheaper = {"charged": 1.5, "price": receipt["price"] | {"credits": 1.5}}
+    verified = verify(receipt | cheaper, public_key, tmp_path, capsys)
 
     assert verified.status == 1
-    assert verified.output.splitlines() == [
-        f"The receipt of message {receipt['message_id']} is NOT proven:",
-        "  charged is 1.5, and by the events it is 2",
-    ]
+    [title, price, charged] = verified.output.splitlines()
+    assert title == f"The receipt of message {receipt['message_id']} is NOT proven:"
+    assert price.startswith('  price is {"kind":"per_message","credits":1.5,')
+    assert ', and by the events it is {"kind":"per_message","credits":2,' in price
+    assert charged == "  charged is 1.5, and by the events it is 2"
 
 
 async def test_the_receipt_of_another_ledger_is_not_proven(
@@ -214,7 +216,7 @@ async def test_a_pending_receipt_says_when_to_come_again(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "is no receipt: the body is not valid JSON"),
+        ("", "is no receipt: it is not valid JSON"),
         ("[]", "is no receipt"),
         ("{}", "is no receipt: message_id: Field required"),
     ],

@@ -70,7 +70,7 @@ def test_a_model_is_offered_with_its_price_and_what_keeps_it_from_use() -> None:
     )
     assert model_label(model(each)) == "Gemma 3 270M — 2 credits a message"
     assert model_label(model(each, "not_prepared")).endswith("2 credits a message (not prepared)")
-    assert model_label(model(tokens)) == "Gemma 3 270M — 0.25 in / 1.5 out per 1,000 tokens"
+    assert model_label(model(tokens)) == "Gemma 3 270M — 0.25 credits in, 1.5 out per 1,000 tokens"
     assert model(each, "prepared").is_usable
     assert not model(each, "failed").is_usable
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from interfaces.ui.client.answers import Done, HistoryItem, read_as
-from interfaces.ui.drawing.chat import finished_line, transcript_html
-from interfaces.ui.tab import Line, Tab
+from interfaces.ui.drawing.chat import finished_message, transcript_html
+from interfaces.ui.tab import Message, Tab
 from interfaces.ui.turn import Sending, Turn
 from tests.interfaces.ui.tiny_api import done, item
 
@@ -19,31 +19,31 @@ ENDED_EARLY = [
 ]
 
 
-def shown(line: Line) -> str:
-    return transcript_html(Tab(lines=[line]))
+def shown(message: Message) -> str:
+    return transcript_html(Tab(messages=[message]))
 
 
-def of_turn(text: str, finish_reason: str, cost: int = 2) -> Line:
+def of_turn(text: str, finish_reason: str, cost: int = 2) -> Message:
     """As the page knows it when the stream has ended."""
     turn = Turn(
         sending=Sending(text="Hello", model="m", conversation_id=None, key="k"), model_title="M"
     )
     turn.done = read_as({**done(text), "finish_reason": finish_reason, "cost": cost}, Done)
-    return finished_line(turn)
+    return finished_message(turn)
 
 
-def of_history(text: str, finish_reason: str) -> Line:
+def of_history(text: str, finish_reason: str) -> Message:
     """As the page finds it later."""
     found = {**item("assistant", text, "answered"), "finish_reason": finish_reason}
-    return Line.of(read_as(found, HistoryItem))
+    return Message.of(read_as(found, HistoryItem))
 
 
-@pytest.mark.parametrize("line_of", [of_turn, of_history])
+@pytest.mark.parametrize("message_of", [of_turn, of_history])
 @pytest.mark.parametrize(("finish_reason", "words"), ENDED_EARLY)
 def test_an_answer_that_ended_early_says_why(
-    line_of: Callable[[str, str], Line], finish_reason: str, words: str | None
+    message_of: Callable[[str, str], Message], finish_reason: str, words: str | None
 ) -> None:
-    html = shown(line_of("Half of an", finish_reason))
+    html = shown(message_of("Half of an", finish_reason))
 
     assert "Half of an" in html
     for _, other in ENDED_EARLY:

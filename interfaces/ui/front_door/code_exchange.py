@@ -28,7 +28,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class _Kept:
-    """browser: that may redeem it. code: with which its tab says that it opens again."""
+    """browser: the one that may redeem it. code: by which its tab is known when it opens again."""
 
     change: Change
     until_s: float
@@ -39,8 +39,7 @@ class _Kept:
 class Exchanges:
     """The changes under way, at most ``count_max``, each for ``ttl_s``.
 
-    Each of them was caused by someone whom the API has just let in or out, so nobody else can fill
-    this up.
+    Only somebody whom the API has just let in or out causes one, so strangers cannot fill this up.
     """
 
     def __init__(self, *, ttl_s: float, count_max: int, monotonic: Callable[[], float]) -> None:

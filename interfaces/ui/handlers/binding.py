@@ -9,7 +9,7 @@ import gradio as gr
 from interfaces.ui.client.errors import SignedOut
 from interfaces.ui.handlers.chat import ChatHandlers
 from interfaces.ui.handlers.conversations import ConversationHandlers
-from interfaces.ui.handlers.door import DoorHandlers
+from interfaces.ui.handlers.entry import EntryHandlers
 from interfaces.ui.handlers.ledger import LedgerHandlers
 from interfaces.ui.handlers.views import Updates, Views
 from interfaces.ui.layout.page import Ui
@@ -28,17 +28,17 @@ _ARRIVED = """() => {
 _EXCHANGE = "(code) => window.chatledgerExchange(code)"
 
 
-def wire(blocks: Any, ui: Ui, page: Page) -> None:
+def bind_handlers(blocks: Any, ui: Ui, page: Page) -> None:
     """Connect the components of ``ui`` inside the current ``gr.Blocks``."""
     views = Views(ui)
-    door = DoorHandlers(page, views)
+    entry = EntryHandlers(page, views)
     chat = ChatHandlers(page, views)
-    conversations = ConversationHandlers(page, views, door)
+    conversations = ConversationHandlers(page, views, entry)
     ledger = LedgerHandlers(page, views, conversations)
-    _wire_door(blocks, ui, door, chat)
+    _bind_entry(blocks, ui, entry, chat)
     member = functools.partial(_for_members, page, views)
-    _wire_chat(ui, chat, conversations, member)
-    _wire_ledger(ui, ledger, member)
+    _bind_chat(ui, chat, conversations, member)
+    _bind_ledger(ui, ledger, member)
 
 
 def _for_members(page: Page, views: Views, handler: Handler) -> Handler:
@@ -59,7 +59,7 @@ _OPTIONS = {
     "api_visibility": "private",
     "trigger_mode": "once",
     "concurrency_limit": None,
-    # A choice that is not offered is the handler's to judge; Gradio would log a traceback.
+    # The handler itself judges a choice that is not offered; Gradio would log a traceback.
     "preprocess": False,
 }
 
@@ -71,33 +71,34 @@ def _bind(
     inputs: list[Any] | None = None,
     js: str | None = None,
 ) -> Any:
-    """One handler for several events; a second event waits for no one and never doubles."""
+    """One handler for several events. No event waits for another, and a second one of the same
+    component is dropped while the first one runs."""
     return gr.on(listeners, handler, inputs=inputs or [], outputs=ui.all(), js=js, **_OPTIONS)
 
 
-def _wire_door(blocks: Any, ui: Ui, door: DoorHandlers, chat: ChatHandlers) -> None:
-    _bind([blocks.load], door.open, ui, [ui.exchange], js=_ARRIVED)
+def _bind_entry(blocks: Any, ui: Ui, entry: EntryHandlers, chat: ChatHandlers) -> None:
+    _bind([blocks.load], entry.open, ui, [ui.exchange], js=_ARRIVED)
     blocks.unload(chat.leave)
     in_and_out = (
         _bind(
             [ui.sign_in.click, ui.login_name.submit, ui.login_password.submit],
-            door.sign_in,
+            entry.sign_in,
             ui,
             [ui.login_name, ui.login_password],
         ),
         _bind(
             [ui.register.click, ui.new_password.submit],
-            door.register,
+            entry.register,
             ui,
             [ui.new_name, ui.new_email, ui.new_password],
         ),
-        _bind([ui.sign_out.click], door.sign_out, ui),
+        _bind([ui.sign_out.click], entry.sign_out, ui),
     )
     for done in in_and_out:
         done.then(None, inputs=[ui.exchange], outputs=[], js=_EXCHANGE, api_visibility="private")
 
 
-def _wire_chat(
+def _bind_chat(
     ui: Ui, chat: ChatHandlers, conversations: ConversationHandlers, member: Any
 ) -> None:
     begun = _bind([ui.prompt.submit, ui.send.click], chat.begin, ui, [ui.prompt, ui.model])
@@ -122,7 +123,7 @@ def _wire_chat(
     ui.list_toggle.click(None, js=_TOGGLE_LIST, api_visibility="private")
 
 
-def _wire_ledger(ui: Ui, ledger: LedgerHandlers, member: Any) -> None:
+def _bind_ledger(ui: Ui, ledger: LedgerHandlers, member: Any) -> None:
     filters = [ui.history_conversation, ui.history_model, ui.history_text]
     _bind(
         [

@@ -7,12 +7,12 @@ from interfaces.ui.client.errors import SignedOut, UiError
 from interfaces.ui.client.sessions import BrowserSession
 from interfaces.ui.drawing.formats import credits_phrase
 from interfaces.ui.drawing.pieces import Notice
-from interfaces.ui.front_door.exchange import Change
+from interfaces.ui.front_door.code_exchange import Change
 from interfaces.ui.handlers.views import Updates, Views
 from interfaces.ui.page import Page, Visit
 
 
-class DoorHandlers:
+class EntryHandlers:
     """Handlers of everything around being signed in."""
 
     def __init__(self, page: Page, views: Views) -> None:
@@ -20,8 +20,8 @@ class DoorHandlers:
         self._views = views
 
     async def open(self, code: str, request: gr.Request) -> Updates:
-        """The page was loaded: a signed-in browser goes straight in. code: with which this tab has
-        just fetched the browser's name, or empty."""
+        """The page was loaded: a signed-in browser goes straight in. code: the one with which this
+        tab has just fetched the browser's new name, or empty."""
         visit = self._page.visit(request)
         told = self._page.exchanges.arrived(visit.browser, code)
         visit.tab.draft = told.draft or visit.tab.draft
@@ -89,7 +89,7 @@ class DoorHandlers:
         }
 
     async def enter(self, visit: Visit) -> Updates:
-        """Read what the room shows. Raises UiError."""
+        """Read all that the page shows to somebody who is signed in. Raises UiError."""
         api, session, tab = self._page.api, visit.session, visit.tab
         if session.person is None:
             session.person = await api.get(session, "/auth/me", Person)
@@ -107,7 +107,7 @@ class DoorHandlers:
     def _let_in(
         self, visit: Visit, session: BrowserSession, notice: Notice | None = None
     ) -> Updates:
-        """Under a new name of the browser; the page then opens again, with nothing of before."""
+        """Give the browser a new name; the page then opens again, with nothing of before in it."""
         assert session.person is not None, "whoever has signed in was asked for"
         is_back = visit.tab.owner == session.person.username
         draft = visit.tab.draft if is_back else ""
