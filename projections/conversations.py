@@ -22,6 +22,7 @@ from projections.row_changes import (
     Update,
     Upsert,
     Value,
+    on,
 )
 
 CONVERSATIONS = "conversations"
@@ -111,11 +112,13 @@ def _deleted(event: ConversationDeleted, _position: int) -> RowChanges:
     return (Delete(CONVERSATIONS, where), Delete(MESSAGES, where))
 
 
-HANDLERS: Handlers = {
-    ConversationStarted: _started,
-    PromptSubmitted: _prompted,
-    ResponseGenerated: _answered,
-    ResponseFailed: _failed,
-    ConversationRenamed: _renamed,
-    ConversationDeleted: _deleted,
-}
+HANDLERS: Handlers = dict(
+    [
+        on(ConversationStarted, _started),
+        on(PromptSubmitted, _prompted),
+        on(ResponseGenerated, _answered),
+        on(ResponseFailed, _failed),
+        on(ConversationRenamed, _renamed),
+        on(ConversationDeleted, _deleted),
+    ]
+)

@@ -13,7 +13,7 @@ from typing import Any
 
 from domain.accounts.events import MoneyEvent
 from domain.accounts.postings import MOVES, Moves
-from projections.row_changes import Handlers, Insert, RowChange, RowChanges, Value
+from projections.row_changes import Handlers, Insert, RowChange, RowChanges, Value, on
 
 TABLE = "journal"
 
@@ -41,6 +41,6 @@ def _lines_of(topic: str, moves: Callable[[Any], Moves]) -> Callable[[MoneyEvent
     return lines
 
 
-HANDLERS: Handlers = {
-    event_type: _lines_of(event_type.TOPIC, moves) for event_type, moves in MOVES.items()
-}
+HANDLERS: Handlers = dict(
+    on(event_type, _lines_of(event_type.TOPIC, moves)) for event_type, moves in MOVES.items()
+)

@@ -16,7 +16,7 @@ from domain.accounts.events import (
     GrantExpired,
     MoneyEvent,
 )
-from projections.row_changes import Handlers, Insert, RowChanges, Value
+from projections.row_changes import Handlers, Insert, RowChanges, Value, on
 
 TABLE = "transactions"
 
@@ -133,11 +133,13 @@ def _grant_description(reason: str) -> str:
             return reason
 
 
-HANDLERS: Handlers = {
-    CreditsPurchased: _purchased,
-    CreditsGranted: _granted,
-    CreditsDebited: _debited,
-    DebitRefunded: _refunded,
-    CreditsAdjusted: _adjusted,
-    GrantExpired: _expired,
-}
+HANDLERS: Handlers = dict(
+    [
+        on(CreditsPurchased, _purchased),
+        on(CreditsGranted, _granted),
+        on(CreditsDebited, _debited),
+        on(DebitRefunded, _refunded),
+        on(CreditsAdjusted, _adjusted),
+        on(GrantExpired, _expired),
+    ]
+)

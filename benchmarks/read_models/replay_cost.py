@@ -5,7 +5,6 @@ import asyncio
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,11 +21,10 @@ from infrastructure.proofs.verify.chain import verify_chain
 from infrastructure.proofs.verify.events import read_entries
 from infrastructure.proofs.verify.read_models import verify_read_models
 from infrastructure.proofs.verify.streams import verify_streams
-from infrastructure.read_models.rebuild.folded_rows import Chunk
 from infrastructure.read_models.rebuild.rebuild import rebuild
 from infrastructure.read_models.rebuild.shadow_tables import SHADOW_SCHEMA, ReplayBounds
 from infrastructure.read_models.rebuild.stretch import Folder, FoldPlan
-from infrastructure.read_models.writer import Statements
+from infrastructure.read_models.row_sql import RowSql
 from projections.registry import PROJECTIONS
 
 _FLOOR_ROUNDS = 9
@@ -219,7 +217,7 @@ def floors(service_url: str) -> None:
     rounds, as other work only ever adds to them."""
     plan = FoldPlan(
         service_url=service_url,
-        statements=asyncio.run(_statements(service_url)),
+        sql=asyncio.run(_sql(service_url)),
         held={projection.name: 0 for projection in PROJECTIONS},
         bounds=ReadBounds(events_max=10_000, bytes_max=64 * 2**20),
         connect_timeout_s=5,
@@ -236,9 +234,9 @@ def floors(service_url: str) -> None:
         print(f"{what:44} {us:6.2f} µs an event, {1e6 / us:10,.0f}/s")
 
 
-async def _statements(service_url: str) -> Statements:
+async def _sql(service_url: str) -> RowSql:
     async with await psycopg.AsyncConnection.connect(service_url) as connection:
-        return await Statements.load(connection, SHADOW_SCHEMA)
+        return await RowSql.load(connection, SHADOW_SCHEMA)
 
 
 def _copy_out(connection: psycopg.Connection[Any], best: dict[str, float]) -> None:
@@ -266,12 +264,11 @@ def _steps(folder: Folder, connection: psycopg.Connection[Any], best: dict[str, 
             " ORDER BY notification_id".encode()
         )
         logged = [LoggedEvent(*row) for row in cursor.fetchall()]
-    timed("decoding the domain's events", lambda: [event.decode(EVENT_MACS) for event in logged])
+    timed("decoding and believing events", lambda: [each.decode(EVENT_MACS) for each in logged])
     _, rows = timed("fetching rows", lambda: folder.read(0, 10_000))
-    made = timed("decoding lean events, projecting", lambda: list(folder.changes(rows)))
-    chunk = Chunk(folder.plan.statements.primary_keys)
-    timed("folding row changes", lambda: deque(map(chunk.add, made), maxlen=0))
-    timed("making CSV and statements", lambda: folder.folded(chunk, 0, 10_000))
+    made = timed("decoding events, projecting", lambda: list(folder.changes(rows)))
+    folds = timed("folding row changes", lambda: folder.folds(made))
+    timed("making CSV and statements", lambda: [folder.part(fold) for fold in folds])
 
 
 def _keep(best: dict[str, float], what: str, seconds: float) -> None:

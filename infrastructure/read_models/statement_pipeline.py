@@ -15,8 +15,8 @@ from psycopg import AsyncConnection, Error
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
-# A statement with $1, $2 … and its parameters as text.
-Statement = tuple[bytes, Sequence[bytes]]
+# Its text, with $1, $2 … for its parameters, and those as texts.
+SqlStatement = tuple[bytes, Sequence[bytes]]
 
 # Several pipelines may take turns on one connection, so no name is used twice.
 _numbers = count()
@@ -32,7 +32,7 @@ class StatementPipeline:
         self._connection = connection
         self._prepared: dict[bytes, bytes] = {}
 
-    async def run(self, statements: Sequence[Statement]) -> None:
+    async def run(self, statements: Sequence[SqlStatement]) -> None:
         """Commits all of them or none; within a transaction that is open they join it. Results
         are thrown away.
 

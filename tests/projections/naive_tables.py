@@ -31,7 +31,8 @@ class NaiveTables:
         projections = tuple(projections)
         for position, event in events:
             for projection in projections:
-                for change in projection.project(event, position):
+                handler = projection.handlers.get(type(event))
+                for change in () if handler is None else handler(event, position):
                     assert change.table in projection.tables
                     self.apply(change)
         return self

@@ -22,7 +22,8 @@ from infrastructure.read_models.rebuild.shadow_tables import (
     ReplayBounds,
     empty_shadow,
 )
-from infrastructure.read_models.writer import READ_SCHEMA, Statements
+from infrastructure.read_models.row_sql import RowSql
+from infrastructure.read_models.writer import READ_SCHEMA
 from projections.registry import PROJECTIONS
 
 # Told of one table.
@@ -93,7 +94,7 @@ async def _compare_all(
 ) -> list[PartReport]:
     for plan in _PLANS:
         await connection.execute(f"SET LOCAL {plan} = on".encode())
-    primary_keys = (await Statements.load(connection, READ_SCHEMA)).primary_keys
+    primary_keys = (await RowSql.load(connection, READ_SCHEMA)).primary_keys
     return [
         await _compare(connection, table, primary_keys[table], positions[projection.name])
         for projection in PROJECTIONS

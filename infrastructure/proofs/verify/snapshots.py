@@ -126,9 +126,9 @@ class SnapshotWalk:
             self.checked.unproven += doubt is not None
         elif kept is not None:
             names = ", ".join(
-                field.name
-                for field in fields(state)
-                if getattr(state, field.name) != getattr(kept, field.name)
+                each.name
+                for each in fields(state)
+                if getattr(state, each.name) != getattr(kept, each.name)
             )
             used = "" if doubt is None else f"; it {doubt}, so it is not used"
             self._differs(found, position, f"is not what its events come to, in {names}{used}")

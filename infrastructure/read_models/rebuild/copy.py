@@ -1,11 +1,12 @@
 """Writes the rows of many events at once: what they were folded to, by COPY."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.errors import DataError, IntegrityError
 
-from infrastructure.read_models.rebuild.stretch import Folded
+from infrastructure.read_models.rebuild.stretch import Folded, Part
 from infrastructure.read_models.statement_pipeline import StatementPipeline
 
 
@@ -22,19 +23,20 @@ class BulkWriter:
 
     async def write(self, folded: Folded) -> None:
         """All of it or nothing. Raises NotWritten, psycopg.Error."""
-        if not folded.foldable:
+        if folded.parts is None:
             raise NotWritten
         try:
             async with self._connection.transaction():
-                await self._write(folded)
+                await self._write(folded.parts)
         except (IntegrityError, DataError) as error:
             # A row that was made anew was there already, or the log holds what is not ours.
             raise NotWritten from error
 
-    async def _write(self, folded: Folded) -> None:
-        if folded.changes:
-            await self._pipeline.run(folded.changes)
-        async with self._connection.cursor() as cursor:
-            for copy in folded.copies:
-                async with cursor.copy(copy.statement) as stream:
-                    await stream.write(copy.body)
+    async def _write(self, parts: Sequence[Part]) -> None:
+        for part in parts:
+            if part.changes:
+                await self._pipeline.run(part.changes)
+            async with self._connection.cursor() as cursor:
+                for copy in part.copies:
+                    async with cursor.copy(copy.statement) as stream:
+                        await stream.write(copy.body)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from infrastructure.read_models.rebuild.folded_rows import Values
+from infrastructure.read_models.row_sql import Values, without_nul
 
 COPY_FORMAT = "(FORMAT csv, QUOTE '\"', ESCAPE '\\', NULL 'null')"
 _encoder = msgspec.json.Encoder()
@@ -17,8 +17,6 @@ _PLAIN = {
     rb"\b": b"\b",
     rb"\f": b"\f",
     rb"\/": b"/",
-    # PostgreSQL's text holds no NUL.
-    rb"\u0000": "\N{REPLACEMENT CHARACTER}".encode(),
 }
 _NUMBERED = re.compile(rb"\\u([0-9a-f]{4})")
 
@@ -32,7 +30,7 @@ def csv_rows(rows: Sequence[Values], json_columns: Sequence[str]) -> bytes:
                 row[name] = _encoder.encode(row[name]).decode()
     # No text holds a line end as such, so this cannot be in the middle of one.
     lines = _encoder.encode_lines([list(row.values()) for row in rows]).replace(b"]\n[", b"\n")
-    body = lines[1:-2] + b"\n"
+    body = without_nul(lines[1:-2]) + b"\n"
     if body.count(b"\\") == body.count(b'\\"'):
         return body
     # From left to right two backslashes are one escape, so none is cut in two.

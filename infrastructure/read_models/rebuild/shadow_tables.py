@@ -16,12 +16,9 @@ from infrastructure.log.reader import ReadBounds, find_stretch_end, read_log
 from infrastructure.log.workers import Crew, WorkerPool, worker_pool
 from infrastructure.read_models.rebuild.copy import BulkWriter, NotWritten
 from infrastructure.read_models.rebuild.stretch import Folded, Folder, FoldPlan
+from infrastructure.read_models.row_sql import RowSql
 from infrastructure.read_models.statement_pipeline import StatementPipeline
-from infrastructure.read_models.writer import (
-    WRITER_SESSION,
-    Statements,
-    row_statements,
-)
+from infrastructure.read_models.writer import WRITER_SESSION, row_statements
 from projections.registry import Projection
 
 SHADOW_SCHEMA = "read_shadow"
@@ -59,7 +56,7 @@ class Replay:
         self,
         connection: AsyncConnection[Any],
         service_url: str,
-        statements: Statements,
+        sql: RowSql,
         after: Mapping[Projection, int],
         *,
         bounds: ReplayBounds,
@@ -68,7 +65,7 @@ class Replay:
         self._connection = connection
         self._macs = macs
         self._service_url = service_url
-        self._statements = statements
+        self._sql = sql
         self._bounds = bounds
         self._writer = BulkWriter(connection)
         self._pipeline = StatementPipeline(connection)
@@ -87,16 +84,16 @@ class Replay:
         for setting in WRITER_SESSION:
             await connection.execute(setting)
         await empty_shadow(connection, projections)
-        statements = await Statements.load(connection, SHADOW_SCHEMA)
+        sql = await RowSql.load(connection, SHADOW_SCHEMA)
         after = dict.fromkeys(projections, 0)
-        return cls(connection, service_url, statements, after, bounds=bounds, macs=macs)
+        return cls(connection, service_url, sql, after, bounds=bounds, macs=macs)
 
     async def fill(self, pool: WorkerPool, until: int, on_position: Callable[[int], None]) -> None:
         """Everything up to position `until`. Stretches are folded while earlier ones are written.
         Raises MapperDeserialisationError, psycopg.Error."""
         plan = FoldPlan(
             service_url=self._service_url,
-            statements=self._statements,
+            sql=self._sql,
             held={projection.name: position for projection, position in self.after.items()},
             bounds=ReadBounds(events_max=self._bounds.events_max, bytes_max=self._bounds.bytes_max),
             connect_timeout_s=self._bounds.connect_timeout_s,
@@ -133,7 +130,7 @@ class Replay:
                 topics=self._topics,
             )
         ):
-            rows = row_statements(self._statements, events, self.after, self._macs)
+            rows = row_statements(self._sql, events, self.after, self._macs)
             await self._pipeline.run(rows)
             self.position = events[-1].position
         self.position = max(self.position, until)
