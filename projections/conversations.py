@@ -1,7 +1,7 @@
 """Conversations and their messages, as their owner sees them.
 
-The answer's row is made with its prompt, as pending, and filled in by the answer: where the
-conversation was deleted meanwhile there is no row left to fill, and nothing deleted comes back.
+The answer's row is made together with its prompt's, as pending, and the answer fills it in. Where
+the conversation was deleted meanwhile, there is no row left to fill, so nothing deleted comes back.
 Queries leave pending answers out.
 """
 

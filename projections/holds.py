@@ -1,4 +1,4 @@
-"""What time can end: open holds, and grants with an expiry of which something is unspent."""
+"""What expires: open holds, and grants with an expiry of which something is unspent."""
 
 from uuid import UUID
 

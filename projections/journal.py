@@ -9,7 +9,6 @@ back.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from domain.accounts.events import MoneyEvent
 from domain.accounts.postings import MOVES, Moves
@@ -18,7 +17,9 @@ from projections.row_changes import Handlers, Insert, RowChange, RowChanges, Val
 TABLE = "journal"
 
 
-def _lines_of(topic: str, moves: Callable[[Any], Moves]) -> Callable[[MoneyEvent, int], RowChanges]:
+def _lines_of(
+    topic: str, moves: Callable[[MoneyEvent], Moves]
+) -> Callable[[MoneyEvent, int], RowChanges]:
     def lines(event: MoneyEvent, position: int) -> RowChanges:
         time = event.timestamp
         made: list[RowChange] = []

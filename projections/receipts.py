@@ -1,5 +1,5 @@
-"""One receipt for each answer that was ever held for: what was set aside, charged and given
-back, by which price, for which weights, and the events that prove it."""
+"""One receipt for each answer that credits were held for: how much was held, charged and given
+back, the price, the hash of the weights' manifest, and the events that prove it."""
 
 from domain.accounts.events import CreditsDebited, CreditsHeld, DebitRefunded, HoldReleased
 from domain.conversations.events import ResponseGenerated

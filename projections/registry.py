@@ -1,4 +1,4 @@
-"""All projections. Each owns its tables alone, so any of them can be rebuilt by itself."""
+"""All projections. No table belongs to two of them, so each can be rebuilt by itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

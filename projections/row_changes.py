@@ -1,7 +1,7 @@
 """What a projection can ask for: changes of rows, as plain data.
 
-A writer may put changes of different rows together, but changes of one row take effect in the
-order in which they were made.
+A writer may reorder and merge them, as long as every row comes out as if they had been made one
+after the other.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What a user sees of the account: everything that changed what the account holds in all.
+"""What a user sees of the account: everything that changed its total.
 
 Holds and releases move credits within the account and are no transactions; a debit is one even
 where the answer was free.

@@ -1,4 +1,4 @@
-"""Who is registered, and what they may do. No password hash is ever here."""
+"""Who is registered, and what they may do. Password hashes are left out."""
 
 from domain.users.events import (
     RoleAssigned,

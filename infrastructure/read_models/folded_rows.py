@@ -1,8 +1,8 @@
 """Row changes of many events, folded in memory into what they come to.
 
-Rows are mostly made and changed within a few thousand events: a message is asked and answered, a
-hold is opened and closed. Folded first, such a row is written once or never. What is left for a
-row of an earlier fold is one change.
+Most rows are made and changed within a few thousand events: a prompt is answered, a hold is opened
+and closed. Folded first, such a row is written once or never, and a row from before is changed
+once.
 
 Written in the order of `Fold.changed_rows` and then `Fold.new_rows`, everything comes out as if
 each change had been made by itself: a deletion concerns only rows that were there before the fold,
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
+from uuid import UUID
 
 from infrastructure.read_models.row_sql import Form, RowGroup, Values
 from projections.row_changes import (
@@ -26,26 +27,28 @@ from projections.row_changes import (
     Upsert,
 )
 
-# A row's key: the value of its key column, or a tuple of several.
+# What tells a row of a table from its others; made of its key columns.
 Key = Any
 
 
 class CannotFold(Exception):
-    """The change needs to know a row that only the database has, or has to come after what the
-    fold writes last. Nothing was changed in the fold; the change is the first one of the next."""
+    """The change needs a row that only the database has, or must come after what the fold writes
+    last. It has changed nothing in the fold, and is the first change of the next one."""
 
 
 @dataclass(slots=True)
 class TableFold:
-    """The changes of one table. All values are whole columns by name, with the row's key.
+    """The changes of one table. Values are columns by name, those of the row's key among them.
 
-    inserted: new rows of a table that is only ever added to. made: rows that this fold began.
+    keyed: rows have been asked for by their keys. inserted: new rows, as long as they have not.
+    made: rows that this fold began.
     changed and added: what it sets and adds in rows from before. summed: what it adds to rows that
     may not be there. deleted: keys of rows that are to go. swept: by columns, the values whose
     rows are to go. found: for those columns, the keys of made rows by their values. set_columns:
     those that are set in any changed row."""
 
     key_columns: tuple[str, ...]
+    keyed: bool = False
     inserted: list[Values] = field(default_factory=list)
     made: dict[Key, Values] = field(default_factory=dict)
     changed: dict[Key, Values] = field(default_factory=dict)
@@ -58,7 +61,7 @@ class TableFold:
     key_of: Callable[[Mapping[str, Any]], Key] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.key_of = itemgetter(*self.key_columns)
+        self.key_of = _key_of(self.key_columns)
 
     def begin(self, key: Key, row: Values) -> None:
         if key in self.made or key in self.changed or key in self.added or key in self.summed:
@@ -125,7 +128,7 @@ class TableFold:
             self._sweep(where)
             return
         key = self.key_of(where)
-        # The row that was begun here may have had one before it in the database.
+        # Before the row that was begun here, the database may have had another one.
         self.made.pop(key, None)
         self.changed.pop(key, None)
         self.added.pop(key, None)
@@ -142,10 +145,10 @@ class TableFold:
             self.found[columns] = keys
         for key in self.found[columns].pop(values, ()):
             made = self.made.get(key)
-            # A row that went since may have come again with other values.
+            # A row may have been deleted since, and made again with other values.
             if made is not None and _picked(made, columns) == values:
                 del self.made[key]
-                # As with `delete`, there may be a row from before with other values.
+                # As in `delete`, the database may have another one, with other values.
                 self.deleted[key] = {name: made[name] for name in self.key_columns}
         self.swept.setdefault(columns, {})[values] = None
 
@@ -157,24 +160,19 @@ class Fold:
         self._tables = {
             table: TableFold(key_columns=columns) for table, columns in primary_keys.items()
         }
-        # Tables that only had rows inserted, and those that had other changes.
-        self._inserted: set[str] = set()
-        self._keyed: set[str] = set()
 
     def add(self, change: RowChange) -> None:
-        """What is inserted becomes the fold's own. Raises CannotFold."""
-        name = change.table
-        table = self._tables[name]
+        """Inserted values now belong to the fold, which may change them. Raises CannotFold."""
+        table = self._tables[change.table]
         if isinstance(change, Insert):
-            if name in self._keyed:
+            if table.keyed:
                 raise CannotFold
-            self._inserted.add(name)
-            # Where two have one key, the database says so.
+            # Two rows of one key are refused by the database.
             table.inserted.append(change.values)
             return
-        if name in self._inserted:
+        if table.inserted:
             raise CannotFold
-        self._keyed.add(name)
+        table.keyed = True
         if isinstance(change, Update):
             table.set(_one_row(table, change.where), change.where, change.values)
         elif isinstance(change, Upsert):
@@ -199,7 +197,7 @@ class Fold:
             yield from _grouped(Accumulate, name, keys, table.summed.values())
 
     def new_rows(self) -> Iterator[RowGroup]:
-        """Columns that a new row does not name are empty."""
+        """Columns that a new row does not name stay empty."""
         for name, table in self._tables.items():
             yield from _grouped(Insert, name, table.key_columns, table.inserted)
             yield from _grouped(Upsert, name, table.key_columns, table.made.values())
@@ -208,7 +206,7 @@ class Fold:
 def fold_changes(
     changes: Iterable[RowChange], primary_keys: Mapping[str, tuple[str, ...]]
 ) -> list[Fold]:
-    """As few folds as there can be, to be written one after the other."""
+    """Folds to be written one after the other; nearly always there is only one."""
     fold = Fold(primary_keys)
     folds = [fold]
     for change in changes:
@@ -221,6 +219,20 @@ def fold_changes(
     return folds
 
 
+def _key_of(columns: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Key]:
+    if len(columns) == 1:
+        (column,) = columns
+        return lambda row: _quick(row[column])
+    values_of = itemgetter(*columns)
+    return lambda row: tuple(map(_quick, values_of(row)))
+
+
+def _quick(value: Any) -> Any:
+    """Equal for equal values of one column. Hashing a UUID takes several times as long as hashing
+    its number, and a row is looked for in several dictionaries."""
+    return value.int if type(value) is UUID else value
+
+
 def _one_row(table: TableFold, where: Mapping[str, Any]) -> Key:
     assert len(where) == len(table.key_columns), "all but deletions find one row by its key"
     return table.key_of(where)
@@ -231,7 +243,7 @@ def _picked(row: Values, columns: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def _sum(row: Values, by: Mapping[str, int]) -> None:
-    # What is added to a column that is empty, or is none of these, only the database knows.
+    # Only the database knows the sum where the column is empty or not among these.
     if not all(type(row.get(name)) is int for name in by):
         raise CannotFold
     for name, amount in by.items():
@@ -241,7 +253,7 @@ def _sum(row: Values, by: Mapping[str, int]) -> None:
 def _grouped(
     kind: type[RowChange], table: str, keys: tuple[str, ...], rows: Iterable[Values]
 ) -> Iterator[RowGroup]:
-    """By the columns that they have."""
+    """Rows with the same columns together."""
     groups: dict[tuple[str, ...], list[Values]] = {}
     for row in rows:
         groups.setdefault(tuple(row), []).append(row)

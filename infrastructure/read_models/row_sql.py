@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from psycopg import AsyncConnection, sql
 
+from infrastructure.read_models.statement_pipeline import SqlStatement
 from projections.row_changes import (
     Accumulate,
     Delete,
@@ -51,7 +52,7 @@ def without_nul(json: bytes) -> bytes:
     """PostgreSQL's text holds no NUL. Prompts have none, but a model may write anything."""
     if _NUL not in json:
         return json
-    # From left to right two backslashes are one escape, so none is cut in two.
+    # Two backslashes are one escape; splitting at them cuts no other escape in two.
     return b"\\\\".join(part.replace(_NUL, _INSTEAD_OF_NUL) for part in json.split(b"\\\\"))
 
 
@@ -98,15 +99,15 @@ class RowSql:
             if of == table and column_type in ("json", "jsonb")
         ]
 
-    def change(self, form: Form) -> bytes:
-        """Takes a group's rows as JSON."""
-        known = self._texts.get(form)
-        if known is None:
-            known = self._texts[form] = self._compose(form).as_bytes(None)
-        return known
+    def statement(self, group: RowGroup) -> SqlStatement:
+        """Its one parameter is the group's rows as JSON."""
+        text = self._texts.get(group.form)
+        if text is None:
+            text = self._texts[group.form] = self._compose(group.form).as_bytes(None)
+        return text, (group.json(),)
 
     def copy(self, table: str, columns: Iterable[str], options: str) -> bytes:
-        """options: of COPY, in brackets."""
+        """options: those of COPY, in brackets."""
         return (
             sql.SQL("COPY {} ({}) FROM STDIN " + options)
             .format(sql.Identifier(self.schema, table), _names(columns))

@@ -24,11 +24,11 @@ log = structlog.get_logger()
 
 READ_SCHEMA = "read"
 WRITER_SESSION = (
-    # Rows and positions are lost together or not at all, and the log has the events: waiting for
-    # the disk would only make read models later.
+    # A crash loses rows and positions together or not at all, and the log still has the events:
+    # waiting for the disk would only delay the read models.
     "SET synchronous_commit = off",
-    # Every statement of a batch finds its rows by key. A plan that was kept from when a table was
-    # small would read the whole table for each batch, however large it has grown.
+    # Every statement of a batch finds its rows by key. A plan made while a table was small would
+    # go on reading the whole table for each batch, however large it has become.
     "SET enable_seqscan = off",
     "SET enable_hashjoin = off",
     "SET enable_mergejoin = off",
@@ -65,19 +65,19 @@ def row_statements(
             continue
         changes.extend(changes_of(event, logged.position, takers))
     if left_out:
-        # Once for all of them: whoever can insert could fill the disk with our lines.
+        # One line for all of them: whoever can insert events could fill the disk with our log.
         log.error("events_not_authentic", count=len(left_out), first=str(left_out[0]))
     return [
-        (sql.change(group.form), (group.json(),))
+        sql.statement(group)
         for fold in fold_changes(changes, sql.primary_keys)
         for group in (*fold.changed_rows(), *fold.new_rows())
     ]
 
 
 class ProjectionWriter:
-    """For one connection, which must be in autocommit and is used by nobody else meanwhile.
+    """connection: in autocommit, and used by nobody else meanwhile.
 
-    positions: what each projection has, as last read or written.
+    positions: of the last event that each projection holds, as last read or written.
     """
 
     def __init__(
@@ -115,12 +115,12 @@ class ProjectionWriter:
         return min(self.positions.values())
 
     async def load_positions(self) -> None:
-        """Anew, as they are stored."""
+        """Reads again what is stored."""
         self.positions = await load_positions(self._connection, list(self._projections))
 
     async def write(self, events: Sequence[LoggedEvent]) -> None:
-        """All of it or nothing. events: in order and without a gap from `position` on; what a
-        projection has already is passed over.
+        """Writes all of it or nothing. events: in order and without a gap from `position` on; a
+        projection skips those that it holds already.
 
         Raises PositionsMoved, MapperDeserialisationError, psycopg.Error.
         """
@@ -143,7 +143,7 @@ class ProjectionWriter:
 
 
 async def load_positions(connection: AsyncConnection[Any], names: Sequence[str]) -> dict[str, int]:
-    """What is stored; a projection that is new starts at 0."""
+    """Positions by projection; one that is new starts at 0."""
     await connection.execute(
         "INSERT INTO read.positions (projection, position) SELECT unnest(%s::text[]), 0"
         " ON CONFLICT (projection) DO NOTHING",
@@ -157,8 +157,8 @@ async def load_positions(connection: AsyncConnection[Any], names: Sequence[str])
 
 
 async def read_projected(connection: AsyncConnection[Any], names: Sequence[str]) -> int | None:
-    """Every one of these projections holds every event up to here; None where one of them has not
-    begun."""
+    """The position up to which every one of these projections holds every event; None where one
+    of them has not begun."""
     cursor = await connection.execute(
         "SELECT min(position) FROM read.positions WHERE projection = ANY(%s) HAVING count(*) = %s",
         (list(names), len(names)),

@@ -1,4 +1,4 @@
-"""Tables in memory, changed one row change after the other: what the database must come to."""
+"""Tables in memory, changed by one row change after the other: what the database must hold."""
 
 from collections.abc import Iterable
 from typing import Any

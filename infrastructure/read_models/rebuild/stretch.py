@@ -1,7 +1,7 @@
-"""What the events of a stretch of the log come to: folded in memory, ready to be copied.
+"""A stretch of the log, folded in memory into rows that are ready to be copied.
 
-A stretch is folded without knowing what was before it, so several can be folded at once, by
-threads or processes of their own, as long as they are written in order.
+Folding needs nothing from before the stretch, so threads or processes can fold several at once, as
+long as they are written in order.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,8 +63,8 @@ class Folded:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldPlan:
-    """held: by projections' names, the positions that their rows hold already. It can be sent to
-    another process."""
+    """What a worker needs; it can be sent to another process. held: by projections' names, the
+    positions that their rows hold already."""
 
     service_url: str
     sql: RowSql
@@ -74,7 +74,7 @@ class FoldPlan:
     macs: StateMacs
 
 
-# Most stretches are within the bound, and then nothing has to be summed up row by row.
+# Most stretches are within the bound, and then there is no need to sum up row by row.
 _MEASURE = """
 SELECT coalesce(sum(octet_length(state)), 0)::bigint FROM ledger.ledger_events
 WHERE notification_id > %(after)s AND notification_id <= %(until)s
@@ -85,7 +85,7 @@ FROM ledger.events_with_macs
 WHERE notification_id > %(after)s AND notification_id <= %(until)s AND topic = ANY(%(topics)s)
 ORDER BY notification_id
 """
-# The last position before the bytes are exceeded; the first one if it alone exceeds them.
+# The last position that is within the bound of bytes; the first one if it alone exceeds it.
 _FIND_END = """
 SELECT max(notification_id) FROM (
     SELECT notification_id, sum(octet_length(state)) OVER (ORDER BY notification_id)
@@ -114,17 +114,17 @@ class Folder(LogWorker):
         """Ends before `until` where there are more bytes than fit into memory. Raises
         psycopg.Error."""
         until, events = self.read(after, until)
-        # Nothing made here refers to itself, and walking all of it takes half of the time.
+        # There are no cycles in what is made here, and looking for some takes half of the time.
         with collection_paused():
             try:
                 parts = [self.part(fold) for fold in self.folds(self.changes(events))]
             except _FOREIGN:
-                # The live projector's way says what is wrong, if anything is.
+                # Writing these events as the live projector does will say what is wrong with them.
                 return Folded(after=after, until=until, parts=None)
             return Folded(after=after, until=until, parts=parts)
 
     def read(self, after: int, until: int) -> tuple[int, list[LoggedEvent]]:
-        """Those that change anything, and up to where."""
+        """Up to where, and the events that change any row."""
         bounds: dict[str, Any] = {
             "after": after,
             "until": until,
@@ -151,7 +151,7 @@ class Folder(LogWorker):
     def part(self, fold: Fold) -> Part:
         sql = self.plan.sql
         return Part(
-            changes=[(sql.change(group.form), (group.json(),)) for group in fold.changed_rows()],
+            changes=[sql.statement(group) for group in fold.changed_rows()],
             copies=[self._copy(group) for group in fold.new_rows()],
         )
 

@@ -1,4 +1,4 @@
-"""Folding changes in memory and writing what they come to is making each of them."""
+"""Writing what changes were folded into gives the same rows as making each change by itself."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 
 class Conflict(Exception):
-    """What the database says to a second row of one key."""
+    """The database refuses a second row of one key."""
 
 
 class Tables:
@@ -66,7 +66,7 @@ class Tables:
                     del rows[self._key(change.table, row)]
 
     def run(self, group: RowGroup) -> None:
-        """As the statement of this form does."""
+        """Does what the statement of this form does."""
         form = group.form
         for row in group.rows:
             where = {column: row[column] for column in form.keys}
@@ -82,7 +82,7 @@ class Tables:
             self.make(kinds[form.kind])
 
     def copy_in(self, group: RowGroup) -> None:
-        """As COPY does: every row has the columns of the first one, in the same order."""
+        """Does what COPY does. Every row must have the columns of the first one, in its order."""
         for row in group.rows:
             assert tuple(row) == tuple(group.rows[0])
             self._insert(group.form.table, dict(row))
@@ -140,7 +140,7 @@ def write(tables: Tables, made: Sequence[RowChange]) -> Tables:
 
 
 def write_by_copy(tables: Tables, made: Sequence[RowChange]) -> Tables:
-    """As a rebuild does, with its way out."""
+    """As a rebuild does: where COPY meets a row that is there, it writes as the projector does."""
     copied = tables.copy()
     try:
         for fold in fold_changes(made, PRIMARY_KEYS):

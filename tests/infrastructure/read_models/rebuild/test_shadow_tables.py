@@ -1,4 +1,4 @@
-"""However the log is cut into stretches, and whoever folds them, the rows are the same."""
+"""The rows are the same however the log is cut into stretches and wherever these are folded."""
 
 import re
 from uuid import UUID
@@ -92,8 +92,8 @@ async def test_a_stretch_that_the_ledger_did_not_write_is_not_folded_but_comes_o
 
 
 def copy_in_capitals(owner_url: str, head: int, *, believed: bool) -> None:
-    """Another user's life, whose ids are sometimes written in capitals. believed: by whoever has
-    the keys."""
+    """A copy of the log for other users, with some ids in capitals. believed: with MACs, as if the
+    ledger had written it."""
     with psycopg.connect(owner_url) as connection:
         rows = connection.execute(
             "SELECT originator_id, originator_version, topic, state FROM ledger.ledger_events"
@@ -118,7 +118,7 @@ ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def other_id(text: str) -> str:
-    """Another one for each, always with a letter in it."""
+    """Another id for each id, always with a letter in it."""
     return "ab" + text[2:34] + "cd"
 
 
