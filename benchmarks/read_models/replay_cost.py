@@ -1,5 +1,5 @@
-"""What a rebuild and a verification cost, part by part: time, and processor time of Python and of
-PostgreSQL, which tells more than time does where other work goes on."""
+"""What each part of a rebuild and of a verification costs: time, and processor time of Python and
+of PostgreSQL, which depends less on other work on the machine."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ from projections.registry import PROJECTIONS
 
 _FLOOR_ROUNDS = 9
 _LOOKED_EVERY_S = 0.05
-# What a server's process has used is told by the server once it has seen it end.
+# The server counts the time of a process that has ended a moment later.
 _ENDED_WITHIN_S = 1.0
 _COLUMNS = "notification_id, topic, originator_id, originator_version, state"
 
@@ -53,7 +53,7 @@ class Cost:
 
 
 class Meter:
-    """connection: to the server whose processes are looked at, on this machine."""
+    """connection: to the server whose processes are measured; it runs on this machine."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._postmaster = psutil.Process(connection.info.backend_pid).parent()
@@ -89,8 +89,8 @@ class Meter:
 
 
 def _python_s() -> float:
-    """Of this process and its workers. They are children of one that starts them, which knows
-    what those have used that have ended."""
+    """Processor time of this process and its workers. One process starts the workers, and counts
+    the time of those that have ended."""
     total = 0.0
     for process in _python_processes():
         times = process.cpu_times()
@@ -104,8 +104,8 @@ def _python_processes() -> list[psutil.Process]:
 
 
 class MemoryWatch:
-    """Looks every so often at this process's memory and that of every worker, in MB of RSS.
-    all_mb: of them together, where pages that they share count for each."""
+    """Watches the memory of this process and of every worker, in MB of RSS. all_mb: of all of them;
+    pages that they share count once for each."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
@@ -213,8 +213,8 @@ def measure_round(service_url: str, processes: int) -> list[Cost]:
 
 
 def floors(service_url: str) -> None:
-    """The steps of folding, each alone, by one process on 10,000 events; the fastest of several
-    rounds, as other work only ever adds to them."""
+    """Prints the time of each step of folding, by one process on 10,000 events: the fastest of
+    several rounds, as other work on the machine only ever adds to it."""
     plan = FoldPlan(
         service_url=service_url,
         sql=asyncio.run(_sql(service_url)),
