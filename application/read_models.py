@@ -160,17 +160,6 @@ class ReceiptView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UserView:
-    user_id: UUID
-    username: str
-    email: str
-    email_verified: bool
-    role: str
-    suspended: bool
-    created_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
 class ExpiredHold:
     """An open hold whose time has passed; the account says what it is for. expires_at: as the
     database writes it, for finding the next page."""
@@ -190,15 +179,6 @@ class ExpiredGrant:
     account_id: UUID
     unspent_micro: int
     expires_at: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialBalanceLine:
-    """One account of the journal. Debits and credits of all lines together are equal."""
-
-    account: str
-    debit_micro: int
-    credit_micro: int
 
 
 class ReadModels(Protocol):
@@ -241,8 +221,6 @@ class ReadModels(Protocol):
 
     async def receipt(self, user_id: UUID, message_id: UUID) -> ReceiptView | None: ...
 
-    async def user(self, user_id: UUID) -> UserView | None: ...
-
     async def expired_holds(
         self, now: datetime, limit: int, after: ExpiredHold | None = None
     ) -> tuple[ExpiredHold, ...]:
@@ -253,10 +231,6 @@ class ReadModels(Protocol):
         self, now: datetime, limit: int, after: ExpiredGrant | None = None
     ) -> tuple[ExpiredGrant, ...]:
         """The longest expired first. after: the last one of the page before."""
-        ...
-
-    async def trial_balance(self) -> tuple[TrialBalanceLine, ...]:
-        """Exact sums over the whole journal, by account name."""
         ...
 
     async def wait_for(self, position: int, timeout_s: float) -> bool:

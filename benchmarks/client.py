@@ -1,4 +1,5 @@
-"""Clients that cost little beside the service they measure: plain HTTP/1.1 over sockets."""
+"""Clients that take little processor time from the service they measure: plain HTTP/1.1 over
+sockets."""
 
 import asyncio
 import http.client
@@ -29,7 +30,7 @@ class Client:
         self.token = ""
 
     def call(self, method: str, path: str, body: object = None, *, status: int = 200) -> Reply:
-        """Raises RuntimeError for another status."""
+        """Raises RuntimeError for any status but the expected one."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         if self.token:
@@ -62,7 +63,7 @@ class Client:
 
 
 class FastConnection:
-    """One keep-alive connection for many small requests, made of bytes that are prepared."""
+    """One keep-alive connection for many small requests, whose bytes are prepared beforehand."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader

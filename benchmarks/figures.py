@@ -1,4 +1,4 @@
-"""What a benchmark says: a figure, its goal, and under which conditions it was measured."""
+"""The result of a benchmark: a figure, its goal, and the conditions of the measurement."""
 
 import math
 from collections.abc import Sequence
@@ -9,8 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """bound: in the figure's own unit. A figure meets it from below, or from above where
-    at_least."""
+    """bound: in the figure's own unit; the most it may be, or with `at_least` the least."""
 
     bound: float
     at_least: bool = False
@@ -26,8 +25,8 @@ class Goal:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """low and high: of the repeats, where there are any. conditions: what a reader must know to
-    get the same."""
+    """low and high: of the repeats, where there are any. conditions: what must be the same for
+    the figure to come out again."""
 
     what: str
     unit: str
@@ -62,7 +61,7 @@ class Figure:
 def of_repeats(
     what: str, unit: str, samples: Sequence[float], conditions: str, goal: Goal | None = None
 ) -> Figure:
-    """The median of repeats and how far they lie apart."""
+    """The median of repeated measurements, with the lowest and the highest."""
     return Figure(
         what=what,
         unit=unit,
@@ -75,7 +74,7 @@ def of_repeats(
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
-    """The nearest rank, so that it is one of the samples."""
+    """By nearest rank, so that the result is one of the samples."""
     ordered = sorted(samples)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 

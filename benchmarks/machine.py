@@ -1,4 +1,4 @@
-"""On what it was measured."""
+"""What a benchmark was measured on."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ _PACKAGES = (
 
 
 def describe() -> dict[str, object]:
-    """load_average: of the minute before, so that a reader sees whether the machine was quiet."""
+    """load_average: of the last minute; it says whether the machine was quiet."""
     memory = psutil.virtual_memory()
     return {
         "cores": len(os.sched_getaffinity(0)),

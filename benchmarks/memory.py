@@ -10,7 +10,7 @@ from benchmarks.running import Memory, Service
 WITHOUT_MODEL_MB_MAX = Goal(bound=250)
 WITH_MODEL_MB_MAX = Goal(bound=1300)
 _ANSWERS = 10
-# So that the allocator's last word is in.
+# Until the allocator has given back what it is going to.
 _SETTLE_S = 2.0
 _STORY = "Tell me more about the sea, and about the people who live beside it. " * 12
 
@@ -22,7 +22,7 @@ def without_model(folder: Path) -> list[Figure]:
     (used / "models").mkdir()
     service = Service(folder=used, skip_init=True, env={"MODELS_DIR": str(used / "models")})
     try:
-        # Without a model it never becomes ready, and it need not.
+        # Without a model it never becomes ready; being alive is enough here.
         service.start(ready="/livez")
         client = Client(service.port)
         client.sign_up("someone")

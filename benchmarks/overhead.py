@@ -1,4 +1,4 @@
-"""What the service adds to the model: everything of a message that is not prefill or decode."""
+"""What the service adds to the model's time: all of a message but prefill and decode."""
 
 import asyncio
 from collections.abc import Sequence

@@ -23,8 +23,8 @@ Times = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class CommitLine:
-    """fixed_s: of a transaction whatever is in it: round trip, lock, flush. command_s: more for
-    each command. batch_max: commands of one transaction."""
+    """fixed_s: of a transaction of any size: round trip, lock, flush. command_s: in addition for
+    each command. batch_max: commands in one transaction."""
 
     fixed_s: float = 0.001
     command_s: float = 0.000109
@@ -102,7 +102,7 @@ def answer_latencies(
 
 
 def _percentiles(latencies_s: Times) -> str:
-    # The line is empty at the beginning, which no busy service is.
+    # The first ones find an empty line, as nobody does in a busy service.
     settled = latencies_s[len(latencies_s) // 5 :] * 1000
     return " ".join(f"{np.percentile(settled, p):9.1f}" for p in (50, 99, 99.9))
 

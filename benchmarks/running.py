@@ -23,8 +23,8 @@ _INHERITED = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG")
 @dataclass(frozen=True, kw_only=True)
 class Memory:
     """In MB of 10^6 bytes. rss: of the API process alone. peak: its highest rss so far. children:
-    what else was started, by name; unique set size, because PostgreSQL's processes share most of
-    what they show."""
+    of the other processes, by name, in unique set size, because PostgreSQL's processes share most
+    of their memory."""
 
     rss: float
     peak: float
@@ -33,7 +33,7 @@ class Memory:
 
 @dataclass
 class Service:
-    """folder: everything of this run lies in it. env: settings beside the defaults."""
+    """folder: for all files of this run. env: settings other than the defaults."""
 
     folder: Path
     mode: str = "api"
@@ -45,8 +45,8 @@ class Service:
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, ready: str = "/readyz") -> float:
-        """Seconds until the path `ready` answered 200. Raises RuntimeError with the end of the
-        log."""
+        """Seconds until the path `ready` answered 200. Raises RuntimeError, with the last lines of
+        the log."""
         self.port = self.port or _free_port()
         self.ui_port = self.ui_port or _free_port()
         settings = {
@@ -105,7 +105,7 @@ class Service:
         return float(times.user + times.system)
 
     def stop(self) -> None:
-        """As Ctrl-C does; by force where that takes too long."""
+        """Stops it as Ctrl-C does, and by force where that takes too long."""
         process = self._process
         if process is None:
             return

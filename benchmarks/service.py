@@ -1,7 +1,7 @@
 """`make bench`: speed and memory of the whole service, against its goals and its floors.
 
-Prints a table and writes the same as JSON. Every process it starts it ends. About eight minutes on
-two cores.
+Prints a table and writes the same as JSON. Takes about eight minutes on two cores, and leaves no
+process behind.
 """
 
 import argparse
@@ -30,7 +30,7 @@ PARTS = ("floors", "start", "memory", "chat", "balance", "inference", "serving",
 
 
 class _Bench:
-    """Measures part by part, and keeps what was found when one fails."""
+    """Measures part by part, and keeps the figures of the others where one fails."""
 
     def __init__(self, folder: Path, parts: set[str]) -> None:
         self._folder = folder
@@ -92,7 +92,7 @@ class _Bench:
         )
 
     def _models(self) -> Path:
-        """Of the first start, or prepared now."""
+        """The folder of models: that of the first start, or prepared now."""
         return decode.prepared_models(self._prepared / "data" / "models")
 
     def _measure(self, part: str, measure: Callable[[], list[Figure]]) -> None:
@@ -111,7 +111,7 @@ class _Bench:
 
 @contextmanager
 def _scratch_folder() -> Iterator[Path]:
-    """On a disk, which the system's temporary folder need not be."""
+    """A folder on a disk; the system's temporary folder may be in memory."""
     parent = "/var/tmp" if Path("/var/tmp").is_dir() else None
     with tempfile.TemporaryDirectory(prefix="chatledger-bench-", dir=parent) as name:
         os.chmod(name, 0o755)  # noqa: PTH101 - PostgreSQL's own user has to pass through

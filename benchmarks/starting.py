@@ -1,4 +1,4 @@
-"""How long a newcomer, and an operator, wait."""
+"""How long the first start takes, and every later one."""
 
 import shutil
 import time
@@ -40,7 +40,7 @@ def first_starts(folder: Path, *, repeats: int) -> tuple[list[Figure], Path]:
 
 
 def warm_starts(folder: Path, *, repeats: int) -> list[Figure]:
-    """On the data of an earlier run."""
+    """Starts on the data of an earlier run."""
     ready_s, answered_s = [], []
     for number in range(repeats):
         service = Service(folder=folder, mode="all")

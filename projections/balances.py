@@ -7,7 +7,7 @@ from domain.accounts.events import (
     AccountUnfrozen,
     MoneyEvent,
 )
-from projections.row_changes import Handlers, RowChanges, Update, Upsert, Value
+from projections.row_changes import Handlers, RowChanges, Update, Upsert, Value, on
 
 TABLE = "balances"
 
@@ -47,9 +47,11 @@ def _unfrozen(event: AccountUnfrozen, position: int) -> RowChanges:
     return (Update(TABLE, {"user_id": event.user_id}, values),)
 
 
-HANDLERS: Handlers = {
-    AccountOpened: _opened,
-    **dict.fromkeys(MONEY_EVENTS, _moved),
-    AccountFrozen: _frozen,
-    AccountUnfrozen: _unfrozen,
-}
+HANDLERS: Handlers = dict(
+    [
+        on(AccountOpened, _opened),
+        *(on(event_type, _moved) for event_type in MONEY_EVENTS),
+        on(AccountFrozen, _frozen),
+        on(AccountUnfrozen, _unfrozen),
+    ]
+)

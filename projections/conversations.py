@@ -1,7 +1,7 @@
 """Conversations and their messages, as their owner sees them.
 
-The answer's row is made with its prompt, as pending, and filled in by the answer: where the
-conversation was deleted meanwhile there is no row left to fill, and nothing deleted comes back.
+The answer's row is made together with its prompt's, as pending, and the answer fills it in. Where
+the conversation was deleted meanwhile, there is no row left to fill, so nothing deleted comes back.
 Queries leave pending answers out.
 """
 
@@ -22,6 +22,7 @@ from projections.row_changes import (
     Update,
     Upsert,
     Value,
+    on,
 )
 
 CONVERSATIONS = "conversations"
@@ -111,11 +112,13 @@ def _deleted(event: ConversationDeleted, _position: int) -> RowChanges:
     return (Delete(CONVERSATIONS, where), Delete(MESSAGES, where))
 
 
-HANDLERS: Handlers = {
-    ConversationStarted: _started,
-    PromptSubmitted: _prompted,
-    ResponseGenerated: _answered,
-    ResponseFailed: _failed,
-    ConversationRenamed: _renamed,
-    ConversationDeleted: _deleted,
-}
+HANDLERS: Handlers = dict(
+    [
+        on(ConversationStarted, _started),
+        on(PromptSubmitted, _prompted),
+        on(ResponseGenerated, _answered),
+        on(ResponseFailed, _failed),
+        on(ConversationRenamed, _renamed),
+        on(ConversationDeleted, _deleted),
+    ]
+)

@@ -1,4 +1,4 @@
-"""What time can end: open holds, and grants with an expiry of which something is unspent."""
+"""What expires: open holds, and grants with an expiry of which something is unspent."""
 
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from projections.row_changes import (
     RowChanges,
     Upsert,
     Value,
+    on,
 )
 
 HOLDS = "open_holds"
@@ -83,12 +84,14 @@ def _increment(grant_id: UUID, by_micro: int) -> Increment:
     return Increment(GRANTS, {"grant_id": grant_id}, {"unspent_micro": by_micro})
 
 
-HANDLERS: Handlers = {
-    CreditsHeld: _held,
-    CreditsDebited: _debited,
-    HoldReleased: _released,
-    CreditsGranted: _granted,
-    DebitRefunded: _refunded,
-    CreditsAdjusted: _adjusted,
-    GrantExpired: _expired,
-}
+HANDLERS: Handlers = dict(
+    [
+        on(CreditsHeld, _held),
+        on(CreditsDebited, _debited),
+        on(HoldReleased, _released),
+        on(CreditsGranted, _granted),
+        on(DebitRefunded, _refunded),
+        on(CreditsAdjusted, _adjusted),
+        on(GrantExpired, _expired),
+    ]
+)

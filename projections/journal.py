@@ -9,16 +9,17 @@ back.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from domain.accounts.events import MoneyEvent
 from domain.accounts.postings import MOVES, Moves
-from projections.row_changes import Handlers, Insert, RowChange, RowChanges, Value
+from projections.row_changes import Handlers, Insert, RowChange, RowChanges, Value, on
 
 TABLE = "journal"
 
 
-def _lines_of(topic: str, moves: Callable[[Any], Moves]) -> Callable[[MoneyEvent, int], RowChanges]:
+def _lines_of(
+    topic: str, moves: Callable[[MoneyEvent], Moves]
+) -> Callable[[MoneyEvent, int], RowChanges]:
     def lines(event: MoneyEvent, position: int) -> RowChanges:
         time = event.timestamp
         made: list[RowChange] = []
@@ -41,6 +42,6 @@ def _lines_of(topic: str, moves: Callable[[Any], Moves]) -> Callable[[MoneyEvent
     return lines
 
 
-HANDLERS: Handlers = {
-    event_type: _lines_of(event_type.TOPIC, moves) for event_type, moves in MOVES.items()
-}
+HANDLERS: Handlers = dict(
+    on(event_type, _lines_of(event_type.TOPIC, moves)) for event_type, moves in MOVES.items()
+)

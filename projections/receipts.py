@@ -1,10 +1,10 @@
-"""One receipt for each answer that was ever held for: what was set aside, charged and given
-back, by which price, for which weights, and the events that prove it."""
+"""One receipt for each answer that credits were held for: how much was held, charged and given
+back, the price, the hash of the weights' manifest, and the events that prove it."""
 
 from domain.accounts.events import CreditsDebited, CreditsHeld, DebitRefunded, HoldReleased
 from domain.conversations.events import ResponseGenerated
 from domain.pricing.price import Price
-from projections.row_changes import Handlers, Increment, RowChanges, Update, Upsert, Value
+from projections.row_changes import Handlers, Increment, RowChanges, Update, Upsert, Value, on
 
 TABLE = "receipts"
 
@@ -78,10 +78,12 @@ def _price(price: Price) -> Value:
     }
 
 
-HANDLERS: Handlers = {
-    CreditsHeld: _held,
-    CreditsDebited: _charged,
-    HoldReleased: _released,
-    DebitRefunded: _refunded,
-    ResponseGenerated: _answered,
-}
+HANDLERS: Handlers = dict(
+    [
+        on(CreditsHeld, _held),
+        on(CreditsDebited, _charged),
+        on(HoldReleased, _released),
+        on(DebitRefunded, _refunded),
+        on(ResponseGenerated, _answered),
+    ]
+)

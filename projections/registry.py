@@ -1,5 +1,6 @@
-"""All projections. Each owns its tables alone, so any of them can be rebuilt by itself."""
+"""All projections. No table belongs to two of them, so each can be rebuilt by itself."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from domain.events import Event
@@ -13,7 +14,7 @@ from projections import (
     usage,
     users,
 )
-from projections.row_changes import Handlers, RowChanges
+from projections.row_changes import Handler, Handlers, RowChange
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,9 +26,25 @@ class Projection:
     tables: tuple[str, ...]
     handlers: Handlers
 
-    def project(self, event: Event, position: int) -> RowChanges:
-        handler = self.handlers.get(type(event))
-        return () if handler is None else handler(event, position)
+
+# Who takes events of each type: handlers, each with the position that its rows hold already.
+Takers = Mapping[type[Event], Sequence[tuple[Handler, int]]]
+
+
+def takers_of(after: Mapping[Projection, int]) -> Takers:
+    """after: the position that each projection's rows hold already."""
+    takers: dict[type[Event], list[tuple[Handler, int]]] = {}
+    for projection, held in after.items():
+        for event_type, handler in projection.handlers.items():
+            takers.setdefault(event_type, []).append((handler, held))
+    return takers
+
+
+def changes_of(event: Event, position: int, takers: Takers) -> Iterator[RowChange]:
+    """What the event changes in those tables that do not hold it yet."""
+    for handler, held in takers.get(type(event), ()):
+        if position > held:
+            yield from handler(event, position)
 
 
 PROJECTIONS: tuple[Projection, ...] = (

@@ -1,12 +1,12 @@
 """What a projection can ask for: changes of rows, as plain data.
 
-A writer may put changes of different rows together, but changes of one row take effect in the
-order in which they were made.
+A writer may reorder and merge them, as long as every row comes out as if they had been made one
+after the other.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -19,10 +19,11 @@ Row = Mapping[str, Value]
 
 
 class Insert(msgspec.Struct, frozen=True, gc=False):
-    """A row that cannot be there yet."""
+    """A row that cannot be there yet, of a table that is only ever added to. values: handed over
+    to whoever takes the change."""
 
     table: str
-    values: Row
+    values: dict[str, Value]
 
 
 class Upsert(msgspec.Struct, frozen=True, gc=False):
@@ -34,7 +35,7 @@ class Upsert(msgspec.Struct, frozen=True, gc=False):
 
 
 class Update(msgspec.Struct, frozen=True, gc=False):
-    """Nothing happens where no row fits."""
+    """Of the row of key `where`; nothing happens where there is none."""
 
     table: str
     where: Row
@@ -42,7 +43,7 @@ class Update(msgspec.Struct, frozen=True, gc=False):
 
 
 class Increment(msgspec.Struct, frozen=True, gc=False):
-    """Adds to columns of rows that are there; nothing happens where no row fits."""
+    """Adds to columns of the row of key `where`; nothing happens where there is none."""
 
     table: str
     where: Row
@@ -58,7 +59,7 @@ class Accumulate(msgspec.Struct, frozen=True, gc=False):
 
 
 class Delete(msgspec.Struct, frozen=True, gc=False):
-    """Nothing happens where no row fits."""
+    """All rows that have these values, in their key or in other columns."""
 
     table: str
     where: Row
@@ -66,6 +67,14 @@ class Delete(msgspec.Struct, frozen=True, gc=False):
 
 RowChange = Insert | Upsert | Update | Increment | Accumulate | Delete
 RowChanges = Iterable[RowChange]
-# What each event changes, given the event and its position. A rebuild gives events whose ids are
-# texts, so a handler reads fields, hands ids on as they are, and asks for no event's class.
-Handlers = Mapping[type[Event], Callable[[Any, int], RowChanges]]
+# A pure function: what an event changes, given the event and its position in the log.
+Handler = Callable[[Event, int], RowChanges]
+Handlers = Mapping[type[Event], Handler]
+
+E = TypeVar("E", bound=Event)
+
+
+def on(event_type: type[E], handler: Callable[[E, int], RowChanges]) -> tuple[type[Event], Handler]:
+    """One entry of a projection's handlers, whose types mypy has held against each other: the
+    handler is given events of this type and no others."""
+    return event_type, cast("Handler", handler)

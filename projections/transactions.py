@@ -1,4 +1,4 @@
-"""What a user sees of the account: everything that changed what the account holds in all.
+"""What a user sees of the account: everything that changed its total.
 
 Holds and releases move credits within the account and are no transactions; a debit is one even
 where the answer was free.
@@ -16,7 +16,7 @@ from domain.accounts.events import (
     GrantExpired,
     MoneyEvent,
 )
-from projections.row_changes import Handlers, Insert, RowChanges, Value
+from projections.row_changes import Handlers, Insert, RowChanges, Value, on
 
 TABLE = "transactions"
 
@@ -133,11 +133,13 @@ def _grant_description(reason: str) -> str:
             return reason
 
 
-HANDLERS: Handlers = {
-    CreditsPurchased: _purchased,
-    CreditsGranted: _granted,
-    CreditsDebited: _debited,
-    DebitRefunded: _refunded,
-    CreditsAdjusted: _adjusted,
-    GrantExpired: _expired,
-}
+HANDLERS: Handlers = dict(
+    [
+        on(CreditsPurchased, _purchased),
+        on(CreditsGranted, _granted),
+        on(CreditsDebited, _debited),
+        on(DebitRefunded, _refunded),
+        on(CreditsAdjusted, _adjusted),
+        on(GrantExpired, _expired),
+    ]
+)

@@ -3,7 +3,7 @@
 from datetime import UTC
 
 from domain.accounts.events import CreditsDebited
-from projections.row_changes import Accumulate, Handlers, RowChanges, Value
+from projections.row_changes import Accumulate, Handlers, RowChanges, Value, on
 
 TABLE = "usage"
 
@@ -23,4 +23,4 @@ def _debited(event: CreditsDebited, _position: int) -> RowChanges:
     return (Accumulate(TABLE, key, by),)
 
 
-HANDLERS: Handlers = {CreditsDebited: _debited}
+HANDLERS: Handlers = dict([on(CreditsDebited, _debited)])

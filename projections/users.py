@@ -1,4 +1,4 @@
-"""Who is registered, and what they may do. No password hash is ever here."""
+"""Who is registered, and what they may do. Password hashes are left out."""
 
 from domain.users.events import (
     RoleAssigned,
@@ -7,7 +7,7 @@ from domain.users.events import (
     UserRole,
     UserSuspended,
 )
-from projections.row_changes import Handlers, RowChanges, Update, Upsert, Value
+from projections.row_changes import Handlers, RowChanges, Update, Upsert, Value, on
 
 TABLE = "users"
 
@@ -36,9 +36,11 @@ def _reinstated(event: UserReinstated, _position: int) -> RowChanges:
     return (Update(TABLE, {"user_id": event.originator_id}, {"suspended": False}),)
 
 
-HANDLERS: Handlers = {
-    UserRegistered: _registered,
-    RoleAssigned: _assigned,
-    UserSuspended: _suspended,
-    UserReinstated: _reinstated,
-}
+HANDLERS: Handlers = dict(
+    [
+        on(UserRegistered, _registered),
+        on(RoleAssigned, _assigned),
+        on(UserSuspended, _suspended),
+        on(UserReinstated, _reinstated),
+    ]
+)

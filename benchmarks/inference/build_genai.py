@@ -1,8 +1,9 @@
 """onnxruntime-genai's own builder, run in the peers' environment: build_genai.py FOLDER TARGET.
 
-int8 in blocks of 64 with int8 activations, the table shared, only the last position in the head: as
-near to our graph as its options allow. Its Gemma 3 reads configurations of transformers before
-version 5 while its other models need version 5, so the two keys it misses are put back.
+int8 in blocks of 64 with int8 activations, one table for embedding and head, logits of the last
+position only: as near to our graph as its options allow. Its code for Gemma 3 reads configurations
+of transformers before version 5 while its other models need version 5, so the two keys that it does
+not find are added.
 """
 
 import sys
@@ -26,7 +27,7 @@ def main() -> None:
         build(self, config, *others)
 
     gemma.__init__ = with_old_keys
-    # It knows one kind of rotation for all layers; both of this model's are plain.
+    # It knows one kind of rotary embedding for all layers; this model has two, without scaling.
     gemma.make_rope_init = lambda _self, _config: None
     asked = ("", folder, target, "int8", "cpu", f"{target}.cache")
     create_model(*asked, **parse_extra_options(*asked, _EXTRA))

@@ -1,4 +1,5 @@
-"""Tokens per second of the real model at batch 1, beside what the memory allows, and beside others.
+"""Tokens per second of the real model at batch 1, compared with what the memory's bandwidth allows
+and with other runners.
 
     python -m benchmarks.inference.decode [--peers [NAME …]] [--quick]
 
@@ -88,7 +89,7 @@ def decode_speed(models_dir: Path) -> list[Figure]:
 
 
 def read_bandwidth() -> float:
-    """Bytes a second that all cores together read from memory."""
+    """Bytes per second that all cores together read from memory."""
     threads = usable_cores()
     chunks = [np.ones(_CHUNK_BYTES // 8, np.int64) for _ in range(threads)]
     best = 0.0
@@ -107,7 +108,7 @@ async def _measure(models_dir: Path) -> tuple[list[float], list[float]]:
     try:
         for _ in range(_REPEATS):
             done = await _answer(engine, _QUESTION, _TOKENS, endless)
-            # The first token comes out of the prefill.
+            # The prefill itself yields the first token.
             decoded.append((done.completion_tokens - 1) / done.decode_ms * 1000)
             long = await _answer(engine, _LONG, 1, endless)
             prefilled.append(long.prompt_tokens / long.prefill_ms * 1000)
@@ -127,7 +128,7 @@ async def _answer(engine: OnnxEngine, question: str, tokens: int, sampling: Samp
 
 
 class OurEngine:
-    """A `Runner`: the whole engine, as the service uses it. Ends an answer where the model does."""
+    """A `Runner`: the whole engine, as the service uses it. The model ends its answers."""
 
     title = "our engine, int8"
 
@@ -143,7 +144,7 @@ class OurEngine:
         )
 
     def ids_of(self, text: str) -> tuple[int, ...]:
-        """As the engine's own template puts a question."""
+        """A question in the engine's own template."""
         turns = [Turn(role=Role.USER, content=text)]
         asked = self._engine.prepare_prompt(_MODEL, turns, completion_tokens_wanted=_TOKENS)
         return self._runner.run(asked).token_ids
@@ -169,7 +170,7 @@ def beside_peers(models_dir: Path, names: Sequence[str], *, rounds: int) -> list
     with started_peers(names) as (peers, missing):
         ours = OurEngine(models_dir)
         try:
-            # Another beginning each time, so that nothing of the prompt before is kept.
+            # Each begins differently, so that nothing kept of an earlier prompt helps.
             begin = ours.ids_of("Hi")[0]
             long = [(begin, 1000 + number, *ours.ids_of(_LONG)[1:]) for number in range(rounds)]
             return side_by_side(

@@ -1,5 +1,5 @@
-"""What a model takes to be made, to be loaded and to answer eight long prompts at once, each in a
-process of its own so that nothing else is counted.
+"""Memory and time for converting a model, loading it and answering eight long prompts at once, each
+in a process of its own so that nothing else is counted.
 
     python -m benchmarks.inference.engine_memory convert|load|rows|kept MODELS_DIR
 
@@ -28,7 +28,7 @@ _PROMPT_TOKENS, _ROW_TOKENS = 900, 1024
 _REPEATS = 3
 _TIMEOUT_S = 300
 _MB = 1e6
-# Neither the end of a text nor of a turn, so that every row grows to its full length.
+# Tokens that end no text and no turn, so that every row grows to its full length.
 _ENDLESS = Sampling(temperature=0, logit_bias=((1, -1000.0), (106, -1000.0)))
 
 
@@ -87,7 +87,7 @@ def engine_memory(models_dir: Path) -> list[Figure]:
 
 def _child(part: str, models_dir: Path) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.inference.engine_memory", part, str(models_dir)]
-    # What is asked for is fixed above, no shell reads it.
+    # The arguments are fixed above, and no shell reads them.
     done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -132,7 +132,7 @@ async def _peak(settings: OnnxEngineSettings) -> dict[str, float]:
 
 
 async def _full_row(engine: OnnxEngine, row: int) -> None:
-    """Greedy; every row has another prompt and another owner."""
+    """Greedy; every row has its own prompt and its own owner."""
     tokens = _ROW_TOKENS - _PROMPT_TOKENS
     ids = (2, *(1000 + 5000 * row + place for place in range(_PROMPT_TOKENS - 1)))
     prompt = PreparedPrompt(model=_MODEL, token_ids=ids, turns_dropped=0, max_tokens=tokens)
@@ -147,7 +147,7 @@ def _peak_mb() -> float:
 
 
 def _forget_peak() -> None:
-    """From now on the peak is that of what follows (Linux, proc(5))."""
+    """Resets the peak of this process's memory (Linux, proc(5))."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -1,4 +1,4 @@
-"""Gemma 3 with random weights on a GPU: right numbers, decode and prefill, beside the limits.
+"""Gemma 3 with random weights on a GPU: its numbers, and its speed beside what memory allows.
 
     python -m benchmarks.inference.gpu           1B and 12B on CUDA
     python -m benchmarks.inference.gpu --tiny    all of it on the CPU with a tiny model, in seconds
@@ -36,7 +36,7 @@ from infrastructure.inference.prepared.manifest import WEIGHTS_FILE
 
 _APART_MAX = {Precision.FP32: 1e-4, Precision.BF16: 0.05, Precision.FP16: 0.02}
 _APART_MAX |= {Precision.INT8: 0.1, Precision.INT4: 0.5}
-# What the service does for a message that asks for nothing else than a temperature.
+# What the service does for a message that sets nothing but a temperature.
 _SAMPLED = Sampling(temperature=0.8, seed=1)
 _CHUNK_TOKENS = 256
 _GOALS = {"gemma3-12b": Goal(bound=60, at_least=True), "gemma3-1b": Goal(bound=40, at_least=True)}
@@ -62,7 +62,7 @@ class Plan:
         self.figures.append(Figure(what=what, unit=unit, value=value, conditions=conditions))
 
     def attempt(self, what: str, act: Callable[[], Any]) -> Any:
-        """A part that cannot run is noted and the rest goes on: machines with GPUs are dear."""
+        """Notes a part that cannot run and goes on: machines with GPUs are expensive."""
         try:
             return act()
         except Exception as error:  # noqa: BLE001
@@ -95,7 +95,7 @@ def check_numbers(plan: Plan, folder: Path) -> bool:
         apart = 0.0
         for ids, wanted in zip(prompts, expected, strict=True):
             runner.forget()
-            # The prompt but its last token at once, that one as a step of decoding.
+            # The prompt without its last token at once, and that one as a step of decoding.
             runner.step(ids[:, :-1])
             found = runner.step(ids[:, -1:])[0]
             apart = max(apart, float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted)))
@@ -290,7 +290,7 @@ def main(arguments: Sequence[str]) -> int:
                 )
         if plan.use_torch:
             plan.attempt(f"{name} torch", partial(beside_torch, plan, name))
-        # After each size, so that a machine's time that runs out takes only the rest.
+        # After each size, so that what was measured is there even if the machine's time runs out.
         print(table(plan.figures), flush=True)
     print("\n".join(plan.notes))
     return 0 if right else 1

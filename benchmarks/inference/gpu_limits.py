@@ -9,7 +9,7 @@ from infrastructure.inference.prepared.config import GemmaConfig, Provider
 
 
 def copy_rate(provider: Provider, copied_bytes: int) -> float:
-    """Bytes a second read and written by a copy within the device's memory."""
+    """Bytes per second, read and written, of a copy within the device's memory."""
     if provider is Provider.CPU:
         source = np.ones(copied_bytes, np.uint8)
         target, took = np.empty_like(source), []
@@ -30,15 +30,15 @@ def copy_rate(provider: Provider, copied_bytes: int) -> float:
     began = time.perf_counter()
     for _ in range(copies):
         other.update_inplace(one)
-    small.numpy()  # Copied back after what was asked for before it.
+    small.numpy()  # Copying one number back waits for all that was queued before it.
     return 2 * copies * copied_bytes / (time.perf_counter() - began)
 
 
 def token_limit(
     config: GemmaConfig, *, weights: int, batch: int, context: int, element: int, rate: float
 ) -> float:
-    """Tokens a second if nothing but memory were in the way. weights: bytes of all of them;
-    element: bytes of a key's number; rate: bytes a second."""
+    """Tokens per second if reading memory were all that takes time. weights: bytes of all of
+    them; element: bytes of one number in a key; rate: bytes per second."""
     seen = [
         context if config.is_full_attention(layer) else min(context, config.sliding_window)
         for layer in range(config.layers)

@@ -1,4 +1,4 @@
-"""Gemma 3 in plain torch: what our graphs' numbers and speed are held against on a GPU.
+"""Gemma 3 in plain torch, to compare the numbers and the speed of our graphs with on a GPU.
 
 Written from the architecture (Gemma 3 technical report), eager, with keys and values in buffers
 of fixed size, so that nothing but the model itself is timed.
@@ -110,7 +110,8 @@ class TorchGemma:
 
 
 def _rotate(values: Any, cosines: Any, sines: Any) -> Any:
-    """[rows, tokens, heads, size]; the first half of each vector turns against the second."""
+    """Rotary embedding of [rows, tokens, heads, size]; the first half of each vector is paired with
+    the second."""
     first, second = values.float().chunk(2, -1)
     cosines, sines = cosines[:, None], sines[:, None]
     turned = [first * cosines - second * sines, second * cosines + first * sines]

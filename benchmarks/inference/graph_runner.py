@@ -1,5 +1,5 @@
-"""A graph run as the service runs it on a device, but without the engine: rows of equal length go
-in, and out come logits or next tokens."""
+"""Runs a graph on a device as the service does, but without the engine: from rows of equal length
+to logits or next tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from infrastructure.inference.sessions.device_session import DeviceLimits, Devic
 from infrastructure.inference.sessions.host_session import SessionLimits, runs_on
 from infrastructure.inference.sessions.sampling import Sampler, pick_tokens
 
-# More than any device has: nothing else is budgeted in a measurement.
+# More than any device has: a measurement has no budget.
 _ARENA_BYTES = 1 << 40
 
 
@@ -40,7 +40,7 @@ class RunnerOptions:
 
 
 class GraphRunner:
-    """length: tokens that stand in every row."""
+    """length: how many tokens every row holds."""
 
     def __init__(self, folder: Path, config: GemmaConfig, options: RunnerOptions) -> None:
         self._options = options
@@ -83,7 +83,7 @@ class GraphRunner:
         return logits
 
     def prefill(self, ids: NDArray[np.int64]) -> list[int]:
-        """int64[rows, tokens], one row after the other, to the tokens that come next."""
+        """Reads int64[rows, tokens] row by row; returns the next token of each row."""
         picked = [
             self._picked(last, [sampler])[0]
             for last, sampler in zip(self._prefill(ids), self._samplers, strict=True)
@@ -92,7 +92,7 @@ class GraphRunner:
         return picked
 
     def decode(self, tokens: Sequence[int]) -> list[int]:
-        """One more token of each row to the tokens that come next."""
+        """Appends one token to each row; returns the next token of each."""
         picked = self._picked(self._decode(tokens), self._samplers)
         self.length += 1
         return picked
@@ -100,7 +100,7 @@ class GraphRunner:
     def _prefill(self, ids: NDArray[np.int64]) -> "list[Any]":
         found, size = [], self._options.chunk_tokens
         for row, prompt in enumerate(ids.tolist()):
-            # What stands in the row already counts as the prompt's beginning.
+            # What the row holds already counts as the beginning of the prompt.
             whole = [0] * self.length + prompt
             for first in range(self.length, len(whole), size):
                 last = self._session.prefill(row, whole, first, min(first + size, len(whole)))

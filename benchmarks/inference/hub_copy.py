@@ -1,4 +1,4 @@
-"""The packaged 270M as the folder that a model hub would give: what other runners read."""
+"""The packaged 270M as a folder in the form of a model hub, which other runners read."""
 
 from pathlib import Path
 

@@ -127,7 +127,7 @@ _KINDS = {
 
 def main() -> None:
     kind, model, threads = sys.argv[1:]
-    # What libraries print must not stand between the lines of the answers.
+    # Libraries print to the same stream; that must not mix with the answers.
     answers, sys.stdout = sys.stdout, sys.stderr
     prefill, step = _KINDS[kind](model, int(threads))
     print(json.dumps({"ready": kind}), file=answers, flush=True)

@@ -24,7 +24,7 @@ class PeerMissing(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class PeerKind:
-    """needs_torch: installed first and alone, which brings the build for the CPU."""
+    """needs_torch: torch is installed first and alone, so that it is the build for the CPU."""
 
     name: str
     title: str
@@ -48,8 +48,8 @@ class PeerFolder:
         self._hub = self._folder / "model"
 
     def python(self, kind: PeerKind) -> Path:
-        """The interpreter of the peer's environment, made where it is missing or was made of
-        other pins. Raises PeerMissing."""
+        """The interpreter of the peer's environment, which is made where it is missing or has other
+        versions. Raises PeerMissing."""
         try:
             return self._environment(kind).make(lambda said: print(f"  {said}", flush=True))
         except EnvironmentMissing as error:

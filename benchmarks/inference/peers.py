@@ -1,4 +1,4 @@
-"""Our engine beside other runners of the same model, in one run and in turn.
+"""Our engine compared with other runners of the same model, in turn within one run.
 
     python -m benchmarks.inference.decode --peers [NAME …]
 
@@ -21,7 +21,7 @@ from benchmarks.figures import Figure, Goal, of_repeats
 from benchmarks.inference.peer_setup import KINDS, PeerFolder, PeerKind, PeerMissing
 from infrastructure.inference.sessions.needs import usable_cores
 
-# How many times faster we mean to decode than each.
+# How many times faster than each of them decoding is meant to be.
 GOALS = {"transformers": 3.0, "llama-cpp": 1.3, "genai": 1.5, "optimum": 2.0}
 
 
@@ -85,7 +85,7 @@ class Rounds:
 
 @contextlib.contextmanager
 def started_peers(names: Sequence[str]) -> Iterator[tuple[list[PeerProcess], dict[str, str]]]:
-    """Those that run, and for the others why not, by name."""
+    """Those that run; and by name, why the others do not."""
     folder, running, missing = PeerFolder(), [], {}
     try:
         for kind in KINDS:
@@ -150,7 +150,7 @@ def side_by_side(
 
 
 def _answers(peer: PeerProcess, prompt: Sequence[int], missing: dict[str, str]) -> bool:
-    """Whether it answers at all; the first time also warms it up."""
+    """Whether it answers at all; this also warms it up."""
     try:
         peer.ask(prompt, 4)
     except PeerMissing as error:

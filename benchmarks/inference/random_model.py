@@ -11,8 +11,8 @@ from infrastructure.inference.prepared.catalogue import BY_NAME
 from infrastructure.inference.prepared.config import GemmaConfig
 from infrastructure.inference.preparing.safetensors_weights import tensor_shapes
 
-# Every tensor reads from one pool of random numbers, as drawing 12e9 of them takes minutes. It is
-# no multiple of any width, so that no two rows of a matrix are the same.
+# Every tensor reads from one pool of random numbers, as drawing 12e9 of them takes minutes. Its
+# size is no multiple of any width, so that no two rows of a matrix are the same.
 _POOL = 16_777_259
 _VOCAB = 262_144
 _WINDOWS = {"gemma3-1b": 512, "gemma3-4b": 1024, "gemma3-12b": 1024}
@@ -36,7 +36,7 @@ TINY = GemmaConfig(
 
 
 def config_of(name: str, *, layers: int | None = None, positions_max: int = 4096) -> GemmaConfig:
-    """The configuration of a model of the catalogue whose shape is known; layers: fewer."""
+    """The configuration of a model of the catalogue; layers: fewer than the model has."""
     shape = BY_NAME[name].shape
     assert shape is not None, f"{name} has no shape in the catalogue"
     return GemmaConfig(

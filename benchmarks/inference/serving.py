@@ -1,4 +1,4 @@
-"""Many streams at once from the real model, and what a second turn costs."""
+"""The real model with many streams at once, and the time to the first token of a second turn."""
 
 import asyncio
 import time
@@ -35,7 +35,7 @@ _QUESTIONS = (
     "What should I cook tonight?",
     "Tell me a tale of two brothers.",
 )
-# About 400 tokens, and 18 that follow.
+# About 400 tokens, and then 18 more.
 _EARLIER = "The harbour lies in the east of the town and the ships in it are small. " * 23
 _FOLLOWING = "And now tell me in a few words what lies in the east of the town?"
 
@@ -54,7 +54,7 @@ def serving_speed(models_dir: Path, *, repeats: int = _REPEATS) -> list[Figure]:
 
 
 async def _measure(models_dir: Path, repeats: int) -> list[Figure]:
-    """Everything in turn, so that whatever else runs on the machine touches all of it alike."""
+    """Everything in turn, so that other work on the machine affects all of it alike."""
     keeping = OnnxEngine(OnnxEngineSettings(models_dir=models_dir))
     forgetting = OnnxEngine(OnnxEngineSettings(models_dir=models_dir, kept_bytes_max=0))
     endless = endless_sampling(models_dir)
@@ -127,7 +127,7 @@ def _turn_figures(anew: list[float], second: list[float]) -> list[Figure]:
 
 
 def endless_sampling(models_dir: Path) -> Sampling:
-    """Greedy, but never the end of a line or of a turn, where answers would stop."""
+    """Greedy, but never a token that ends a line or a turn, so that no answer stops early."""
     folder = models_dir / _MODEL
     manifest = read_manifest(folder)
     tokenizer = GemmaTokenizer.load(
@@ -140,7 +140,7 @@ def endless_sampling(models_dir: Path) -> Sampling:
 
 
 async def _clients(engine: OnnxEngine, clients: int, sampling: Sampling) -> list[_Stream]:
-    """That many people ask at once."""
+    """As many people ask at once."""
     asked = [f"{_QUESTIONS[number % 8]} ({number})" for number in range(clients)]
     return await asyncio.gather(
         *(
@@ -151,12 +151,12 @@ async def _clients(engine: OnnxEngine, clients: int, sampling: Sampling) -> list
 
 
 async def _second_turn(engine: OnnxEngine, asked: str) -> float:
-    """Milliseconds to the first token of the answer to what follows a first answer."""
+    """Milliseconds to the first token of the second answer in a conversation."""
     turns = [Turn(role=Role.USER, content=asked)]
     first = await _stream(engine, turns, "somebody", Sampling(), 8)
     turns.append(Turn(role=Role.ASSISTANT, content=first.completion.text or "Yes."))
     turns.append(Turn(role=Role.USER, content=_FOLLOWING))
-    # A reader takes longer than the engine to read the answer; it computes ahead meanwhile.
+    # People read more slowly than the engine writes; it works ahead in the meantime.
     await asyncio.sleep(0.5)
     second = await _stream(engine, turns, "somebody", Sampling(), 2)
     return (second.times[0] - second.asked_at) * 1000
@@ -177,7 +177,7 @@ async def _stream(
 
 
 def _aggregate(run: Sequence[_Stream]) -> float:
-    """Tokens a second of all streams, from the moment the last began until one ends."""
+    """Tokens per second of all streams together, from when the last began until the first ended."""
     began, ended = max(one.times[0] for one in run), min(one.times[-1] for one in run)
     tokens = sum(sum(began < moment <= ended for moment in one.times) for one in run)
     return tokens / (ended - began)

@@ -1,5 +1,5 @@
-"""What the chain and the checkpoints cost, and how fast the log is verified: side by side in one
-run, with and without them, on one server."""
+"""What the chain and the checkpoints cost, and how fast the log is verified: with and without them,
+in turn, on one server."""
 
 import argparse
 import asyncio
@@ -76,7 +76,7 @@ async def measure(
             "round by round, the order changes",
             Goal(bound=0.9, at_least=True),
         ),
-        # On a machine that does other things, too, rates tell more of those.
+        # On a busy machine, rates depend more on the other work than on this.
         of_repeats(
             "Processor time of a settlement, with / without",
             "×",
@@ -92,7 +92,7 @@ async def measure(
 
 
 def _settings(folder: Path) -> CheckpointSettings:
-    """One a second: ten times as often as in the service."""
+    """A checkpoint every second: ten times as often as in the service."""
     return CheckpointSettings(
         folder=folder / "checkpoints",
         interval_s=1.0,
@@ -146,7 +146,7 @@ async def _signed(url: str) -> None:
 
 
 def processor_s() -> float:
-    """Of this process and all its children, which are the servers."""
+    """Processor time of this process and of its children, which are the servers."""
     me = psutil.Process()
     seconds = 0.0
     for process in (me, *me.children(recursive=True)):
@@ -159,7 +159,7 @@ def processor_s() -> float:
 async def _verified(
     servers: EmbeddedServers, urls: DatabaseUrls, folder: Path, rounds: int
 ) -> list[Figure]:
-    """The log's walk alone has a goal; streams are folded by the domain's own functions."""
+    """Only walking the log has a goal; folding streams is left to the domain's functions."""
     keys = [SigningKey.from_file(folder / "key.pem").public]
     await rebuild([], urls.service, lambda _done: None, macs=EVENT_MACS)
     rates: dict[str, list[float]] = {"log": [], "MACs": [], "read models": []}
@@ -206,7 +206,7 @@ async def _verified(
 def run(*, rounds: int, commands: int, verifying: bool) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="chatledger-bench-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # PostgreSQL's own user has to pass through
+        folder.chmod(0o755)  # PostgreSQL runs as another user, who needs to enter.
         settings = EmbeddedSettings(
             data_dir=folder / "data", postgres_connections_max=120, nats_stream="*"
         )

@@ -1,4 +1,4 @@
-"""How long after its commit an event is in its read-model row, under a steady load of commands."""
+"""How long after its commit an event is in the read models, under a steady load of commands."""
 
 import argparse
 import asyncio
@@ -49,8 +49,8 @@ class _StampedBoard(PositionBoard):
 
 
 class _Commands:
-    """Commits of two events each, as one message makes them, for one account after the other, by
-    the service's own way: many in one transaction where many come at once."""
+    """Commits of two events each, as one message makes them, for one account after the other,
+    through the service's group commit."""
 
     def __init__(self, application: LedgerApplication, accounts: int) -> None:
         self._to_stored_event = application.mapper.to_stored_event
@@ -118,8 +118,9 @@ async def measure_lag(
     *,
     nats_read_url: str = "",
 ) -> Lag:
-    """Relay and projector work in this process, on a migrated database, beside the commits: as in
-    the service. nats_read_url: as a user who only reads; empty: nats_url."""
+    """Relay and projector work in the process that commits, as in the service. The database must
+    be migrated. nats_read_url: the URL of a user who may only read; where it is empty, nats_url is
+    used."""
     board = _StampedBoard()
     service = ProjectionService(
         service_url,
@@ -163,7 +164,7 @@ async def _warm_up(board: _StampedBoard, commands: _Commands) -> None:
 
 
 async def _load(commands: _Commands, commands_per_s: float, count: int) -> list[tuple[int, float]]:
-    """At even times, whether or not those before are answered."""
+    """Starts commands at even intervals, whether or not earlier ones are answered."""
     loop = asyncio.get_running_loop()
     start_s = loop.time()
     tasks = []

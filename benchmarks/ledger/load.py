@@ -1,4 +1,4 @@
-"""Commands through the application layer, as the service gives them: decide, commit, answer."""
+"""Commands through the application layer as in the service: decide, commit, answer."""
 
 import asyncio
 import time
@@ -46,7 +46,7 @@ GENERATED = Generated(
 
 @dataclass(frozen=True)
 class Round:
-    """Commands a second, and each command's latency in ms as its caller saw it."""
+    """Commands per second, and each command's latency in ms as its caller saw it."""
 
     rate: float
     latencies_ms: list[float]
@@ -67,16 +67,16 @@ class LedgerLoad:
         await self.ledger.aclose()
 
     async def users(self, count: int) -> list[UUID]:
-        """New ones, each with credits for everything that comes."""
+        """New users, each with enough credits for the whole benchmark."""
         users = [self.ids.new_id() for _ in range(count)]
-        # Each is looked for in the store first, which has a limit to how long reads queue.
+        # Each is looked for in the store first, and reads may wait there for a limited time only.
         for some in (users[begin : begin + 500] for begin in range(0, count, 500)):
             await asyncio.gather(*(self.ledger.transact(partial(self._open, u)) for u in some))
         return users
 
     async def settlements(self, users: list[UUID], callers: int) -> Round:
-        """An answer for each user, by so many callers at a time, each with one after the other;
-        the holds are made before the clock runs."""
+        """Settles one answer for each user. callers: how many settle at a time, each one answer
+        after the other. The holds are made before the clock starts."""
         holds = await self.holds(users)
         waiting = [holds[number::callers] for number in range(callers)]
         latencies_ms: list[float] = []
@@ -137,7 +137,7 @@ class LedgerLoad:
         return Round(len(latencies_ms) / (time.perf_counter() - began), latencies_ms)
 
     async def grow(self, user: UUID, events: int) -> None:
-        """That many more events in the account, in large commits; snapshots as in the service."""
+        """Adds this many events to the account, in large commits; snapshots as in the service."""
         done = 0
         while done < events:
             number = min(1000, events - done)

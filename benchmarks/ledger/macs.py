@@ -93,8 +93,8 @@ async def measure(servers: EmbeddedServers, *, rounds: int, commands: int) -> li
 
 
 async def measure_python(*, turns: int) -> list[Figure]:
-    """Of a settlement without the connection, as `settlement_floor` measures it: in slices, the
-    fastest tenth of which a busy machine hardly touches."""
+    """A settlement without the database, as `settlement_floor` measures it: in slices, the fastest
+    tenth of which is hardly affected by other work on the machine."""
     load = LoadWithoutStore()
     writers = {
         "with": load.ledger.to_stored_event,
@@ -137,7 +137,7 @@ def main() -> None:
     print(json.dumps(machine.describe()))
     figures = asyncio.run(measure_python(turns=options.rounds * 4))
     with tempfile.TemporaryDirectory(prefix="chatledger-bench-") as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL's own user has to pass through
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user, who needs to enter.
         settings = EmbeddedSettings(data_dir=Path(folder) / "data", postgres_connections_max=120)
         with EmbeddedServers.start(settings, lambda _text: None) as servers:
             figures += asyncio.run(

@@ -1,4 +1,4 @@
-"""What the ledger is measured against, on the same server: the library's recorder as it is, our
+"""What the ledger is compared with, on the same server: the library's recorder as it is, our
 recorder without the application above it, and PostgreSQL's own benchmark."""
 
 import asyncio
@@ -20,7 +20,7 @@ from infrastructure.embedded.programs import postgres_install, postgres_librarie
 from infrastructure.event_store.recorder import LedgerRecorder, open_application
 from infrastructure.process.clock_ids import TimeOrderedIds
 
-# The peers' own table: the log's columns and indexes, without its triggers, hence without a chain.
+# A table for these alone: the columns and indexes of the log, but no triggers and so no chain.
 PEERS_SCHEMA = "peers"
 _PEERS_TABLE = """
 CREATE SCHEMA IF NOT EXISTS peers;
@@ -50,7 +50,7 @@ def two_events(ids: TimeOrderedIds) -> list[StoredEvent]:
 
 
 class StockRecorder:
-    """The library's recorder, which locks and flushes for every command; a thread each."""
+    """The library's recorder, which locks and flushes for every command; one thread a caller."""
 
     def __init__(self, service_url: str, threads: int) -> None:
         parts = conninfo_to_dict(service_url)
@@ -123,8 +123,8 @@ INSERT INTO {PEERS_SCHEMA}.ledger_events (originator_id, originator_version, top
 
 
 def pgbench_rate(service_url: str, folder: Path, *, clients: int, seconds: int) -> float:
-    """Transactions a second of pgbench with that many clients, each inserting two rows as large
-    as a settlement's, in one prepared statement, without the table's lock."""
+    """Transactions per second of pgbench. Each inserts two rows as large as a settlement's by one
+    prepared statement, without locking the table."""
     script = folder / "two_rows.sql"
     script.write_text(_SCRIPT)
     install = postgres_install()

@@ -1,9 +1,10 @@
-"""What a settlement costs in Python, and what it could not cost less than.
+"""What a settlement costs in Python, and the least that it could cost.
 
 The floor makes the two events, encodes them, keeps them as a commit's rows, waits once and makes
 the answer: nothing is loaded, decided, checked or remembered. Above it stands the application as
-it is, over a store that keeps nothing and answers in the loop's next turn. Both in processor time
-and in slices of a few milliseconds, the fastest tenth of which a busy machine hardly touches.
+it is, over a store that keeps nothing and answers in the loop's next turn. Both are measured in
+processor time and in slices of a few milliseconds, the fastest tenth of which is hardly affected
+by other work on the machine.
 """
 
 import asyncio
@@ -159,7 +160,7 @@ async def slice_us(
 
 
 async def measure(*, turns: int) -> list[Figure]:
-    """turns: over all accounts, of each contender."""
+    """turns: how often each of the two settles on every account."""
     load = LoadWithoutStore()
     floor = _Floor(NoStore())
     users: list[UUID] = await load.users(_ACCOUNTS)

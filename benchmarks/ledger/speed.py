@@ -1,4 +1,4 @@
-"""The ledger side by side with what it stands on, in one run and on one server, fsync on."""
+"""The ledger compared with what it is built on, in one run and on one server, fsync on."""
 
 import asyncio
 import tempfile
@@ -46,7 +46,7 @@ def servers(folder: Path) -> Iterator[EmbeddedServers]:
 
 
 def measure(folder: Path, *, rounds: int, commands: int, log_sizes: int) -> list[Figure]:
-    """rounds: of every contender, one after the other. commands: in a round of the ledger."""
+    """rounds: of each of those compared, in turn. commands: in a round of the ledger."""
     with servers(folder) as started:
         url = started.service_database_url
         make_peers_table(started.owner_database_url)
@@ -70,7 +70,7 @@ async def _throughput(url: str, folder: Path, rounds: int, commands: int) -> lis
             await asyncio.to_thread(pgbench_rate, url, folder, clients=32, seconds=2)
         )
         for callers in CALLERS:
-            # Eight callers need not settle as much as a hundred for the same precision.
+            # For the same precision, eight callers need fewer settlements than a hundred.
             some = users if callers > 8 else users[: commands // 4]
             ledger[callers].append(await load.settlements(some, callers))
         hot_rounds.append(await load.one_account(hot, callers=32, each=commands // 32))
@@ -166,8 +166,8 @@ async def _long_stream(url: str, rounds: int) -> list[Figure]:
 async def _growing_log(
     servers: EmbeddedServers, sizes: tuple[int, ...], rounds: int, commands: int
 ) -> list[Figure]:
-    """A log of each size beside the others, and rounds in turn: what the machine does meanwhile
-    comes to all of them."""
+    """A log of each size, measured in turn, so that other work on the machine affects all of them
+    alike."""
     loads: dict[int, LedgerLoad] = {}
     users: dict[int, list[UUID]] = {}
     costs_us: dict[int, list[float]] = {size: [] for size in sizes}
@@ -179,7 +179,7 @@ async def _growing_log(
         await loads[size].settlements(users[size], 32)
         _fill(urls.owner, size)
     with psycopg.connect(servers.superuser_url, autocommit=True) as connection:
-        # Otherwise the rounds would pay for writing what they did not add.
+        # Otherwise the rounds would pay for writing what was filled in before.
         connection.execute("CHECKPOINT")
     collect_seldom()
     for number in range(rounds):
@@ -206,7 +206,7 @@ async def _growing_log(
 
 
 def _fill(owner_url: str, size: int) -> None:
-    """Up to that many events, and settled, so that nothing of it is measured."""
+    """Up to this many events, all written to disk, so that none of that work is measured."""
     with psycopg.connect(owner_url, autocommit=True) as connection:
         row = connection.execute("SELECT count(*) FROM ledger.ledger_events").fetchone()
         assert row is not None
@@ -217,5 +217,5 @@ def _fill(owner_url: str, size: int) -> None:
 
 def run(*, rounds: int, commands: int, log_sizes: int) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="chatledger-bench-") as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL's own user has to pass through
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user, who needs to enter.
         return measure(Path(folder), rounds=rounds, commands=commands, log_sizes=log_sizes)

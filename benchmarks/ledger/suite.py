@@ -25,13 +25,13 @@ _PAGE_BYTES = 8192
 
 
 def flush_latency(folder: Path) -> list[Figure]:
-    """One 8 kB page written and fdatasync'ed: what a commit cannot be faster than."""
+    """One page of 8 kB written and fdatasync'ed: no commit can be faster."""
     latencies_ms: list[float] = []
     page = os.urandom(_PAGE_BYTES)
     path = folder / "flush"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
-        # As PostgreSQL's log does, into space that is already there.
+        # Into space that is allocated already, as PostgreSQL's log does.
         os.write(descriptor, bytes(_PAGE_BYTES * _FLUSHES))
         os.fsync(descriptor)
         for number in range(_FLUSHES):
@@ -85,7 +85,7 @@ def read_model_lag(folder: Path, *, commands_per_s: float, seconds: float) -> li
 
 
 def main() -> None:
-    """`python -m benchmarks.ledger.suite`: the ledger against what it stands on."""
+    """`python -m benchmarks.ledger.suite`: the ledger compared with what it is built on."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--commands", type=int, default=4000, help="in a round")
@@ -99,7 +99,7 @@ def main() -> None:
     )
     figures += chain.run(rounds=options.rounds, commands=options.commands, verifying=False)
     with tempfile.TemporaryDirectory(prefix="chatledger-bench-") as folder:
-        Path(folder).chmod(0o755)  # PostgreSQL's own user has to pass through
+        Path(folder).chmod(0o755)  # PostgreSQL runs as another user, who needs to enter.
         figures += read_model_lag(Path(folder), commands_per_s=LAG_COMMANDS_PER_S, seconds=10)
     print(table(figures))
 

@@ -16,7 +16,7 @@ _ALONE = 500
 
 @dataclass(frozen=True, kw_only=True)
 class _Load:
-    """latencies_ms: of balance queries. commands: purchases done beside them."""
+    """latencies_ms: of balance queries. commands: purchases made meanwhile."""
 
     latencies_ms: list[float]
     commands: int
@@ -28,7 +28,7 @@ class _Load:
 
 
 def balance_queries(service: Service, *, users: int, seconds: float) -> list[Figure]:
-    """users: so many that nobody meets the limit of requests a minute."""
+    """users: enough that nobody reaches the limit of requests per minute."""
     client = Client(service.port)
     tokens = [
         client.sign_up(f"reader{n}", credits_added=CREDITS_ADDED if n < 4 else 0)

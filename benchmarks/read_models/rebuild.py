@@ -1,7 +1,7 @@
-"""Making all read models anew from the log, and verifying it: events a second, and memory.
+"""How fast all read models are rebuilt, and the log is verified: events per second, and memory.
 
-`python -m benchmarks.read_models.rebuild` fills a database of its own; `--keep` leaves it
-running for a comparison, whose `--database URL` measures whatever code it is started from.
+`python -m benchmarks.read_models.rebuild` fills a database of its own. To compare two versions,
+`--keep` leaves the database running, and each version measures it with `--database URL`.
 """
 
 import argparse
@@ -168,7 +168,7 @@ class _Life:
         return list(events)
 
     def _id(self) -> UUID:
-        """Ordered by time, as the service's are (RFC 9562, version 7)."""
+        """Ordered by time, as the service's ids are (RFC 9562, version 7)."""
         ms = int(self._now.timestamp() * 1000)
         return UUID(
             int=(ms << 80) | (7 << 76) | (2 << 62) | (self._random.getrandbits(74) & ~(3 << 62))

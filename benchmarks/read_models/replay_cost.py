@@ -1,11 +1,10 @@
-"""What a rebuild and a verification cost, part by part: time, and processor time of Python and of
-PostgreSQL, which tells more than time does where other work goes on."""
+"""What each part of a rebuild and of a verification costs: time, and processor time of Python and
+of PostgreSQL, which depends less on other work on the machine."""
 
 import asyncio
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,16 +21,15 @@ from infrastructure.proofs.verify.chain import verify_chain
 from infrastructure.proofs.verify.events import read_entries
 from infrastructure.proofs.verify.read_models import verify_read_models
 from infrastructure.proofs.verify.streams import verify_streams
-from infrastructure.read_models.rebuild.folded_rows import Chunk
 from infrastructure.read_models.rebuild.rebuild import rebuild
 from infrastructure.read_models.rebuild.shadow_tables import SHADOW_SCHEMA, ReplayBounds
 from infrastructure.read_models.rebuild.stretch import Folder, FoldPlan
-from infrastructure.read_models.writer import Statements
+from infrastructure.read_models.row_sql import RowSql
 from projections.registry import PROJECTIONS
 
 _FLOOR_ROUNDS = 9
 _LOOKED_EVERY_S = 0.05
-# What a server's process has used is told by the server once it has seen it end.
+# The server counts the time of a process that has ended a moment later.
 _ENDED_WITHIN_S = 1.0
 _COLUMNS = "notification_id, topic, originator_id, originator_version, state"
 
@@ -55,7 +53,7 @@ class Cost:
 
 
 class Meter:
-    """connection: to the server whose processes are looked at, on this machine."""
+    """connection: to the server whose processes are measured; it runs on this machine."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._postmaster = psutil.Process(connection.info.backend_pid).parent()
@@ -91,8 +89,8 @@ class Meter:
 
 
 def _python_s() -> float:
-    """Of this process and its workers. They are children of one that starts them, which knows
-    what those have used that have ended."""
+    """Processor time of this process and its workers. One process starts the workers, and counts
+    the time of those that have ended."""
     total = 0.0
     for process in _python_processes():
         times = process.cpu_times()
@@ -106,8 +104,8 @@ def _python_processes() -> list[psutil.Process]:
 
 
 class MemoryWatch:
-    """Looks every so often at this process's memory and that of every worker, in MB of RSS.
-    all_mb: of them together, where pages that they share count for each."""
+    """Watches the memory of this process and of every worker, in MB of RSS. all_mb: of all of them;
+    pages that they share count once for each."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
@@ -215,11 +213,11 @@ def measure_round(service_url: str, processes: int) -> list[Cost]:
 
 
 def floors(service_url: str) -> None:
-    """The steps of folding, each alone, by one process on 10,000 events; the fastest of several
-    rounds, as other work only ever adds to them."""
+    """Prints the time of each step of folding, by one process on 10,000 events: the fastest of
+    several rounds, as other work on the machine only ever adds to it."""
     plan = FoldPlan(
         service_url=service_url,
-        statements=asyncio.run(_statements(service_url)),
+        sql=asyncio.run(_sql(service_url)),
         held={projection.name: 0 for projection in PROJECTIONS},
         bounds=ReadBounds(events_max=10_000, bytes_max=64 * 2**20),
         connect_timeout_s=5,
@@ -236,9 +234,9 @@ def floors(service_url: str) -> None:
         print(f"{what:44} {us:6.2f} µs an event, {1e6 / us:10,.0f}/s")
 
 
-async def _statements(service_url: str) -> Statements:
+async def _sql(service_url: str) -> RowSql:
     async with await psycopg.AsyncConnection.connect(service_url) as connection:
-        return await Statements.load(connection, SHADOW_SCHEMA)
+        return await RowSql.load(connection, SHADOW_SCHEMA)
 
 
 def _copy_out(connection: psycopg.Connection[Any], best: dict[str, float]) -> None:
@@ -266,12 +264,11 @@ def _steps(folder: Folder, connection: psycopg.Connection[Any], best: dict[str, 
             " ORDER BY notification_id".encode()
         )
         logged = [LoggedEvent(*row) for row in cursor.fetchall()]
-    timed("decoding the domain's events", lambda: [event.decode(EVENT_MACS) for event in logged])
+    timed("decoding and believing events", lambda: [each.decode(EVENT_MACS) for each in logged])
     _, rows = timed("fetching rows", lambda: folder.read(0, 10_000))
-    made = timed("decoding lean events, projecting", lambda: list(folder.changes(rows)))
-    chunk = Chunk(folder.plan.statements.primary_keys)
-    timed("folding row changes", lambda: deque(map(chunk.add, made), maxlen=0))
-    timed("making CSV and statements", lambda: folder.folded(chunk, 0, 10_000))
+    made = timed("decoding events, projecting", lambda: list(folder.changes(rows)))
+    folds = timed("folding row changes", lambda: folder.folds(made))
+    timed("making CSV and statements", lambda: [folder.part(fold) for fold in folds])
 
 
 def _keep(best: dict[str, float], what: str, seconds: float) -> None:

@@ -4,10 +4,10 @@ import asyncio
 
 
 class PositionBoard:
-    """Written by the projector, in the event loop in which it is read.
+    """The projector writes to it, in the event loop of those who read it.
 
-    position: every projection holds every event up to here. leading: the projector of this process
-    writes the read models, so a position that is not here yet is nowhere.
+    position: every projection holds every event up to here. leading: whether this process's
+    projector is the one that writes the read models; then no other process is further than this.
     """
 
     def __init__(self) -> None:

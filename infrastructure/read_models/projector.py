@@ -1,5 +1,5 @@
-"""Keeps the read models up with the log: live from JetStream, and from PostgreSQL alone wherever
-something is missing or NATS is away."""
+"""Keeps the read models up with the log: from JetStream as events come, and from PostgreSQL where
+a message is missing or NATS is away."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,14 +27,15 @@ from infrastructure.relay.settings import ProjectionSettings
 from infrastructure.relay.subscription import Subscription
 from projections.registry import PROJECTIONS
 
-# Any number, as long as every version of the service uses the same.
+# The number itself means nothing, but every version of the service must use the same one.
 PROJECTOR_LOCK = 7_203_554_003
-# So many polls in a row that find what NATS did not bring, and the subscription is renewed.
+# After this many polls in a row that found events which NATS did not bring, the subscription is
+# renewed.
 _SILENT_POLLS_MAX = 2
 
 
 class Projector:
-    """positions: of each projection, as last written here."""
+    """positions: what each projection holds, as last written by this process."""
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class Projector:
         while True:
             events = self._inbox.take(after=writer.position, events_max=settings.batch_events_max)
             if events and not await are_in_log(database, events):
-                # A message of this log before it was restored to an earlier state, sent again.
+                # A message from before this log was restored to an earlier state, delivered again.
                 self._subscription.refuse("its events are not in the log")
                 self._inbox.miss()
             elif events:
@@ -101,7 +102,7 @@ class Projector:
             elif events is None:
                 first = self._inbox.first
                 if not await self._read_log(database, writer):
-                    # The log ends before this message: it is of another log, or projected.
+                    # The log ends before this message: it is of another log, or already projected.
                     self._inbox.drop(first)
             else:
                 working = self._subscription.working
@@ -114,7 +115,7 @@ class Projector:
                     self._subscription.renew()
 
     async def _read_log(self, database: AsyncConnection[Any], writer: ProjectionWriter) -> bool:
-        """Project what the log has beyond the rows; whether that was anything."""
+        """Project what the log has beyond the rows. Returns whether there was anything."""
         found = False
         while events := await read_log(database, after=writer.position, bounds=self._bounds):
             found = True
@@ -125,7 +126,7 @@ class Projector:
         try:
             await self._write_to_first_failure(writer, events)
         except PositionsMoved:
-            # A rebuild has moved on; what is missing now is read from the log.
+            # A rebuild has written further; what is missing now is read from the log.
             await writer.load_positions()
             self._inbox.miss()
         finally:

@@ -1,16 +1,12 @@
-"""Queries over the read models, on a pool of connections of their own."""
+"""What each query of the read models selects."""
 
-import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-import psycopg
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from application.read_models import (
     BalanceView,
@@ -20,68 +16,23 @@ from application.read_models import (
     MessageView,
     Page,
     ReadModels,
-    ReadModelsUnavailable,
     ReceiptView,
     TransactionType,
     TransactionView,
-    TrialBalanceLine,
-    UserView,
 )
 from domain.text import compose
-from infrastructure.read_models.position_board import PositionBoard
-from projections.registry import PROJECTIONS
+from infrastructure.read_models.query_pool import QueryPool
 
 T = TypeVar("T")
 
-# How often the database is asked for its positions while somebody waits for one: seldom where
-# this process's own projector would say it first.
-_POLL_S = 0.01
-_POLL_LEADING_S = 0.25
-_PING_TIMEOUT_S = 2.0
-# One character has several spellings in Unicode; the text is kept as it was written. Most texts
-# are composed, and asking for that costs a fifth of composing them.
+# Unicode spells one character in several ways, and content is stored as it was written. Most of it
+# is composed already; asking whether it is costs a fifth of composing it.
 _CONTAINS = (
     "CASE WHEN content IS NFC NORMALIZED THEN content ELSE normalize(content, NFC) END ILIKE %s"
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReadPoolLimits:
-    """connection_timeout_s: how long a query waits for a free connection, or for a new one."""
-
-    connections_max: int = 8
-    connection_timeout_s: float = 5
-
-
-class PostgresReadModels(ReadModels):
-    """board: of the projector in this process, if there is one."""
-
-    def __init__(
-        self, service_url: str, limits: ReadPoolLimits, board: PositionBoard | None = None
-    ) -> None:
-        self._board = board or PositionBoard()
-        self._pool: AsyncConnectionPool[AsyncConnection[Any]] = AsyncConnectionPool(
-            service_url,
-            min_size=1,
-            max_size=limits.connections_max,
-            timeout=limits.connection_timeout_s,
-            kwargs={
-                "autocommit": True,
-                "prepare_threshold": 0,
-                "application_name": "chatledger queries",
-            },
-            configure=_in_utc,
-            name="read-models",
-            open=False,
-        )
-
-    async def start(self) -> None:
-        """Returns at once; connections are made in the background, for as long as it takes."""
-        await self._pool.open(wait=False)
-
-    async def stop(self) -> None:
-        await self._pool.close()
-
+class PostgresReadModels(QueryPool, ReadModels):
     async def balance(self, user_id: UUID) -> BalanceView | None:
         rows = await self.rows(_SELECT[BalanceView] + " WHERE user_id = %s", (user_id,))
         return _view(BalanceView, rows[0]) if rows else None
@@ -132,7 +83,7 @@ class PostgresReadModels(ReadModels):
     ) -> Page[MessageView]:
         where: list[tuple[str, Any]] = [
             ("user_id = %s", user_id),
-            # The row of an answer that is not there yet.
+            # An answer has a row from the moment of its prompt; it is not shown before it is there.
             ("NOT (role = %s AND status = 'pending')", "assistant"),
             ("position < %s", before),
             ("conversation_id = %s", conversation_id),
@@ -151,10 +102,6 @@ class PostgresReadModels(ReadModels):
         )
         return _view(ReceiptView, rows[0]) if rows else None
 
-    async def user(self, user_id: UUID) -> UserView | None:
-        rows = await self.rows(_SELECT[UserView] + " WHERE user_id = %s", (user_id,))
-        return _view(UserView, rows[0]) if rows else None
-
     async def expired_holds(
         self, now: datetime, limit: int, after: ExpiredHold | None = None
     ) -> tuple[ExpiredHold, ...]:
@@ -171,54 +118,10 @@ class PostgresReadModels(ReadModels):
         rows = await self._longest_expired(select, "grant_id", now, limit, place)
         return tuple(_view(ExpiredGrant, row) for row in rows)
 
-    async def trial_balance(self) -> tuple[TrialBalanceLine, ...]:
-        rows = await self.rows(
-            "SELECT account,"
-            " coalesce(sum(amount_micro) FILTER (WHERE direction = 'debit'), 0)::text,"
-            " coalesce(sum(amount_micro) FILTER (WHERE direction = 'credit'), 0)::text"
-            " FROM read.journal GROUP BY account ORDER BY account",
-            (),
-        )
-        # Sums leave bigint in time, and numeric would come as a Decimal: text is exact for int().
-        return tuple(
-            TrialBalanceLine(account=account, debit_micro=int(debit), credit_micro=int(credit))
-            for account, debit, credit in rows
-        )
-
-    async def positions(self) -> dict[str, int]:
-        stored = dict(await self.rows("SELECT projection, position FROM read.positions", ()))
-        return {projection.name: stored.get(projection.name, 0) for projection in PROJECTIONS}
-
-    async def wait_for(self, position: int, timeout_s: float) -> bool:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout_s
-        wait_s = _POLL_LEADING_S if self._board.leading else 0.0
-        while True:
-            left_s = deadline - loop.time()
-            if await self._board.wait_for(position, min(wait_s, max(0.0, left_s))):
-                return True
-            try:
-                async with asyncio.timeout(max(_POLL_S, left_s)):
-                    if min((await self.positions()).values()) >= position:
-                        return True
-            except (ReadModelsUnavailable, TimeoutError):
-                pass  # The projector may still say it, or the database come back in time.
-            if loop.time() >= deadline:
-                return False
-            wait_s = _POLL_LEADING_S if self._board.leading else _POLL_S
-
-    async def ping(self) -> bool:
-        """Answers soon, because whoever asks wants to know about now."""
-        try:
-            async with asyncio.timeout(_PING_TIMEOUT_S):
-                return await self.rows("SELECT 1", ()) == [(1,)]
-        except (ReadModelsUnavailable, TimeoutError):
-            return False
-
     async def _newest(
         self, select: str, where: Sequence[tuple[str, Any]], order: str, limit: int
     ) -> list[tuple[Any, ...]]:
-        """One row more than the page holds says that there is another page."""
+        """One row more than the page holds: it says whether there is another page."""
         assert limit > 0
         used = [(text, value) for text, value in where if value is not None]
         conditions = " AND ".join(text for text, _ in used)
@@ -236,36 +139,9 @@ class PostgresReadModels(ReadModels):
             f"{select} ORDER BY r.expires_at, {key} LIMIT %s", (now, *(after or ()), limit)
         )
 
-    async def rows(self, query: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """For queries of other modules, too. Raises ReadModelsUnavailable."""
-        try:
-            try:
-                return await self._select(query, parameters)
-            except PoolTimeout:
-                raise  # The time for waiting is over.
-            except psycopg.OperationalError:
-                # Connections from before a restart of the database: replaced, and asked again.
-                await self._pool.check()
-                return await self._select(query, parameters)
-        except (PoolTimeout, psycopg.OperationalError) as error:
-            raise ReadModelsUnavailable(
-                "the database of the read models cannot be reached"
-            ) from error
-
-    async def _select(self, query: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        # The texts are this module's own; values only ever travel beside them.
-        async with self._pool.connection() as connection, connection.cursor(binary=True) as cursor:
-            await cursor.execute(query.encode(), parameters, prepare=True)
-            return await cursor.fetchall()
-
-
-async def _in_utc(connection: AsyncConnection[Any]) -> None:
-    """Times come back in UTC, whatever the server's own zone is."""
-    await connection.execute("SET TimeZone = 'UTC'")
-
 
 def escape_like(text: str) -> str:
-    """The text as a LIKE pattern that stands for itself alone."""
+    """A LIKE pattern that matches this text and nothing else."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
@@ -274,7 +150,7 @@ def _select_text(view: type[Any], table: str) -> str:
 
 
 def _view(view: type[T], row: Sequence[Any]) -> T:
-    """The views' fields are the tables' columns; enums and the price take their types here."""
+    """The views' fields are the tables' columns; here texts become enums and JSON a price."""
     names = (f.name for f in fields(view))  # type: ignore[arg-type]
     return msgspec.convert(dict(zip(names, row, strict=True)), view)
 
@@ -287,13 +163,12 @@ _SELECT: dict[type[Any], str] = {
         ConversationView: "conversations",
         MessageView: "messages",
         ReceiptView: "receipts",
-        UserView: "users",
         ExpiredHold: "open_holds",
         ExpiredGrant: "expiring_grants",
     }.items()
 }
 _SELECT_CONVERSATIONS = _SELECT[ConversationView].replace("SELECT ", "SELECT updated_position, ", 1)
-# The time as text: a row that is damaged, or forged, may have one that Python cannot hold.
+# The time comes as text: a damaged or forged row may have one that Python cannot represent.
 _SELECT_HOLDS, _SELECT_GRANTS = (
     f"{_SELECT[view].replace('expires_at', 'expires_at::text')} AS r"
     for view in (ExpiredHold, ExpiredGrant)

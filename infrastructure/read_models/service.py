@@ -19,7 +19,7 @@ from projections.registry import PROJECTIONS
 
 @dataclass(frozen=True, kw_only=True)
 class PartStatus:
-    """last_error: of the latest failure, also where it has passed."""
+    """last_error: of the latest failure, even when all is well again."""
 
     state: State
     last_error: str | None
@@ -27,9 +27,10 @@ class PartStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectionStatus:
-    """stream_position: up to where this process's relay has published; it is 0 where another
-    process's relay works. positions: of each projection, where this process's projector works.
-    forged_messages: how many it was sent, and last_forgery, what was wrong with the last."""
+    """stream_position: the position of the last event that this process's relay has published; 0
+    where another process's relay does the work. positions: what each projection holds; empty where
+    another process's projector does the work. forged_messages: how many were received;
+    last_forgery: what was wrong with the last one."""
 
     relay: PartStatus
     subscription: PartStatus
@@ -44,8 +45,9 @@ class ProjectionService:
     """Neither start() nor stop() needs any server to be there: what is away is waited for. Any
     number of processes may run one for the same database; one of them does the work.
 
-    board: where queries of this process wait for their position. keys: of the ledger, which prove
-    events and messages. nats_read_url: as a user who only reads; empty: nats_url.
+    board: where queries of this process wait for their position. keys: of the ledger; they prove
+    events and messages. nats_read_url: the URL of a user who may only read; where it is empty,
+    nats_url is used.
     """
 
     def __init__(
@@ -82,7 +84,7 @@ class ProjectionService:
         ]
 
     async def stop(self) -> None:
-        """What is being written is finished or rolled back."""
+        """What is being written is either finished or rolled back first."""
         tasks, self._tasks = self._tasks, []
         await cancel_until_done(tasks)
 

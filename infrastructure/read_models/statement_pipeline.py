@@ -15,8 +15,8 @@ from psycopg import AsyncConnection, Error
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 
-# A statement with $1, $2 … and its parameters as text.
-Statement = tuple[bytes, Sequence[bytes]]
+# Its text, with $1, $2 … for its parameters, and those as texts.
+SqlStatement = tuple[bytes, Sequence[bytes]]
 
 # Several pipelines may take turns on one connection, so no name is used twice.
 _numbers = count()
@@ -24,23 +24,23 @@ _FAILED = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE, ExecStatus.NONFATAL_
 
 
 class StatementPipeline:
-    """For one connection in autocommit, which nobody else uses meanwhile. Statements' texts must
-    come from a small set: each is prepared once and kept."""
+    """connection: in autocommit, and used by nobody else meanwhile. There must be few different
+    texts of statements: each is prepared once and kept."""
 
     def __init__(self, connection: AsyncConnection[Any]) -> None:
         assert connection.autocommit
         self._connection = connection
         self._prepared: dict[bytes, bytes] = {}
 
-    async def run(self, statements: Sequence[Statement]) -> None:
-        """Commits all of them or none; within a transaction that is open they join it. Results
-        are thrown away.
+    async def run(self, statements: Sequence[SqlStatement]) -> None:
+        """Commits all of them or none; where a transaction is open already, they join it. What
+        they return is thrown away.
 
-        Raises psycopg.Error. Whoever is cancelled here loses the connection and does not know
-        whether the transaction was committed.
+        Raises psycopg.Error. A caller that is cancelled here loses the connection and does not
+        know whether the transaction was committed.
         """
         pgconn = self._connection.pgconn
-        # Named as prepared only once the server has said so.
+        # A name is kept only once the server has said that the statement is prepared.
         names = dict(self._prepared)
         sent: list[bytes | None] = []
         try:
@@ -71,8 +71,8 @@ class StatementPipeline:
         ready = asyncio.Event()
         done, error = 0, None
         unsent = pgconn.flush() == 1
-        # Kept, because a lost connection no longer says its own: the loop would go on believing
-        # that it watches this number, and never read from the next socket that gets it.
+        # The number is kept here, because a lost connection no longer knows it. If the loop were
+        # not told to forget it, it would never read from the next socket that gets this number.
         socket = pgconn.socket
         loop.add_reader(socket, ready.set)
         if unsent:

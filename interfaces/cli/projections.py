@@ -36,7 +36,8 @@ def _check_name(name: str) -> None:
 
 
 async def _status(endpoints: Endpoints) -> int:
-    from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
+    from infrastructure.read_models.queries import PostgresReadModels
+    from infrastructure.read_models.query_pool import ReadPoolLimits
 
     read_models = PostgresReadModels(endpoints.service_url, ReadPoolLimits())
     await read_models.start()

@@ -21,7 +21,8 @@ from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.process.garbage import collect_seldom
 from infrastructure.process.tasks import cancel_until_done
 from infrastructure.read_models.position_board import PositionBoard
-from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
+from infrastructure.read_models.queries import PostgresReadModels
+from infrastructure.read_models.query_pool import ReadPoolLimits
 from infrastructure.read_models.service import ProjectionService
 from infrastructure.relay.settings import ProjectionSettings
 from infrastructure.settings.service import Settings

@@ -39,7 +39,8 @@ from infrastructure.event_store.recorder import open_application
 from infrastructure.identity.passwords import BcryptHasher, ZxcvbnStrength
 from infrastructure.log.reader import ReadBounds, read_log
 from infrastructure.process.clock_ids import TimeOrderedIds
-from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
+from infrastructure.read_models.queries import PostgresReadModels
+from infrastructure.read_models.query_pool import ReadPoolLimits
 from infrastructure.read_models.writer import ProjectionWriter
 from projections.registry import PROJECTIONS
 from tests.support.books import check_books, stored_events

@@ -46,8 +46,6 @@ MODULE_OPTIONS = (
     *("containers", "ancestors"),
 )
 FLAGS = ("allow_indirect_imports", "exhaustive")
-# Writes `__init__` from field names alone, as the standard library's dataclasses do.
-WRITES_CODE = "domain/records.py"
 
 
 def imported(source: Source) -> Iterator[str]:
@@ -80,8 +78,7 @@ def test_the_domain_imports_nothing_that_could_do_input_or_output(source: Source
 
 @pytest.mark.parametrize("source", sources("domain"), ids=lambda source: source.name)
 def test_the_domain_asks_for_no_time_no_chance_and_no_file(source: Source) -> None:
-    allowed = {"exec"} if source.name == WRITES_CODE else set()
-    assert [name for name in called(source) if name in IMPURE_CALLS - allowed] == []
+    assert [name for name in called(source) if name in IMPURE_CALLS] == []
 
 
 @pytest.mark.parametrize("module", ["os", "time", "random", "asyncio", "eventsourcing.postgres"])

@@ -14,7 +14,6 @@ from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 
 from application.ledger.mapping import EventCodec, EventMapper
 from domain.events import Event
-from infrastructure.read_models.rebuild.lean_events import LeanReader
 from tests.domain.stored_names import upcasts_missing
 from tests.support.keys import LEDGER_KEYS, with_mac
 
@@ -124,8 +123,6 @@ def test_the_present_form_is_read_in_one_step() -> None:
     written = MAPPER.to_stored_event(gift(5, "a bet"))
 
     assert EventMapper(LEDGER_KEYS, codec).to_domain_event(written) == gift(5, "a bet")
-    lean = LeanReader(GiftSent, codec).decode(str(STREAM), written.state)
-    assert (lean.amount_micro, lean.reason) == (5, "a bet")
 
 
 def test_the_example_says_how_each_older_form_is_read() -> None:

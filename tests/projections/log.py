@@ -1,4 +1,4 @@
-"""A migrated database with a real log in it, and what its read models must come to."""
+"""A migrated database with a real log in it, and the rows that its read models must have."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ def open_log(urls: DatabaseUrls) -> Iterator[Log]:
     """Migrates the database first."""
     migrate(urls.owner, urls.service)
     with psycopg.connect(urls.owner, autocommit=True) as connection:
-        # No power cut is under test: thousands of commits need not wait for the disk.
+        # These tests cut no power, so thousands of commits need not wait for the disk.
         name = sql.Identifier(connection.info.dbname)
         connection.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(name))
     application = open_application(
@@ -73,8 +73,8 @@ def stored_rows(service_url: str, schema: str = "read") -> dict[str, list[NaiveR
 
 
 def comparable(tables: dict[str, list[NaiveRow]]) -> dict[str, list[list[tuple[str, Any]]]]:
-    """Without the order of rows and columns, without empty columns, and with what PostgreSQL makes
-    of a NUL."""
+    """Rows in a form that ignores the order of rows and columns and leaves out empty columns. A NUL
+    is what is stored instead of it."""
     return {
         table: sorted(
             (
@@ -94,7 +94,7 @@ def _comparable(value: Any) -> Any:
 
 
 def trial_balance_micro(service_url: str) -> int:
-    """Debits less credits of the whole journal: zero, or something is wrong."""
+    """Debits less credits of the whole journal; anything but zero is wrong."""
     with psycopg.connect(service_url) as connection:
         row = connection.execute(
             "SELECT coalesce(sum(CASE direction WHEN 'debit' THEN amount_micro"

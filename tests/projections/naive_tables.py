@@ -1,4 +1,4 @@
-"""Tables in memory, changed one row change after the other: what the database must come to."""
+"""Tables in memory, changed by one row change after the other: what the database must hold."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -31,7 +31,8 @@ class NaiveTables:
         projections = tuple(projections)
         for position, event in events:
             for projection in projections:
-                for change in projection.project(event, position):
+                handler = projection.handlers.get(type(event))
+                for change in () if handler is None else handler(event, position):
                     assert change.table in projection.tables
                     self.apply(change)
         return self

@@ -1,4 +1,4 @@
-"""A person with an account and conversations, whose every event a decider has made."""
+"""A person with an account and conversations; deciders have made all of their events."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime

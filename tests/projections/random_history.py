@@ -1,5 +1,5 @@
-"""A random life of several users, carried out by the real deciders: every event that projections
-know, in commits as the service makes them."""
+"""A random life of several users, decided by the real deciders: every kind of event that a
+projection handles, in commits like the service's."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ PRICES: dict[str, Price] = {
 
 
 class RandomHistory:
-    """commits(n) goes on where it stopped. The same seed is the same history."""
+    """commits(n) goes on where the last call stopped. One seed always gives one history."""
 
     def __init__(self, seed: int, *, people: int = 3) -> None:
         self._random = random.Random(seed)

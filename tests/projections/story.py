@@ -21,7 +21,7 @@ def an_id(name: str) -> UUID:
 
 
 class Story(Person):
-    """Commands of one user, one after the other; and the rows that they leave."""
+    """Commands of one user, one after the other, and the rows that come of them."""
 
     def __init__(self) -> None:
         super().__init__(an_id("user"))

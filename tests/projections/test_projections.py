@@ -132,7 +132,7 @@ def test_a_deleted_conversation_stays_gone_when_its_last_answer_lands() -> None:
 
 def test_usage_counts_paid_answers_by_day_in_utc() -> None:
     story = Story().buys(10)
-    # Half past midnight on the second, an hour east of UTC, is still the first.
+    # Half past midnight on the second, one hour east of UTC, is still the first in UTC.
     story.now = datetime(2026, 3, 2, 0, 30, tzinfo=timezone(timedelta(hours=1)))
     story.asks().is_answered()
     assert story.rows("usage") == [

@@ -59,10 +59,6 @@ class ModelSlot:
     def name(self) -> str:
         return self._entry.name
 
-    @property
-    def is_loading(self) -> bool:
-        return self._loading is not None
-
     def card(self) -> ModelCard:
         state, detail = self._state()
         manifest = self._manifest if state is not ModelState.NOT_PREPARED else None

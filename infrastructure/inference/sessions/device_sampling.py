@@ -29,7 +29,6 @@ class DeviceSampler:
 
     def __init__(self, device: Device, *, vocab_size: int, rows_max: int) -> None:
         self._device = device
-        self._vocab_size = vocab_size
         arena_bytes = (SAMPLING_COPIES - 1) * 4 * rows_max * vocab_size
         self._session = device.session(candidates_graph(vocab_size), arena_bytes=arena_bytes)
 

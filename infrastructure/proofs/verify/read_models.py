@@ -15,14 +15,15 @@ from psycopg import AsyncConnection, IsolationLevel, sql
 from application.ledger.event_macs import StateMacs
 from infrastructure.log.workers import WorkerPool
 from infrastructure.proofs.verify.report import Difference, Findings, PartReport, Progress
-from infrastructure.read_models.rebuild.rebuild import lock_shadow
+from infrastructure.read_models.rebuild.rebuild import shadow_locked
 from infrastructure.read_models.rebuild.shadow_tables import (
     SHADOW_SCHEMA,
     Replay,
     ReplayBounds,
     empty_shadow,
 )
-from infrastructure.read_models.writer import READ_SCHEMA, Statements
+from infrastructure.read_models.row_sql import RowSql
+from infrastructure.read_models.writer import READ_SCHEMA
 from projections.registry import PROJECTIONS
 
 # How many differences of a table are listed.
@@ -46,13 +47,15 @@ async def verify_read_models(
     on_progress: Progress,
 ) -> list[PartReport]:
     """One report for each table. Raises RebuildInProgress, psycopg.Error."""
-    async with await AsyncConnection.connect(
-        service_url,
-        autocommit=True,
-        application_name="chatledger verify",
-        connect_timeout=bounds.connect_timeout_s,
-    ) as connection:
-        await lock_shadow(connection)
+    async with (
+        await AsyncConnection.connect(
+            service_url,
+            autocommit=True,
+            application_name="chatledger verify",
+            connect_timeout=bounds.connect_timeout_s,
+        ) as connection,
+        shadow_locked(connection),
+    ):
         replay = await Replay.start(connection, service_url, PROJECTIONS, bounds, macs)
         positions = await _positions(connection)
         try:
@@ -93,7 +96,7 @@ async def _compare_all(
 ) -> list[PartReport]:
     for plan in _PLANS:
         await connection.execute(f"SET LOCAL {plan} = on".encode())
-    primary_keys = (await Statements.load(connection, READ_SCHEMA)).primary_keys
+    primary_keys = (await RowSql.load(connection, READ_SCHEMA)).primary_keys
     return [
         await _compare(connection, table, primary_keys[table], positions[projection.name])
         for projection in PROJECTIONS

@@ -1,7 +1,7 @@
 """Compares each stored snapshot with the state that its stream's events lead to."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -126,7 +126,9 @@ class SnapshotWalk:
             self.checked.unproven += doubt is not None
         elif kept is not None:
             names = ", ".join(
-                name for name, value in vars(state).items() if value != getattr(kept, name)
+                each.name
+                for each in fields(state)
+                if getattr(state, each.name) != getattr(kept, each.name)
             )
             used = "" if doubt is None else f"; it {doubt}, so it is not used"
             self._differs(found, position, f"is not what its events lead to, in {names}{used}")

@@ -1,15 +1,17 @@
 """Makes read models anew from the log while queries go on.
 
-The log is replayed into shadow tables; only when they have caught up are the projection's
-positions locked, the last events replayed, and the tables exchanged, in one transaction. Queries
-read the old rows until it commits, and the projector waits for the lock and goes on behind it.
+The log is replayed into shadow tables. When these have caught up, one transaction locks the
+projections' positions, replays the last events and exchanges the tables. Queries read the old rows
+until it commits; the projector waits for the lock, and goes on from the new positions.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
@@ -20,7 +22,7 @@ from infrastructure.read_models.rebuild.shadow_tables import Replay, ReplayBound
 from infrastructure.read_models.writer import load_positions
 from projections.registry import PROJECTIONS, Projection
 
-# Any number, as long as every version of the service uses the same.
+# The number itself means nothing, but every version of the service must use the same one.
 REBUILD_LOCK = 7_203_554_004
 _LOCK_WAIT_MS = 1000
 EXCHANGE_TRIES = 30
@@ -40,7 +42,7 @@ class ReadModelsBusy(Exception):
 
 
 def chosen_projections(names: Sequence[str]) -> tuple[Projection, ...]:
-    """All of them where no name is given. Raises UnknownProjection."""
+    """Those with these names, or all where no name is given. Raises UnknownProjection."""
     known = {projection.name: projection for projection in PROJECTIONS}
     for name in names:
         if name not in known:
@@ -68,27 +70,27 @@ async def rebuild(
     projections = chosen_projections(names)
     bounds = bounds or ReplayBounds()
     async with await _connect(service_url, bounds.connect_timeout_s) as connection:
-        await lock_shadow(connection)
-        replay = await Replay.start(connection, service_url, projections, bounds, macs)
-        on_progress(0.0)
-        with bounds.pool(await read_head(connection)) as pool:
-            while replay.position < (head := await read_head(connection)):
-                await replay.fill(pool, head, partial(_tell, on_progress, head))
-        async with await _connect(service_url, bounds.connect_timeout_s) as other:
-            await _complete([connection, other], tables_of(projections))
-        on_progress(0.95)
-        await _exchange(connection, projections, replay, exchange_tries)
+        async with shadow_locked(connection):
+            replay = await Replay.start(connection, service_url, projections, bounds, macs)
+            on_progress(0.0)
+            with bounds.pool(await read_head(connection)) as pool:
+                while replay.position < (head := await read_head(connection)):
+                    await replay.fill(pool, head, partial(_tell, on_progress, head))
+            async with await _connect(service_url, bounds.connect_timeout_s) as other:
+                await _complete([connection, other], tables_of(projections))
+            on_progress(0.95)
+            await _exchange(connection, projections, replay, exchange_tries)
         on_progress(1.0)
         return replay.position
 
 
 def _tell(on_progress: Callable[[float], None], head: int, position: int) -> None:
-    # What comes after the rows are filled takes the rest.
+    # Indexes and the exchange take the rest.
     on_progress(0.8 * position / head)
 
 
 async def _complete(connections: Sequence[AsyncConnection[Any]], tables: list[str]) -> None:
-    """Each connection takes one table after the other."""
+    """Adds indexes and statistics; each connection takes one table after the other."""
     waiting = list(tables)
 
     async def complete(connection: AsyncConnection[Any]) -> None:
@@ -112,11 +114,19 @@ async def _connect(service_url: str, timeout_s: int) -> AsyncConnection[Any]:
     )
 
 
-async def lock_shadow(connection: AsyncConnection[Any]) -> None:
-    """For as long as the connection lasts. Raises RebuildInProgress."""
+@asynccontextmanager
+async def shadow_locked(connection: AsyncConnection[Any]) -> AsyncIterator[None]:
+    """Keeps other rebuilds out meanwhile. Raises RebuildInProgress."""
     cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", (REBUILD_LOCK,))
     if await cursor.fetchone() != (True,):
         raise RebuildInProgress("read models are being rebuilt already; wait until it is done")
+    try:
+        yield
+    finally:
+        # Closing the connection would do it too, but the server takes its time for that, and
+        # meanwhile the next rebuild would be refused.
+        with suppress(psycopg.Error):
+            await connection.execute("SELECT pg_advisory_unlock(%s)", (REBUILD_LOCK,))
 
 
 async def _exchange(
@@ -134,7 +144,7 @@ async def _exchange(
                 await _exchange_once(connection, projections, replay)
             return
         except LockNotAvailable:
-            # What was filled meanwhile was taken back with the transaction.
+            # The rollback has taken back what was replayed within the transaction.
             replay.position = reached
             await asyncio.sleep(_EXCHANGE_PAUSE_S)
     raise ReadModelsBusy(
@@ -146,7 +156,7 @@ async def _exchange_once(
     connection: AsyncConnection[Any], projections: Sequence[Projection], replay: Replay
 ) -> None:
     names = [projection.name for projection in projections]
-    # Whoever asks for a table that is to be exchanged waits behind us, so we do not wait long.
+    # Queries of a table that is to be exchanged wait behind this lock, so we do not wait long.
     await connection.execute(f"SET LOCAL lock_timeout = {_LOCK_WAIT_MS}".encode())
     cursor = await connection.execute(
         "SELECT position FROM read.positions WHERE projection = ANY(%s)"

@@ -16,25 +16,20 @@ from infrastructure.log.reader import ReadBounds, find_stretch_end, read_log
 from infrastructure.log.workers import Crew, WorkerPool, worker_pool
 from infrastructure.read_models.rebuild.copy import BulkWriter, NotWritten
 from infrastructure.read_models.rebuild.stretch import Folded, Folder, FoldPlan
+from infrastructure.read_models.row_sql import RowSql
 from infrastructure.read_models.statement_pipeline import StatementPipeline
-from infrastructure.read_models.writer import (
-    WRITER_SESSION,
-    Statements,
-    row_statements,
-)
+from infrastructure.read_models.writer import WRITER_SESSION, row_statements
 from projections.registry import Projection
 
 SHADOW_SCHEMA = "read_shadow"
-# Of what is written as the live projector does.
-_CAREFUL = ReadBounds(events_max=1000, bytes_max=4 * 2**20)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplayBounds:
-    """events_max, bytes_max: of a stretch that is folded in memory and written at once.
-    processes: at most so many work beside the one who writes, each on a core of its own; a
-    stretch for each and two more are in memory at a time. process_events_min: a process costs as
-    much to start as so many events."""
+    """events_max, bytes_max: of a stretch, which is folded in memory and written at once.
+    processes: how many may fold beside the one that writes, each on a core of its own; a stretch
+    for each and two more are in memory at a time. process_events_min: below this many events
+    another process costs more to start than it saves."""
 
     events_max: int = 10_000
     bytes_max: int = 16 * 2**20
@@ -43,23 +38,24 @@ class ReplayBounds:
     connect_timeout_s: int = 5
 
     def pool(self, events: int) -> AbstractContextManager[WorkerPool]:
-        """For about so many events to work on."""
+        """Workers for about this many events."""
         return worker_pool(min(self.processes, events // self.process_events_min))
 
 
 class Replay:
-    """Fills the shadow tables from the log. position: of the last event that is in them.
-    after: the projections that are filled, each with the position that its rows hold.
+    """Fills the shadow tables from the log.
 
-    connection: in autocommit or in a transaction, which the rows are written in; nobody else may
-    use it meanwhile. service_url: of the same database, to read from.
+    position: of the last event that is in them. after: the projections that are filled, each with
+    the position that its rows hold already. connection: what the rows are written with, in
+    autocommit or in a transaction; nobody else may use it meanwhile. service_url: of the same
+    database, to read the log from.
     """
 
     def __init__(
         self,
         connection: AsyncConnection[Any],
         service_url: str,
-        statements: Statements,
+        sql: RowSql,
         after: Mapping[Projection, int],
         *,
         bounds: ReplayBounds,
@@ -68,7 +64,7 @@ class Replay:
         self._connection = connection
         self._macs = macs
         self._service_url = service_url
-        self._statements = statements
+        self._sql = sql
         self._bounds = bounds
         self._writer = BulkWriter(connection)
         self._pipeline = StatementPipeline(connection)
@@ -87,22 +83,22 @@ class Replay:
         for setting in WRITER_SESSION:
             await connection.execute(setting)
         await empty_shadow(connection, projections)
-        statements = await Statements.load(connection, SHADOW_SCHEMA)
+        sql = await RowSql.load(connection, SHADOW_SCHEMA)
         after = dict.fromkeys(projections, 0)
-        return cls(connection, service_url, statements, after, bounds=bounds, macs=macs)
+        return cls(connection, service_url, sql, after, bounds=bounds, macs=macs)
 
     async def fill(self, pool: WorkerPool, until: int, on_position: Callable[[int], None]) -> None:
-        """Everything up to position `until`. Stretches are folded while earlier ones are written.
-        Raises MapperDeserialisationError, psycopg.Error."""
+        """Takes in every event up to position `until`. Stretches are folded while earlier ones
+        are written. Raises MapperDeserialisationError, psycopg.Error."""
         plan = FoldPlan(
             service_url=self._service_url,
-            statements=self._statements,
+            sql=self._sql,
             held={projection.name: position for projection, position in self.after.items()},
             bounds=ReadBounds(events_max=self._bounds.events_max, bytes_max=self._bounds.bytes_max),
             connect_timeout_s=self._bounds.connect_timeout_s,
             macs=self._macs,
         )
-        # A crew keeps what it has begun with, so each plan has one of its own.
+        # Workers keep what they were started with, so each plan has a crew of its own.
         crew = pool.crew(f"fold behind {plan.held}", partial(Folder, plan))
         stretches = _Stretches(crew, self._find_end(until), self.position, until)
         while (folded := await stretches.next()) is not None:
@@ -122,18 +118,19 @@ class Replay:
         return find_end
 
     async def follow(self, until: int) -> None:
-        """As the live projector would, a statement for each form of change. For what comes last,
-        and for what cannot be folded. Raises MapperDeserialisationError, psycopg.Error."""
+        """Writes as the live projector does, which takes rows that are there already: for what
+        comes last, and for what COPY cannot write. Raises MapperDeserialisationError,
+        psycopg.Error."""
         while self.position < until and (
             events := await read_log(
                 self._connection,
                 after=self.position,
                 until=until,
-                bounds=_CAREFUL,
+                bounds=ReadBounds(),
                 topics=self._topics,
             )
         ):
-            rows = row_statements(self._statements, events, self.after, self._macs)
+            rows = row_statements(self._sql, events, self.after, self._macs)
             await self._pipeline.run(rows)
             self.position = events[-1].position
         self.position = max(self.position, until)
@@ -146,7 +143,7 @@ class Replay:
 
 
 class _Stretches:
-    """What the crew has folded, in the order of the log."""
+    """What the workers have folded, in the order of the log."""
 
     def __init__(
         self,
@@ -171,7 +168,7 @@ class _Stretches:
         end, folding = self._waiting.popleft()
         folded = await asyncio.wrap_future(folding)
         if folded.until < end:
-            # There were too many bytes in it.
+            # It held too many bytes and was ended early; this is its other part.
             self._waiting.appendleft((end, self._fold(folded.until, end)))
         return folded
 

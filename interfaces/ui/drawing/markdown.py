@@ -5,7 +5,7 @@ images are not made, so that an answer can neither load anything nor hide where 
 """
 
 from markdown_it import MarkdownIt
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 NESTING_MAX = 12
 _LIVE_RULES = ["image", "link", "autolink", "html_inline", "html_block", "reference"]
@@ -29,8 +29,3 @@ def formatted(text: str) -> Markup:
 def plain(text: str) -> Markup:
     """A person's own words, line by line as typed."""
     return Markup('<div class="cl-plain">{}</div>').format(text)
-
-
-def escaped(text: str) -> Markup:
-    """Text with nothing in it that a browser would act on."""
-    return escape(text)

@@ -9,7 +9,8 @@ from domain.events import header
 from infrastructure.database.migrate import migrate
 from infrastructure.event_store.recorder import GroupCommitRecorder, open_application
 from infrastructure.monitoring.log_end import LogEnd
-from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
+from infrastructure.read_models.queries import PostgresReadModels
+from infrastructure.read_models.query_pool import ReadPoolLimits
 from tests.support.forging import Forger, made
 from tests.support.keys import EVENT_MACS, LEDGER_KEYS
 from tests.support.servers import DatabaseUrls

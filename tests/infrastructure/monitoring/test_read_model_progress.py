@@ -7,7 +7,8 @@ import pytest
 
 from infrastructure.monitoring.read_model_progress import ReadModelProgress
 from infrastructure.read_models.position_board import PositionBoard
-from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
+from infrastructure.read_models.queries import PostgresReadModels
+from infrastructure.read_models.query_pool import ReadPoolLimits
 from tests.infrastructure.event_store.commit_store import Store, commit, event
 from tests.support.servers import DatabaseUrls
 

@@ -1,4 +1,4 @@
-"""Whatever NATS delivers, or does not, the rows come to what the log says."""
+"""Whatever NATS delivers or fails to deliver, the rows are what the log says."""
 
 import asyncio
 import random
@@ -29,7 +29,7 @@ EVERYTHING = ReadBounds(events_max=100_000, bytes_max=2**30)
 
 @pytest.fixture
 def no_relay(database: DatabaseUrls, event_log: Log) -> Iterator[None]:
-    """Every relay is in reserve: the test itself publishes."""
+    """Keeps every relay waiting: the test itself publishes."""
     with psycopg.connect(database.service, autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (RELAY_LOCK,))
         yield
@@ -71,7 +71,7 @@ async def test_messages_lost_doubled_and_out_of_order_change_nothing(
     messages.insert(len(messages) // 2, ("garbage", b"\x00\xffnot ours"))
 
     async with running.jetstream() as jetstream:
-        for _, body in messages:  # without ids, so that JetStream drops no double
+        for _, body in messages:  # without ids, so that JetStream does not drop what comes twice
             await jetstream.publish(running.settings.subject, body)
 
     await running.assert_caught_up(service)

@@ -11,7 +11,8 @@ from psycopg import AsyncConnection
 from application.read_models import Page, ReadModelsUnavailable, ReceiptStatus
 from infrastructure.log.reader import read_log
 from infrastructure.read_models.position_board import PositionBoard
-from infrastructure.read_models.queries import PostgresReadModels, ReadPoolLimits
+from infrastructure.read_models.queries import PostgresReadModels
+from infrastructure.read_models.query_pool import ReadPoolLimits
 from infrastructure.read_models.writer import ProjectionWriter
 from projections.registry import PROJECTIONS
 from tests.infrastructure.read_models.told import EVERYTHING, LIMITS, Told
@@ -47,7 +48,6 @@ async def test_nobody_has_no_balance_no_transactions_and_no_history(
 ) -> None:
     nobody = UUID(int=1)
     assert await read_models.balance(nobody) is None
-    assert await read_models.user(nobody) is None
     assert await read_models.transactions(nobody, limit=5) == Page(items=(), next=None)
     assert await read_models.conversations(nobody, limit=5) == Page(items=(), next=None)
     assert await read_models.history(nobody, limit=5) == Page(items=(), next=None)
@@ -121,34 +121,6 @@ async def test_holds_and_grants_whose_time_has_passed_come_longest_expired_first
         if share.expires_at is not None:
             free[share.bucket_id] = free.get(share.bucket_id, 0) + share.amount_micro
     assert {grant.grant_id: grant.unspent_micro for grant in grants} == free
-
-
-async def test_the_trial_balance_is_zero_and_shows_every_user(
-    told: Told, read_models: PostgresReadModels
-) -> None:
-    lines = {line.account: line for line in await read_models.trial_balance()}
-    assert sum(line.debit_micro - line.credit_micro for line in lines.values()) == 0
-    for person in told.people:
-        assert person.account is not None
-        available = lines[f"user:{person.user_id}:available"]
-        assert (
-            available.credit_micro - available.debit_micro == person.account.balance.available_micro
-        )
-
-
-async def test_a_user_is_shown_without_a_password(
-    told: Told, read_models: PostgresReadModels
-) -> None:
-    for person in told.people:
-        assert person.user is not None
-        view = await read_models.user(person.user_id)
-        assert view is not None
-        assert (view.username, view.email, view.role, view.suspended) == (
-            person.user.username,
-            person.user.email,
-            person.user.role.value,
-            person.user.suspended,
-        )
 
 
 async def test_positions_are_zero_before_anything_was_projected(

@@ -1,9 +1,9 @@
-"""What the tests of queries ask about."""
+"""The users and rows that the tests of queries ask about."""
 
 from dataclasses import dataclass
 
 from infrastructure.log.reader import ReadBounds
-from infrastructure.read_models.queries import ReadPoolLimits
+from infrastructure.read_models.query_pool import ReadPoolLimits
 from tests.projections.naive_tables import NaiveRow
 from tests.projections.people import Person
 from tests.projections.random_history import RandomHistory
@@ -14,8 +14,7 @@ EVERYTHING = ReadBounds(events_max=100_000, bytes_max=2**30)
 
 @dataclass(frozen=True)
 class Told:
-    """A life of three users that was projected; nothing changes it any more. tables: what naive
-    folding makes of it."""
+    """The projected life of three users; tests only read it. tables: the rows that it must have."""
 
     service_url: str
     history: RandomHistory

@@ -21,7 +21,7 @@ class Watched:
 
 
 async def project(service_url: str, events_max: int = 40) -> None:
-    """Until the rows hold the whole log."""
+    """Projects the whole log, as the live projector does."""
     async with await AsyncConnection.connect(service_url, autocommit=True) as connection:
         writer = await ProjectionWriter.open(connection, PROJECTIONS, EVENT_MACS)
         bounds = ReadBounds(events_max=events_max)

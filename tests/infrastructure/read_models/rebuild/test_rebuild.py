@@ -13,6 +13,7 @@ from infrastructure.read_models.rebuild.rebuild import (
     RebuildInProgress,
     UnknownProjection,
     rebuild,
+    shadow_locked,
 )
 from infrastructure.read_models.rebuild.shadow_tables import ReplayBounds
 from infrastructure.read_models.writer import PositionsMoved, ProjectionWriter
@@ -134,6 +135,21 @@ async def test_two_rebuilds_at_once_are_refused(event_log: Log, database: Databa
     await rebuild(["usage"], database.service, Watched(), macs=EVENT_MACS)
 
 
+async def test_the_next_rebuild_can_begin_before_the_connection_of_the_last_one_has_ended(
+    database: DatabaseUrls,
+) -> None:
+    async with (
+        await AsyncConnection.connect(database.service, autocommit=True) as one,
+        await AsyncConnection.connect(database.service, autocommit=True) as other,
+    ):
+        async with shadow_locked(one):
+            with pytest.raises(RebuildInProgress):
+                async with shadow_locked(other):
+                    pass
+        async with shadow_locked(other):
+            pass
+
+
 async def test_a_projection_that_does_not_exist_is_named_with_those_that_do(
     event_log: Log, database: DatabaseUrls
 ) -> None:
@@ -155,7 +171,7 @@ async def test_rows_are_the_same_whatever_is_folded_at_once(
 
 
 def shape_of_tables(owner_url: str) -> list[tuple[Any, ...]]:
-    """Everything about the read models but their rows."""
+    """Everything about the tables of the read models but their rows."""
     with psycopg.connect(owner_url) as connection:
         return connection.execute(
             "SELECT c.relname, c.relpersistence, c.relowner::regrole::text,"
