@@ -1,5 +1,6 @@
 """The suite runs beside a running service."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -47,3 +48,11 @@ def test_no_test_opens_the_default_data_folder(path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(ROOT)
     with pytest.raises(NotOurs, match="use tmp_path"):
         path.read_text()
+
+
+def test_a_settings_file_of_a_test_can_be_removed_with_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "service"
+    folder.mkdir()
+    (folder / ".env").write_text("")
+    shutil.rmtree(folder)
+    assert not folder.exists()
