@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from eventsourcing.persistence import MapperDeserialisationError
 
 from application.ledger.event_macs import StateMacs
@@ -24,6 +25,8 @@ from projections.row_changes import RowChange
 # What a state that this service did not write can make decoders and handlers raise.
 _FOREIGN = (
     MapperDeserialisationError,
+    msgspec.MsgspecError,
+    KeyError,
     ValueError,
     TypeError,
     AttributeError,
