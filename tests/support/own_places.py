@@ -21,13 +21,9 @@ DEFAULT_PORTS = frozenset(
 _DATA = str(ROOT / "data")
 _ALLOWED = str(ROOT / "data" / "test-models")
 _SETTINGS = ".env"
-<<<<<<< HEAD
-_PROGRAMS = ("interfaces.cli.main", "interfaces.cli.page_child", "chatledger", "startup.py")
-=======
 # What the hook gets as dir_fd where no folder was given.
 _THIS_FOLDER = -1
-_PROGRAMS = ("interfaces.cli.main", "interfaces.cli.start.page_child", "chatledger", "startup.py")
->>>>>>> docs
+_PROGRAMS = ("interfaces.cli.main", "interfaces.cli.page_child", "chatledger", "startup.py")
 
 
 class NotOurs(AssertionError):
