@@ -103,8 +103,8 @@ def answer_latencies(
 
 def _percentiles(latencies_s: Times) -> str:
     # The first ones find an empty line, as nobody does in a busy service.
-    settled = latencies_s[len(latencies_s) // 5 :] * 1000
-    return " ".join(f"{np.percentile(settled, p):9.1f}" for p in (50, 99, 99.9))
+    steady = latencies_s[len(latencies_s) // 5 :] * 1000
+    return " ".join(f"{np.percentile(steady, p):9.1f}" for p in (50, 99, 99.9))
 
 
 def main() -> None:

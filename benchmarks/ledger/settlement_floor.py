@@ -25,7 +25,7 @@ from domain.accounts.events import Balance, CreditsDebited
 from domain.conversations.events import ResponseGenerated
 from domain.events import header
 from domain.identifiers import account_id
-from infrastructure.event_store import commit_sql as statement
+from infrastructure.event_store import commit_sql
 from infrastructure.event_store.commit_waiting import Waiting
 from infrastructure.process.clock_ids import SystemClock, TimeOrderedIds
 from infrastructure.process.garbage import collect_seldom
@@ -54,9 +54,9 @@ class NoStore:
     def _answer(self) -> None:
         batch, self._waiting = self._waiting, []
         commits = [waiting.commit for waiting in batch]
-        statement.insert_parameters(
+        commit_sql.insert_parameters(
             [waiting.rows for waiting in batch],
-            statement.ties_of(commits),
+            commit_sql.ties_of(commits),
             [commit.reads for commit in commits],
         )
         for commit in commits:

@@ -16,7 +16,7 @@ from psycopg import pq
 
 # A statement to send: called with the connection.
 Send = Callable[[pq.abc.PGconn], None]
-Answer = Sequence[pq.abc.PGresult]
+Results = Sequence[pq.abc.PGresult]
 
 
 class ConnectionLost(Exception):
@@ -33,7 +33,7 @@ class CommitConnection:
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._results: list[pq.abc.PGresult] = []
-        self._on_answer: Callable[[Answer | ConnectionLost], None] | None = None
+        self._on_answer: Callable[[Results | ConnectionLost], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_writing = False
         self.is_open = True
@@ -67,11 +67,11 @@ class CommitConnection:
                 raise ConnectionLost(f"cannot connect: {error}") from error
             raise
 
-    async def ask(self, *sends: Send) -> Answer:
+    async def ask(self, *sends: Send) -> Results:
         """Raises ConnectionLost."""
-        answered: asyncio.Future[Answer | ConnectionLost] = self._loop.create_future()
+        answered: asyncio.Future[Results | ConnectionLost] = self._loop.create_future()
 
-        def take(answer: Answer | ConnectionLost) -> None:
+        def take(answer: Results | ConnectionLost) -> None:
             if not answered.done():
                 answered.set_result(answer)
 
@@ -82,7 +82,7 @@ class CommitConnection:
         return answer
 
     def exchange(
-        self, sends: Sequence[Send], on_answer: Callable[[Answer | ConnectionLost], None]
+        self, sends: Sequence[Send], on_answer: Callable[[Results | ConnectionLost], None]
     ) -> None:
         """Send the statements now; `on_answer` gets their results, or ConnectionLost, later."""
         assert self._on_answer is None, "one exchange at a time"

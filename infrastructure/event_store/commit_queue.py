@@ -9,7 +9,7 @@ import structlog
 from eventsourcing.persistence import DataError, IntegrityError, OperationalError
 
 from application.ledger.commits import Commit, LedgerBusy, LedgerUnavailable, PredecessorFailed
-from infrastructure.event_store import commit_sql as statement
+from infrastructure.event_store import commit_sql
 from infrastructure.event_store.commit_connection import ConnectionLost
 from infrastructure.event_store.commit_session import CommitSession, Rejected, Stored
 from infrastructure.event_store.commit_waiting import (
@@ -125,8 +125,8 @@ class GroupCommitQueue:
             return
         self._flying = batch
         commits = [waiting.commit for waiting in batch]
-        self._ties = statement.ties_of(commits)
-        parameters = statement.insert_parameters(
+        self._ties = commit_sql.ties_of(commits)
+        parameters = commit_sql.insert_parameters(
             [waiting.rows for waiting in batch], self._ties, [commit.reads for commit in commits]
         )
         self._session.store(parameters, self._on_answer)

@@ -7,11 +7,11 @@ from typing import Any
 from psycopg import pq
 from psycopg.sql import SQL, Identifier
 
-from infrastructure.event_store import commit_sql as statement
+from infrastructure.event_store import commit_sql
 from infrastructure.event_store.commit_connection import (
-    Answer,
     CommitConnection,
     ConnectionLost,
+    Results,
     Send,
 )
 
@@ -80,17 +80,17 @@ class CommitSession:
         table = Identifier(options.schema, options.table)
         lock = SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(table).as_bytes(None)
         notify = SQL("NOTIFY {}").format(Identifier(options.channel)).as_bytes(None)
-        insert = statement.insert_statement(options.schema, options.table)
-        find = statement.find_statement(options.schema, options.table)
+        insert = commit_sql.insert_statement(options.schema, options.table)
+        find = commit_sql.find_statement(options.schema, options.table)
         try:
             results = await connection.ask(
                 _prepare(_BEGIN, b"BEGIN"),
                 _prepare(_LOCK, lock),
-                _prepare(_INSERT, insert, statement.INSERT_TYPES),
+                _prepare(_INSERT, insert, commit_sql.INSERT_TYPES),
                 _prepare(_NOTIFY, notify),
                 _prepare(_COMMIT, b"COMMIT"),
                 _prepare(_ROLLBACK, b"ROLLBACK"),
-                _prepare(_FIND, find, statement.FIND_TYPES),
+                _prepare(_FIND, find, commit_sql.FIND_TYPES),
                 _query(
                     b"SELECT pid::text, backend_start::text FROM pg_stat_activity"
                     b" WHERE pid = pg_backend_pid()"
@@ -123,7 +123,7 @@ class CommitSession:
             sends.insert(0, _ROLLBACK_SEND)
             self._must_roll_back = False
 
-        def take(answer: Answer | ConnectionLost) -> None:
+        def take(answer: Results | ConnectionLost) -> None:
             on_answer(answer if isinstance(answer, ConnectionLost) else self._outcome(answer))
 
         self._connection.exchange(sends, take)
@@ -142,13 +142,13 @@ class CommitSession:
         if results[0].ntuples and results[0].get_value(0, 0) != b"t":
             raise ConnectionLost("the server process of the lost connection does not end")
 
-    async def find(self, rows: Sequence[statement.Row]) -> list[int | None]:
+    async def find(self, rows: Sequence[commit_sql.Row]) -> list[int | None]:
         """The position of each row that is stored exactly as given. Raises ConnectionLost."""
-        results = await self._connection.ask(_execute(_FIND, statement.find_parameters(rows)))
+        results = await self._connection.ask(_execute(_FIND, commit_sql.find_parameters(rows)))
         _check(results)
-        return statement.decode_found(results[0], rows)
+        return commit_sql.decode_found(results[0], rows)
 
-    def _outcome(self, results: Answer) -> Stored | Rejected:
+    def _outcome(self, results: Results) -> Stored | Rejected:
         for result in results:
             if result.status in _FAILED:
                 self._must_roll_back = True
@@ -156,9 +156,9 @@ class CommitSession:
                 message = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b""
                 return Rejected(sqlstate.decode(), message.decode(errors="replace"))
         inserted = next(result for result in results if result.ntuples)
-        positions = statement.decode_longs(inserted.get_value(0, 0))
-        ties = statement.decode_ints(inserted.get_value(0, 1))
-        firsts = statement.decode_ints(inserted.get_value(0, 2))
+        positions = commit_sql.decode_longs(inserted.get_value(0, 0))
+        ties = commit_sql.decode_ints(inserted.get_value(0, 1))
+        firsts = commit_sql.decode_ints(inserted.get_value(0, 2))
         return Stored(positions, dict(zip(ties, firsts, strict=True)))
 
 
@@ -175,7 +175,7 @@ def _query(command: bytes, *parameters: bytes) -> Send:
     return lambda pgconn: pgconn.send_query_params(command, list(parameters) or None)
 
 
-def _check(results: Answer) -> None:
+def _check(results: Results) -> None:
     for result in results:
         if result.status in _FAILED:
             raise ConnectionLost(result.get_error_message())

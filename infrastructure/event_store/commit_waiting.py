@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from application.ledger.commits import Commit, PredecessorFailed
-from infrastructure.event_store import commit_sql as statement
+from infrastructure.event_store import commit_sql
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Waiting:
         """Raises DataError."""
         self.commit = commit
         self.deadline = max(deadline, commit.deadline)
-        self.rows = rows = [statement.encode_event(event) for event in commit.events]
+        self.rows = rows = [commit_sql.encode_event(event) for event in commit.events]
         self.keys = [row[0] + row[1] for row in rows]
         self.bytes = sum([len(row[3]) for row in rows])
 

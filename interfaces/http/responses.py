@@ -16,7 +16,7 @@ def to_json(model: BaseModel) -> bytes:
     return write_json(model.model_dump(mode="python"))
 
 
-def answer(
+def json_response(
     model: BaseModel, *, status: int = 200, position: int | None = None, replayed: bool = False
 ) -> Response:
     """position: of the last event that the command wrote."""

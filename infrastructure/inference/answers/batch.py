@@ -20,7 +20,7 @@ from application.chat.inference_errors import (
     NumbersNotFinite,
     OutOfMemory,
 )
-from infrastructure.inference.answers.answer import Answer, LoadedModel
+from infrastructure.inference.answers.generation import Generation, LoadedModel
 from infrastructure.inference.answers.jobs import Job, Outbox
 from infrastructure.inference.answers.prefix_cache import PrefixCache
 from infrastructure.inference.prepared.errors import is_out_of_memory
@@ -37,7 +37,7 @@ class _Row:
     """chunks: token ranges (first, last) of the prompt that are not prefilled yet, in order."""
 
     job: Job
-    answer: Answer
+    generation: Generation
     chunks: deque[tuple[int, int]]
     admitted_at: float
 
@@ -68,9 +68,9 @@ class Batch:
         return [row.job for row in (*self._rows, *prefilling)]
 
     @property
-    def answers(self) -> list[Answer]:
+    def generations(self) -> list[Generation]:
         """Those that are being decoded, by place."""
-        return [row.answer for row in self._rows]
+        return [row.generation for row in self._rows]
 
     @property
     def has_answers_to_prefill(self) -> bool:
@@ -83,14 +83,14 @@ class Batch:
         assert self.has_room
         session, ids = self.model.session, job.request.prompt.token_ids
         try:
-            answer = Answer(self.model, job.request)
+            generation = Generation(self.model, job.request)
         except InferenceError as error:
             self._outbox.put(job, error)
             return
         start = self.prefix_cache.restore(job.owner, ids, session.kv_cache, len(self._rows))
         cuts = self.model.chunks.cuts(ids)
         chunks = deque(chunk for chunk in pairwise(cuts) if chunk[0] >= start)
-        self._prefilling = _Row(job, answer, chunks, time.monotonic())
+        self._prefilling = _Row(job, generation, chunks, time.monotonic())
 
     def drop_ended(self) -> None:
         """Free the places of answers whose reader went away or whose time is up."""
@@ -144,7 +144,7 @@ class Batch:
             self._answered.pop()
 
     def _prefill(self, row: _Row) -> None:
-        session, ids, place = self.model.session, row.answer.prompt_ids, len(self._rows)
+        session, ids, place = self.model.session, row.generation.prompt_ids, len(self._rows)
         if row.job.cancelled:
             self._drop_prefilling()
             return
@@ -165,8 +165,8 @@ class Batch:
 
     def _decode(self) -> None:
         rows, session = self._rows, self.model.session
-        tokens = [row.answer.token_ids[-1] for row in rows]
-        lengths = [row.answer.length for row in rows]
+        tokens = [row.generation.token_ids[-1] for row in rows]
+        lengths = [row.generation.length for row in rows]
         try:
             logits = session.decode(tokens, lengths)
         except Exception as error:  # noqa: BLE001  below finds whose failure it is
@@ -192,7 +192,7 @@ class Batch:
     def _choose(self, logits: Any, places: Sequence[int]) -> None:
         """Sample the next token of each place from a step's logits and send it to its reader."""
         rows = [self._rows[place] for place in places]
-        picked = self.model.session.pick(logits, [row.answer.sampler for row in rows])
+        picked = self.model.session.pick(logits, [row.generation.sampler for row in rows])
         ended = []
         for place, row, token in zip(places, rows, picked, strict=True):
             if token is None:
@@ -200,13 +200,13 @@ class Batch:
                 self._outbox.put(row.job, NumbersNotFinite())
                 ended.append(place)
                 continue
-            items = row.answer.take(token)
-            if row.answer.length % _TRIM_EVERY_TOKENS == 0:
-                self.model.session.kv_cache.trim(place, row.answer.length)
+            items = row.generation.take(token)
+            if row.generation.length % _TRIM_EVERY_TOKENS == 0:
+                self.model.session.kv_cache.trim(place, row.generation.length)
             self._outbox.put(row.job, *items)
             if isinstance(items[-1], Completion):
                 if self.prefix_cache.enabled:
-                    answered = (*row.answer.prompt_ids, *row.answer.token_ids)
+                    answered = (*row.generation.prompt_ids, *row.generation.token_ids)
                     self._answered.append((row.job.owner, answered))
                 self.last_took_s = time.monotonic() - row.admitted_at
                 ended.append(place)
@@ -217,7 +217,7 @@ class Batch:
         """Free a place: the last answer moves into it, and the one in prefill moves up."""
         kv_cache, last = self.model.session.kv_cache, len(self._rows) - 1
         if place != last:
-            kv_cache.move(last, place, self._rows[last].answer.length)
+            kv_cache.move(last, place, self._rows[last].generation.length)
             self._rows[place] = self._rows[last]
         self._rows.pop()
         if self._prefilling is not None:

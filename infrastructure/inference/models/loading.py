@@ -11,8 +11,8 @@ from typing import Any
 
 from application.chat.inference import Role, Turn
 from application.chat.inference_errors import ModelUnavailable
-from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.batch import Batch
+from infrastructure.inference.answers.generation import LoadedModel
 from infrastructure.inference.answers.jobs import Outbox
 from infrastructure.inference.answers.prefix_cache import PrefixCache
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer

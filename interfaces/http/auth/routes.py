@@ -27,7 +27,7 @@ from interfaces.http.context import (
     caller_address,
 )
 from interfaces.http.json_body import check_form
-from interfaces.http.responses import answer, no_content
+from interfaces.http.responses import json_response, no_content
 from interfaces.http.routing import ExactRoute
 from interfaces.http.services import HttpServices
 
@@ -48,7 +48,7 @@ async def register(
         email=user.email,
         email_verified=user.email_verified,
     )
-    return answer(response, status=201, position=outcome.position, replayed=outcome.replayed)
+    return json_response(response, status=201, position=outcome.position, replayed=outcome.replayed)
 
 
 @router.post("/login", response_model=TokenResponse)
@@ -87,7 +87,7 @@ async def logout(found: ServicesDep, who: PrincipalDep) -> Response:
 @router.get("/me", response_model=MeResponse)
 async def me(who: PrincipalDep) -> Response:
     """Who the access token speaks for."""
-    return answer(
+    return json_response(
         MeResponse(
             user_id=who.user_id,
             username=who.username,
@@ -142,6 +142,6 @@ def _tokens(found: HttpServices, signed_in: SignedIn) -> Response:
         refresh_token=pair.refresh_token,
         expires_in=pair.expires_in_s,
     )
-    result = answer(response, position=signed_in.position)
+    result = json_response(response, position=signed_in.position)
     result.headers["Cache-Control"] = "no-store"
     return result

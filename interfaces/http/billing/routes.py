@@ -34,7 +34,7 @@ from interfaces.http.context import FreshReads, IdempotencyDep, PrincipalDep, Se
 from interfaces.http.fields import Instant
 from interfaces.http.paging import WirePage, decode_cursor, encode_cursor
 from interfaces.http.problems import ServiceBusy
-from interfaces.http.responses import answer
+from interfaces.http.responses import json_response
 from interfaces.http.routing import ExactRoute
 from interfaces.http.services import HttpServices
 
@@ -77,7 +77,9 @@ async def packages(found: ServicesDep) -> Response:
         amount_min=credits_decimal(AMOUNT_MICRO_ADDED_MIN),
         amount_max=credits_decimal(AMOUNT_MICRO_ADDED_MAX),
     )
-    return answer(PackagesResponse(items=items, custom=custom, development=found.development))
+    return json_response(
+        PackagesResponse(items=items, custom=custom, development=found.development)
+    )
 
 
 @router.post("/add", status_code=201, response_model=AddCreditsResponse)
@@ -109,7 +111,7 @@ async def add_credits(
         ),
         development=True,
     )
-    return answer(response, status=201, position=outcome.position, replayed=outcome.replayed)
+    return json_response(response, status=201, position=outcome.position, replayed=outcome.replayed)
 
 
 @router.get(
@@ -152,7 +154,9 @@ async def transactions(
         before=decode_cursor(cursor),
     )
     items = [transaction_wire(view) for view in page.items]
-    return answer(WirePage[TransactionWire](items=items, next_cursor=encode_cursor(page.next)))
+    return json_response(
+        WirePage[TransactionWire](items=items, next_cursor=encode_cursor(page.next))
+    )
 
 
 @router.get("/receipts/{message_id}", response_model=ReceiptWire, dependencies=[FreshReads])
@@ -161,7 +165,7 @@ async def receipt(message_id: UUID, found: ServicesDep, who: PrincipalDep) -> Re
     view = await found.read_models.receipt(who.user_id, message_id)
     if view is None:
         raise MessageNotFound("there is no receipt for such a message")
-    return answer(receipt_wire(view, await found.proofs.of_receipt(view)))
+    return json_response(receipt_wire(view, await found.proofs.of_receipt(view)))
 
 
 def _amounts(body: AddCreditsRequest, found: HttpServices) -> tuple[int, int]:
@@ -181,7 +185,7 @@ def _amounts(body: AddCreditsRequest, found: HttpServices) -> tuple[int, int]:
 
 
 def _balance(paid_micro: int, promotional_micro: int, held_micro: int, at: datetime) -> Response:
-    return answer(
+    return json_response(
         BalanceResponse(
             available=credits_decimal(paid_micro + promotional_micro),
             held=credits_decimal(held_micro),

@@ -29,7 +29,7 @@ from interfaces.http.context import FreshReads, IdempotencyDep, PrincipalDep, Se
 from interfaces.http.fields import Instant, Line
 from interfaces.http.paging import WirePage, decode_cursor, encode_cursor
 from interfaces.http.problems import request_id_of
-from interfaces.http.responses import answer, event_stream, no_content
+from interfaces.http.responses import event_stream, json_response, no_content
 from interfaces.http.routing import ExactRoute
 
 router = APIRouter(prefix="/chat", tags=["chat"], route_class=ExactRoute)
@@ -60,12 +60,12 @@ async def send_message(
     if isinstance(outcome, Answer):
         if body.stream:
             return event_stream(stream.recorded_events(outcome), None, replayed=True)
-        return answer(convert.message_response(outcome), replayed=True)
+        return json_response(convert.message_response(outcome), replayed=True)
     if body.stream:
         events = stream.events(outcome, request_id_of(request))
         return event_stream(events, outcome.position)
     settled = await stream.whole_answer(outcome, request)
-    response = answer(convert.message_response(settled), position=settled.position)
+    response = json_response(convert.message_response(settled), position=settled.position)
     response.headers["Server-Timing"] = convert.server_timing(outcome.stages)
     return response
 
@@ -74,7 +74,9 @@ async def send_message(
 async def quote(body: QuoteRequest, found: ServicesDep, who: PrincipalDep) -> Response:
     """What a message would cost at most. Nothing is held."""
     message = MessageRequest(**body.model_dump())
-    return answer(convert.quote_response(await found.chat.quote(_command(message, who, None))))
+    return json_response(
+        convert.quote_response(await found.chat.quote(_command(message, who, None)))
+    )
 
 
 @router.get("/models", response_model=ModelsResponse)
@@ -86,7 +88,7 @@ async def models(found: ServicesDep) -> Response:
         for card in found.engine.models()
         if card.name in prices.prices
     ]
-    return answer(ModelsResponse(items=items))
+    return json_response(ModelsResponse(items=items))
 
 
 @router.get("/status", response_model=ChatStatusResponse)
@@ -97,7 +99,7 @@ async def status(found: ServicesDep, _: PrincipalDep) -> Response:
     ready = any(
         card.name == default_model and card.state in can_answer for card in found.engine.models()
     )
-    return answer(
+    return json_response(
         ChatStatusResponse(
             ready=ready, default_model=default_model, answers_under_way=found.chat.runs_open
         )
@@ -130,7 +132,7 @@ async def history(
         before=decode_cursor(cursor),
     )
     items = [convert.history_item(view) for view in page.items]
-    return answer(WirePage[HistoryItem](items=items, next_cursor=encode_cursor(page.next)))
+    return json_response(WirePage[HistoryItem](items=items, next_cursor=encode_cursor(page.next)))
 
 
 @router.get("/conversations", response_model=WirePage[ConversationWire], dependencies=[FreshReads])
@@ -142,7 +144,9 @@ async def conversations(
         who.user_id, limit=limit, before=decode_cursor(cursor)
     )
     items = [convert.conversation_wire(view) for view in page.items]
-    return answer(WirePage[ConversationWire](items=items, next_cursor=encode_cursor(page.next)))
+    return json_response(
+        WirePage[ConversationWire](items=items, next_cursor=encode_cursor(page.next))
+    )
 
 
 @router.patch("/conversations/{conversation_id}", status_code=204)

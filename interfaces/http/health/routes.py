@@ -5,7 +5,7 @@ from fastapi import APIRouter, Response
 from interfaces.http.context import ServicesDep
 from interfaces.http.fields import WireModel
 from interfaces.http.problems import RETRY_AFTER_S
-from interfaces.http.responses import answer
+from interfaces.http.responses import json_response
 from interfaces.http.routing import ExactRoute
 
 router = APIRouter(tags=["health"], route_class=ExactRoute)
@@ -31,7 +31,7 @@ class HealthResponse(WireModel):
 @router.get("/livez", response_model=AliveResponse)
 async def livez() -> Response:
     """The process answers; nothing else is asked."""
-    return answer(AliveResponse(status="ok"))
+    return json_response(AliveResponse(status="ok"))
 
 
 @router.get(
@@ -58,7 +58,7 @@ async def _health(found: ServicesDep, *, needs_all: bool) -> Response:
     healthy = all(part.healthy for part in components)
     response = HealthResponse(status="ok" if healthy else "degraded", components=components)
     if healthy or not needs_all:
-        return answer(response)
-    missing = answer(response, status=503)
+        return json_response(response)
+    missing = json_response(response, status=503)
     missing.headers["Retry-After"] = str(RETRY_AFTER_S)
     return missing

@@ -10,7 +10,7 @@ from domain.errors import NotPermitted
 from domain.users.events import UserRole
 from interfaces.http.context import PrincipalDep, ServicesDep
 from interfaces.http.fields import WireModel
-from interfaces.http.responses import answer
+from interfaces.http.responses import json_response
 from interfaces.http.routing import ExactRoute
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ async def optimize_memory(found: ServicesDep, who: AdministratorDep) -> Response
         rss_fell_bytes=released.rss_fell_bytes,
         models_unloaded=list(released.models_unloaded),
     )
-    return answer(
+    return json_response(
         MemoryReleasedResponse(
             rss_fell_bytes=released.rss_fell_bytes,
             rss_before_bytes=released.rss_before_bytes,

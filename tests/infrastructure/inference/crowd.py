@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 from application.chat.inference import Completion, Delta, GenerationRequest, Sampling
-from infrastructure.inference.answers.answer import LoadedModel
+from infrastructure.inference.answers.generation import LoadedModel
 from tests.infrastructure.inference.stepping import Stepper, request_of
 
 

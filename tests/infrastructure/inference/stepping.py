@@ -10,8 +10,8 @@ from application.chat.inference import (
     Sampling,
 )
 from application.chat.inference_errors import InferenceError
-from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.batch import Batch
+from infrastructure.inference.answers.generation import LoadedModel
 from infrastructure.inference.answers.jobs import Item, Job, Outbox
 from infrastructure.inference.answers.prefix_cache import PrefixCache
 

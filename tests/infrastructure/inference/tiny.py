@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from infrastructure.inference.answers.answer import LoadedModel
+from infrastructure.inference.answers.generation import LoadedModel
 from infrastructure.inference.answers.tokenizer import GemmaTokenizer
 from infrastructure.inference.graph.gemma_graph import Precision, write_graph
 from infrastructure.inference.prepared.config import GemmaConfig, Provider

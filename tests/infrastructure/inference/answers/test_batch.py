@@ -8,7 +8,7 @@ import pytest
 
 from application.chat.inference import Completion
 from application.chat.inference_errors import GenerationTimedOut, InferenceError, NumbersNotFinite
-from infrastructure.inference.answers.answer import LoadedModel
+from infrastructure.inference.answers.generation import LoadedModel
 from infrastructure.inference.prepared.config import Precision
 from tests.infrastructure.inference.crowd import answers_in_a_crowd, varied_requests
 from tests.infrastructure.inference.stepping import Asked, Stepper, answer_alone, request_of

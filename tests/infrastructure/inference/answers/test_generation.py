@@ -7,7 +7,7 @@ import pytest
 
 from application.chat.inference import FinishReason, GenerationRequest, PreparedPrompt, Sampling
 from application.chat.inference_errors import InferenceError
-from infrastructure.inference.answers.answer import LoadedModel
+from infrastructure.inference.answers.generation import LoadedModel
 from infrastructure.inference.answers.tokenizer import IncrementalText
 from tests.infrastructure.inference.stepping import Stepper, answer_alone, request_of
 from tests.infrastructure.inference.tiny import prepare_tiny, tiny_batch, tiny_tokenizer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from application.chat.inference import Sampling
-from infrastructure.inference.answers.answer import LoadedModel
+from infrastructure.inference.answers.generation import LoadedModel
 from infrastructure.inference.answers.prefix_cache import PrefixCache
 from infrastructure.inference.sessions.chunks import Chunks
 from infrastructure.inference.sessions.host_kv_cache import HostKvCache
@@ -65,7 +65,7 @@ async def test_the_answer_itself_is_computed_ahead_while_nobody_asks(model: Load
     asked = stepper.ask(request_of(model, "u" * 20, max_tokens=70, owner="ana"))
     while not asked.deltas:
         stepper.round()
-    (answer,) = stepper.batch.answers
+    (answer,) = stepper.batch.generations
     stepper.finish(asked)
     assert _settle(stepper) == 4, "21 + 70 tokens make five whole chunks, and one was kept"
     following = (*answer.prompt_ids, *answer.token_ids, 70, 71)

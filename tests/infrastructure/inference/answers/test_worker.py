@@ -14,8 +14,8 @@ from application.chat.inference_errors import (
     InferenceError,
     OwnerBusy,
 )
-from infrastructure.inference.answers.answer import LoadedModel
 from infrastructure.inference.answers.batch import Batch
+from infrastructure.inference.answers.generation import LoadedModel
 from infrastructure.inference.answers.jobs import Job, Outbox
 from infrastructure.inference.answers.prefix_cache import PrefixCache
 from infrastructure.inference.answers.turnstile import Turnstile

@@ -10,7 +10,7 @@ import pytest
 
 from application.chat.inference import Sampling
 from application.chat.inference_errors import NumbersNotFinite
-from infrastructure.inference.answers.answer import LoadedModel
+from infrastructure.inference.answers.generation import LoadedModel
 from infrastructure.inference.prepared.config import Precision, Provider
 from infrastructure.inference.sessions.device_session import DeviceSession
 from tests.infrastructure.inference.crowd import answers_in_a_crowd, varied_requests

@@ -29,7 +29,7 @@ class LoadedModel:
     runs_on: str
 
 
-class Answer:
+class Generation:
     """Takes the tokens of one batch row as they are sampled.
 
     Making one raises InferenceError for a request that this model cannot answer.
