@@ -1,7 +1,7 @@
 """What the domain's values are made with: states, commands, and the parts of events."""
 
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar, cast, dataclass_transform
+from dataclasses import dataclass
+from typing import TypeVar, dataclass_transform
 
 R = TypeVar("R")
 
@@ -15,9 +15,3 @@ def record(cls: type[R]) -> type[R]:
     mypy.
     """
     return dataclass(frozen=True, kw_only=True, slots=True)(cls)
-
-
-def changed(record: R, **fields: object) -> R:
-    """The record with these fields instead. Raises TypeError for a field that it does not have."""
-    copy: R = replace(cast("Any", record), **fields)
-    return copy

@@ -1,5 +1,6 @@
 """Commit 2 of a message: the debit with its answer, or the release with its failure."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -21,7 +22,6 @@ from domain.conversations.decider import decide as decide_conversation
 from domain.errors import HoldNotOpen
 from domain.identifiers import account_id
 from domain.pricing.price import Price, per_message
-from domain.records import changed
 
 log = structlog.get_logger()
 
@@ -166,4 +166,4 @@ class Settlement:
 
 
 def _with_position(committed: Committed[Answer]) -> Answer:
-    return changed(committed.value, position=committed.position)
+    return replace(committed.value, position=committed.position)

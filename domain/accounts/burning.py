@@ -1,6 +1,7 @@
 """In which order credits are taken, which grants have expired, and the balance after either."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from domain.accounts.events import Balance, GrantExpired, Share
@@ -8,7 +9,6 @@ from domain.accounts.state import PAID, AccountState, Bucket
 from domain.credits import format_credits
 from domain.errors import InsufficientCredits
 from domain.events import header
-from domain.records import changed
 
 # Stands where there is no expiry. Such buckets come last, so it is compared with itself alone.
 _NO_EXPIRY = datetime.max.replace(tzinfo=UTC)
@@ -55,7 +55,7 @@ def first_shares(shares: tuple[Share, ...], amount_micro: int) -> Iterator[Share
             return
         amount_micro -= take_micro
         whole = take_micro == share.amount_micro
-        yield share if whole else changed(share, amount_micro=take_micro)
+        yield share if whole else replace(share, amount_micro=take_micro)
     assert amount_micro == 0, "the shares cover the amount"
 
 
@@ -74,7 +74,7 @@ def _expirations(
     balance = state.balance
     for version, bucket in enumerate(expired, start=state.version + 1):
         left_micro = balance.promotional_micro - bucket.free_micro
-        balance = changed(balance, promotional_micro=left_micro)
+        balance = replace(balance, promotional_micro=left_micro)
         yield GrantExpired(
             **header(state.id, version, now),
             user_id=state.user_id,

@@ -1,6 +1,8 @@
 """The fold of a credit account: buckets of free credits, and open holds."""
 
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from domain.accounts.events import (
@@ -21,7 +23,7 @@ from domain.accounts.events import (
     HoldReleased,
     Share,
 )
-from domain.records import changed, record
+from domain.records import record
 
 # Read from the enumeration in every turn of a loop over buckets, it would double the loop's time.
 PAID = BucketKind.PAID
@@ -104,10 +106,10 @@ def evolve(state: AccountState | None, event: AccountEvent) -> AccountState:
             id=event.originator_id, version=event.originator_version, user_id=event.user_id
         )
     assert state is not None, "an account's first event is AccountOpened"
-    return changed(state, version=event.originator_version, **_changes(state, event))
+    return replace(state, version=event.originator_version, **_changes(state, event))
 
 
-def _changes(state: AccountState, event: AccountEvent) -> dict[str, object]:
+def _changes(state: AccountState, event: AccountEvent) -> dict[str, Any]:
     """The fields that the event changes, beside the version."""
     match event:
         case CreditsHeld():
@@ -155,7 +157,7 @@ def subtract_shares(shares: tuple[Share, ...], spent: tuple[Share, ...]) -> tupl
         return ()
     spent_micro = _by_bucket(spent)
     left = (
-        changed(share, amount_micro=share.amount_micro - spent_micro.get(share.bucket_id, 0))
+        replace(share, amount_micro=share.amount_micro - spent_micro.get(share.bucket_id, 0))
         for share in shares
     )
     return tuple(share for share in left if share.amount_micro)
@@ -165,7 +167,7 @@ def _by_bucket(shares: tuple[Share, ...]) -> dict[UUID, int]:
     return {share.bucket_id: share.amount_micro for share in shares}
 
 
-def _close_hold(state: AccountState, hold_id: UUID, spent: tuple[Share, ...]) -> dict[str, object]:
+def _close_hold(state: AccountState, hold_id: UUID, spent: tuple[Share, ...]) -> dict[str, Any]:
     hold = state.hold(hold_id)
     if hold is None:
         return {}
@@ -181,7 +183,7 @@ def _open_bucket(
     bucket_id: UUID,
     kind: BucketKind,
     expires_at: datetime | None = None,
-) -> dict[str, object]:
+) -> dict[str, Any]:
     share = Share(
         bucket_id=bucket_id,
         kind=kind,
@@ -197,7 +199,7 @@ def _take(buckets: tuple[Bucket, ...], micro_by_bucket: dict[UUID, int]) -> tupl
     for bucket in buckets:
         free_micro = bucket.free_micro - micro_by_bucket.get(bucket.bucket_id, 0)
         if free_micro:
-            left.append(changed(bucket, free_micro=free_micro))
+            left.append(replace(bucket, free_micro=free_micro))
     return tuple(left)
 
 
@@ -214,5 +216,5 @@ def _give(buckets: tuple[Bucket, ...], shares: tuple[Share, ...]) -> tuple[Bucke
             free_micro=0,
             opened_version=share.opened_version,
         )
-        by_id[share.bucket_id] = changed(bucket, free_micro=bucket.free_micro + share.amount_micro)
+        by_id[share.bucket_id] = replace(bucket, free_micro=bucket.free_micro + share.amount_micro)
     return tuple(by_id.values())

@@ -1,5 +1,7 @@
 """The fold of a conversation: what the next prompt needs to know of the earlier ones."""
 
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 from domain.conversations.events import (
@@ -11,7 +13,7 @@ from domain.conversations.events import (
     ResponseFailed,
     ResponseGenerated,
 )
-from domain.records import changed, record
+from domain.records import record
 
 # A model's window ends long before this; the log keeps everything.
 EXCHANGES_REMEMBERED_MAX = 256
@@ -63,10 +65,10 @@ def evolve(state: ConversationState | None, event: ConversationEvent) -> Convers
             title=event.title,
         )
     assert state is not None, "a conversation's first event is ConversationStarted"
-    return changed(state, version=event.originator_version, **_changes(state, event))
+    return replace(state, version=event.originator_version, **_changes(state, event))
 
 
-def _changes(state: ConversationState, event: ConversationEvent) -> dict[str, object]:
+def _changes(state: ConversationState, event: ConversationEvent) -> dict[str, Any]:
     """The fields that the event changes, beside the version."""
     match event:
         case PromptSubmitted():
@@ -86,7 +88,7 @@ def _changes(state: ConversationState, event: ConversationEvent) -> dict[str, ob
             still_open = _without(state.open, answered_or_none)
             if not event.text:
                 return {"open": still_open}
-            answered = (*state.answered, changed(answered_or_none, response_text=event.text))
+            answered = (*state.answered, replace(answered_or_none, response_text=event.text))
             kept = answered[-EXCHANGES_REMEMBERED_MAX:]
             return {
                 "answered": kept,

@@ -1,6 +1,7 @@
 """A snapshot only saves time: one that does not prove itself changes nothing of what is loaded."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -11,7 +12,6 @@ from application.ledger.streams import ACCOUNT, USER
 from domain.accounts.state import AccountState
 from domain.credits import MICRO_PER_CREDIT
 from domain.identifiers import account_id
-from domain.records import changed
 from domain.users.events import UserRole
 from tests.application.world import World, welcome_balance
 from tests.support.forging import OTHER_KEYS, Forger, bare, made, with_state
@@ -41,10 +41,10 @@ async def account_of(world: World, user_id: UUID) -> AccountState:
 
 def rich(state: AccountState, later: int = 0) -> AccountState:
     (bucket,) = state.buckets
-    return changed(
+    return replace(
         state,
         version=state.version + later,
-        buckets=(changed(bucket, free_micro=10**12 * MICRO_PER_CREDIT),),
+        buckets=(replace(bucket, free_micro=10**12 * MICRO_PER_CREDIT),),
     )
 
 
@@ -70,7 +70,7 @@ async def test_a_snapshot_makes_no_administrator(
     user = await world.ledger.load(USER, user_id)
     assert user is not None
     for version in (user.version, user.version + 1):
-        admin = changed(user, role=UserRole.ADMIN, version=version)
+        admin = replace(user, role=UserRole.ADMIN, version=version)
         forger.insert(made(take_snapshot(USER, admin, world.clock.now())), table=SNAPSHOTS)
 
     loaded = await restarted.ledger.load(USER, user_id)
@@ -115,7 +115,7 @@ async def test_a_right_one_behind_forged_ones_is_used(
     user_id = await world.a_user()
     state = await account_of(world, user_id)
     # What no event says shows that the snapshot was loaded.
-    marked = changed(state, frozen=True)
+    marked = replace(state, frozen=True)
     forger.insert(
         made(take_snapshot(ACCOUNT, marked, world.clock.now()), LEDGER_KEYS),
         made(take_snapshot(ACCOUNT, rich(state, 1), world.clock.now())),

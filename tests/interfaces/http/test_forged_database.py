@@ -3,6 +3,7 @@ says stays true, and nothing is refused but what was forged."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -20,7 +21,6 @@ from domain.accounts.state import AccountState
 from domain.credits import MICRO_PER_CREDIT
 from domain.events import header
 from domain.identifiers import account_id
-from domain.records import changed
 from domain.users.events import RoleAssigned, UserRole
 from domain.users.state import UserState
 from infrastructure.event_store.recorder import open_application
@@ -88,10 +88,10 @@ async def test_forged_snapshots_give_neither_credits_nor_a_role(
 ) -> None:
     account, user = account_of(api, person), user_of(api, person)
     (bucket,) = account.buckets
-    rich = changed(account, buckets=(changed(bucket, free_micro=MILLION_MICRO),))
+    rich = replace(account, buckets=(replace(bucket, free_micro=MILLION_MICRO),))
     Forger(api.urls).insert(
         made(take_snapshot(ACCOUNT, rich, NOW)),
-        made(take_snapshot(USER, changed(user, role=UserRole.ADMIN), NOW)),
+        made(take_snapshot(USER, replace(user, role=UserRole.ADMIN), NOW)),
         table="ledger_snapshots",
     )
 

@@ -1,5 +1,6 @@
 """What somebody with the service's own credentials has put into the database is named."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +12,6 @@ from application.ledger.streams import ACCOUNT, ALL_KINDS, USER, StreamKind
 from domain.accounts.state import AccountState
 from domain.credits import MICRO_PER_CREDIT
 from domain.events import Event, header
-from domain.records import changed
 from domain.users.events import RoleAssigned, UserRole
 from domain.users.state import UserState
 from tests.infrastructure.proofs.verify.books import Books
@@ -89,15 +89,15 @@ async def test_every_snapshot_is_held_against_its_events(books: Books) -> None:
     account: AccountState = state_of(books, ACCOUNT)
     user: UserState = state_of(books, USER)
     (bucket, *others) = account.buckets
-    rich = changed(
-        account, buckets=(changed(bucket, free_micro=10**12 * MICRO_PER_CREDIT), *others)
+    rich = replace(
+        account, buckets=(replace(bucket, free_micro=10**12 * MICRO_PER_CREDIT), *others)
     )
-    admin = changed(user, role=UserRole.ADMIN, password_hash="$2b$04$mine")
+    admin = replace(user, role=UserRole.ADMIN, password_hash="$2b$04$mine")
     Forger(books.urls).insert(
         made(take_snapshot(ACCOUNT, rich, NOW)),
         # A snapshot with a right MAC too: somebody had the keys, or the service made a mistake.
         made(take_snapshot(USER, admin, NOW), LEDGER_KEYS),
-        made(take_snapshot(USER, changed(user, version=user.version + 1), NOW)),
+        made(take_snapshot(USER, replace(user, version=user.version + 1), NOW)),
         table=SNAPSHOTS,
     )
 
