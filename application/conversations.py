@@ -20,8 +20,7 @@ class Conversations:
         self._free_writes = free_writes
 
     async def rename(self, *, conversation_id: UUID, user_id: UUID, title: str) -> int | None:
-        """Returns the position. Raises ConversationNotFound, InvalidText,
-        QuotaExhausted."""
+        """Returns the position. Raises ConversationNotFound, InvalidText, QuotaExhausted."""
         command = RenameConversation(user_id=user_id, title=title)
         return await self._carry_out(conversation_id, command)
 

@@ -1,6 +1,6 @@
 """Commit 1 of a message: its key is taken, its credits are held and its prompt is recorded."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from application.accounts import load_account
@@ -34,9 +34,10 @@ class Holds:
         prompt_id, response_id, hold_id = new_id(), new_id(), new_id()
 
         def work(transaction: Transaction) -> Started:
+            now = self._clock.now()
             if message.key is not None:
-                self._take_key(transaction, message.key, response_id)
-            max_tokens, held_micro = self._hold(transaction, message, hold_id, response_id)
+                _take_key(transaction, message.key, response_id, now)
+            max_tokens, held_micro = self._hold(transaction, message, hold_id, response_id, now)
             started = Started(
                 user_id=message.user_id,
                 message_id=response_id,
@@ -49,23 +50,20 @@ class Holds:
                 max_tokens=max_tokens,
                 turns_dropped=message.prompt.turns_dropped,
             )
-            self._record_prompt(transaction, message, started)
+            _record_prompt(transaction, message, started, now)
             return started
 
         return await self._ledger.transact(work)
 
-    def _take_key(self, transaction: Transaction, key: IdempotencyKey, response_id: UUID) -> None:
-        claim = transaction.load(IDEMPOTENCY, key.claim_id)
-        if not isinstance(key.status(claim), Free):
-            raise CommandInProgress("the same message is being answered; try again shortly")
-        started = key.start(claim, subject_id=response_id, now=self._clock.now())
-        transaction.add(IDEMPOTENCY, started)
-
     def _hold(
-        self, transaction: Transaction, message: PreparedMessage, hold_id: UUID, response_id: UUID
+        self,
+        transaction: Transaction,
+        message: PreparedMessage,
+        hold_id: UUID,
+        response_id: UUID,
+        now: datetime,
     ) -> tuple[int, int]:
         """How many tokens the answer may have, and the micro-credits that are held for them."""
-        now = self._clock.now()
         account = load_account(transaction, message.user_id)
         prompt_tokens = len(message.prompt.token_ids)
         max_tokens = affordable_tokens(
@@ -88,24 +86,33 @@ class Holds:
         transaction.add_folded(ACCOUNT, events, account)
         return max_tokens, hold.amount_micro
 
-    def _record_prompt(
-        self, transaction: Transaction, message: PreparedMessage, started: Started
-    ) -> None:
-        sampling = message.request.sampling
-        submit = SubmitPrompt(
-            conversation_id=started.conversation_id,
-            user_id=started.user_id,
-            prompt_id=started.prompt_id,
-            response_id=started.message_id,
-            hold_id=started.hold_id,
-            idempotency_claim_id=None if message.key is None else message.key.claim_id,
-            text=message.text,
-            model=started.model,
-            max_tokens=started.max_tokens,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
-        )
-        conversation = transaction.load(CONVERSATION, started.conversation_id)
-        events = decide_conversation(submit, conversation, self._clock.now())
-        transaction.add(CONVERSATION, *events)
+
+def _take_key(
+    transaction: Transaction, key: IdempotencyKey, response_id: UUID, now: datetime
+) -> None:
+    claim = transaction.load(IDEMPOTENCY, key.claim_id)
+    if not isinstance(key.status(claim), Free):
+        raise CommandInProgress("the same message is being answered; try again shortly")
+    transaction.add(IDEMPOTENCY, key.start(claim, subject_id=response_id, now=now))
+
+
+def _record_prompt(
+    transaction: Transaction, message: PreparedMessage, started: Started, now: datetime
+) -> None:
+    sampling = message.request.sampling
+    submit = SubmitPrompt(
+        conversation_id=started.conversation_id,
+        user_id=started.user_id,
+        prompt_id=started.prompt_id,
+        response_id=started.message_id,
+        hold_id=started.hold_id,
+        idempotency_claim_id=None if message.key is None else message.key.claim_id,
+        text=message.text,
+        model=started.model,
+        max_tokens=started.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=sampling.seed,
+    )
+    conversation = transaction.load(CONVERSATION, started.conversation_id)
+    transaction.add(CONVERSATION, *decide_conversation(submit, conversation, now))

@@ -14,7 +14,7 @@ from functools import partial
 from application.chat.answer import Answer, Started
 from application.chat.commands import ChatLimits, Quote, SendMessage
 from application.chat.hold import Holds
-from application.chat.inference import InferenceEngine
+from application.chat.inference import InferenceEngine, ModelCard
 from application.chat.inference_errors import InferenceError, ModelUnavailable
 from application.chat.price_list import PriceList
 from application.chat.prompt import PreparedMessage, Prompts
@@ -73,15 +73,19 @@ class ChatProcess:
         message = await self._prompts.prepare(command)
         stages.end("prepare")
         self._check_not_closing()
+        # Asked for now, because nothing may fail between the hold and the run that settles it.
+        card = self._card(message.prompt.model)
         admission = self._admit(message)
         # A task of its own: a request can be cancelled at any moment, its commit is on its way all
         # the same, and only a run gives back what was held.
-        opening = asyncio.create_task(self._open(message, admission, stages))
+        caller_gone = asyncio.Event()
+        opening = asyncio.create_task(self._open(message, card, admission, stages, caller_gone))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
+            caller_gone.set()
             opening.add_done_callback(_cancel_run)
             raise
         except CommandInProgress:
@@ -151,8 +155,22 @@ class ChatProcess:
                 raise
         return admission
 
+    def _card(self, model: str) -> ModelCard:
+        """Of a model that has just tokenised. Raises ModelUnavailable when its files have been
+        removed since."""
+        card = self._engine.card(model)
+        assert card is not None, "a model that tokenises stands in the catalogue"
+        if card.manifest_hash is None:
+            raise ModelUnavailable(f"{card.title} cannot answer. {card.detail}")
+        return card
+
     async def _open(
-        self, message: PreparedMessage, admission: Admission, stages: Stages
+        self,
+        message: PreparedMessage,
+        card: ModelCard,
+        admission: Admission,
+        stages: Stages,
+        caller_gone: asyncio.Event,
     ) -> ChatRun:
         """Commit 1, and the run that settles or gives back what it holds."""
         try:
@@ -161,20 +179,23 @@ class ChatProcess:
             admission.nothing_written()
             raise
         stages.end("hold")
-        run = self._run(message, committed, stages)
+        run = self._run(message, card, committed, stages)
         self._runs.add(run)
         run.begin(on_end=partial(self._ended, admission))
-        if self._closing.is_set():
+        if caller_gone.is_set() or self._closing.is_set():
+            # Before its first step, so that the model does no work for it.
             run.cancel()
         return run
 
     def _run(
-        self, message: PreparedMessage, committed: Committed[Started], stages: Stages
+        self,
+        message: PreparedMessage,
+        card: ModelCard,
+        committed: Committed[Started],
+        stages: Stages,
     ) -> ChatRun:
         started = committed.value
-        card = self._engine.card(started.model)
-        assert card is not None, "a model that tokenises stands in the catalogue"
-        assert card.manifest_hash is not None, "a model that tokenises has a manifest"
+        assert card.manifest_hash is not None, "`_card` refuses a model without one"
         return ChatRun(
             started=started,
             engine=self._engine,
@@ -205,6 +226,6 @@ class ChatProcess:
 
 
 def _cancel_run(opening: asyncio.Task[ChatRun]) -> None:
-    """For whoever asked has gone."""
+    """For a caller who has gone."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().cancel()

@@ -31,8 +31,9 @@ NO_CHARGE = per_message(0)
 class Settlement:
     """One message's, for one call of `deliver` or `give_back`.
 
-    stages: begun when the message came. manifest_hash, computed_on: of the model when the hold was
-    committed; this hash is cited for an answer that was cut off before the engine could cite one.
+    stages: begun when the message came. manifest_hash, computed_on: of the model when the prompt
+    was prepared; this hash is cited for an answer that was cut off before the engine could cite
+    one.
     cached_price: of an answer that came from the cache. retry: how long to wait for a database that
     is away, so that finished work is not thrown away; after that the hold is left to its expiry.
     """

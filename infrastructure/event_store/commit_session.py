@@ -42,7 +42,8 @@ class Rejected:
 
 @dataclass(frozen=True, kw_only=True)
 class SessionOptions:
-    """url, parameters: of the connection, as for psycopg.connect. channel: that is notified."""
+    """url, parameters: of the connection, as for psycopg.connect. channel: the one that every
+    commit notifies."""
 
     url: str
     parameters: Mapping[str, Any]

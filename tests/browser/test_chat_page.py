@@ -27,8 +27,8 @@ def test_a_newcomer_registers_and_pays_for_an_answer(
     with visiting(browser, "newcomer") as visitor:
         visitor.open(running_service.ui_url)
         page = visitor.page
-        expect(page.locator("#cl-door-models")).to_contain_text("2 credits a message")
-        visitor.take_picture("1-door")
+        expect(page.locator("#cl-entry-models")).to_contain_text("2 credits a message")
+        visitor.take_picture("1-entry")
         visitor.register(name)
         expect(visitor.notice).to_contain_text("Your account starts with 100 credits")
         expect(visitor.credits).to_have_text(re.compile("100 credits available"))
@@ -195,7 +195,7 @@ def test_a_reload_keeps_the_sign_in_and_signing_out_ends_it(
         assert "eyJ" not in stored, "no token may lie in the browser's storage"
         visitor.sign_out()
         visitor.page.reload()
-        expect(visitor.page.locator("#cl-door")).to_be_visible()
+        expect(visitor.page.locator("#cl-entry")).to_be_visible()
         visitor.sign_in(name)
         # Gradio remarks on the stream that a reload cuts off.
         visitor.assert_quiet(but="AbortError")

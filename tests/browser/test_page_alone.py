@@ -72,10 +72,10 @@ def test_words_are_kept_while_the_service_is_away(browser: Browser) -> None:
     with page_of(api_port) as url, visiting(browser, "away") as visitor, ExitStack() as away:
         visitor.open(url)
         expect(visitor.notice).to_contain_text("cannot be reached")
-        visitor.take_picture("1-door")
+        visitor.take_picture("1-entry")
         with serving(lambda: TinyApi().app, api_port):
             visitor.notice.get_by_role("button", name="Try again").click()
-            expect(visitor.page.locator("#cl-door-models")).to_contain_text("2 credits a message")
+            expect(visitor.page.locator("#cl-entry-models")).to_contain_text("2 credits a message")
             visitor.sign_in("grace")
         visitor.send("Is anybody there?")
         expect(visitor.notice).to_contain_text("still in the box")
@@ -96,7 +96,7 @@ def test_a_session_that_ended_leads_to_the_door_and_back_to_the_words_typed(
     with signed_in(browser, "ended", api) as visitor:
         api.is_revoked = True
         visitor.send("Am I still here?")
-        expect(visitor.page.locator("#cl-door")).to_be_visible()
+        expect(visitor.page.locator("#cl-entry")).to_be_visible()
         expect(visitor.notice).to_contain_text("sign in again")
         expect(visitor.page.locator("body")).not_to_contain_text("Am I still here?")
         api.is_revoked = False

@@ -46,7 +46,7 @@ class Visitor:
 
     def open(self, url: str) -> None:
         self.page.goto(url)
-        expect(self.page.locator("#cl-door")).to_be_visible()
+        expect(self.page.locator("#cl-entry")).to_be_visible()
 
     def register(self, username: str) -> None:
         self.page.get_by_role("tab", name="Create account").click()

@@ -56,7 +56,9 @@ class Api:
     async def sign_in(self, session: BrowserSession, username: str, password: str) -> None:
         """Open a session at the API and keep its tokens in ``session``."""
         body = {"username": username, "password": password}
-        response = await self._exchange(session, "POST", "/auth/login", content=write_json(body))
+        response = await self._call_without_token(
+            session, "POST", "/auth/login", content=write_json(body)
+        )
         pair = read_as(_body(response), TokenPair)
         session.tokens = Tokens.of(pair, self._monotonic())
         session.saw_position(response.headers.get(POSITION_HEADER))
@@ -66,7 +68,9 @@ class Api:
     ) -> None:
         """Create an account; signing in is a call of its own."""
         body = {"username": username, "email": email, "password": password}
-        response = await self._exchange(session, "POST", "/auth/register", content=write_json(body))
+        response = await self._call_without_token(
+            session, "POST", "/auth/register", content=write_json(body)
+        )
         _body(response)
         session.saw_position(response.headers.get(POSITION_HEADER))
 
@@ -84,7 +88,7 @@ class Api:
 
     async def public(self, session: BrowserSession, path: str, kind: type[Body]) -> Body:
         """GET what needs no sign-in."""
-        return read_as(_body(await self._exchange(session, "GET", path)), kind)
+        return read_as(_body(await self._call_without_token(session, "GET", path)), kind)
 
     async def get(
         self, session: BrowserSession, path: str, kind: type[Body], **params: str | int | None
@@ -172,7 +176,7 @@ class Api:
         content: bytes | None = None,
         key: str | None = None,
     ) -> httpx.Request:
-        headers = {**self._told(session), "Authorization": f"Bearer {tokens.access}"}
+        headers = {**self._visitor_header(session), "Authorization": f"Bearer {tokens.access}"}
         if content is not None:
             headers["Content-Type"] = "application/json"
         if key is not None:
@@ -183,17 +187,18 @@ class Api:
             method, path, params=params or None, content=content, headers=headers
         )
 
-    def _told(self, session: BrowserSession) -> dict[str, str]:
-        """Names the visitor this is asked for: the API would see one address for everybody."""
+    def _visitor_header(self, session: BrowserSession) -> dict[str, str]:
+        """Says whom the page calls for; otherwise the API would see the page's own address for
+        every visitor."""
         key = self._settings.visitor_key
         if not key or not session.address:
             return {}
         return {VISITOR_HEADER: sign_address(session.address, key, self._now())}
 
-    async def _exchange(
+    async def _call_without_token(
         self, session: BrowserSession, method: str, path: str, *, content: bytes | None = None
     ) -> httpx.Response:
-        headers = self._told(session)
+        headers = self._visitor_header(session)
         if content is not None:
             headers["Content-Type"] = "application/json"
         request = self._http.build_request(method, path, content=content, headers=headers)
@@ -234,7 +239,9 @@ class Api:
     async def _refresh(self, session: BrowserSession, stale: Tokens) -> Tokens:
         try:
             content = write_json({"refresh_token": stale.refresh})
-            response = await self._exchange(session, "POST", "/auth/refresh", content=content)
+            response = await self._call_without_token(
+                session, "POST", "/auth/refresh", content=content
+            )
             if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
                 session.forget()
                 raise SignedOut

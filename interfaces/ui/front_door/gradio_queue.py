@@ -47,8 +47,8 @@ class GradioQueue:
         self._blocks._queue.sleep_when_free = self._settings.queue_idle_interval_s
 
     def inputs_of_events(self) -> dict[int, tuple[int, ...]]:
-        """Of each event that a browser may send, by its ``fn_index``: how many characters each of
-        its values may have. Gradio keeps the values, so what is long takes room."""
+        """How many characters each value of an event may have, for every event that a browser may
+        send, by its ``fn_index``. Gradio keeps the values, so long ones would take memory."""
         return {
             index: tuple(getattr(one, "max_length", None) or _CHOICE_CHARS_MAX for one in fn.inputs)
             for index, fn in self._blocks.fns.items()

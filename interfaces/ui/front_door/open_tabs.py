@@ -125,7 +125,8 @@ class OpenTabs:
         )
 
     def _keep_below(self, bound: int, counts: Callable[[OpenTab], bool], refusal: str) -> None:
-        """Give the place of a tab that was left, should all be taken. Raises TooManyTabs."""
+        """When all places are taken, close the tab that was left longest ago. Raises TooManyTabs
+        when none was left."""
         counted = [one for one in self._open.values() if counts(one)]
         if len(counted) < bound:
             return

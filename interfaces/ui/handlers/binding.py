@@ -42,7 +42,7 @@ def bind_handlers(blocks: Any, ui: Ui, page: Page) -> None:
 
 
 def _for_members(page: Page, views: Views, handler: Handler) -> Handler:
-    """The handler for whoever is signed in; anybody else is led to the door."""
+    """The handler for whoever is signed in; anybody else is led to the entry."""
 
     @functools.wraps(handler)
     async def guarded(*given: Any) -> Updates:

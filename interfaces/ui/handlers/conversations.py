@@ -14,7 +14,7 @@ from interfaces.ui.page import Page, Visit, new_key
 from interfaces.ui.tab import Message
 
 # Buttons of a notice that also work before anybody has signed in; they show nothing personal.
-_AT_THE_DOOR = {"dismiss", "retry", "reload"}
+_AT_THE_ENTRY = {"dismiss", "retry", "reload"}
 _BUSY = Notice(kind="warning", text="Wait for the answer under way, or stop it first.")
 
 
@@ -38,7 +38,7 @@ class ConversationHandlers:
         """A button inside the transcript, the lists or the notice was pressed."""
         visit = self._page.visit(request)
         action, value = read_action(event)
-        if visit.session.tokens is None and action not in _AT_THE_DOOR:
+        if visit.session.tokens is None and action not in _AT_THE_ENTRY:
             return self._views.error(SignedOut(), visit.tab)
         try:
             return await self._act(visit, action, value, request)

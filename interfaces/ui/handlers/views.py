@@ -37,21 +37,21 @@ class Views:
         self.ui = ui
 
     def signed_out(self, models: list[Model], notice: Notice | None = None) -> Updates:
-        """The door: sign in or create an account. Nothing of the person stays on the page.
+        """The entry: sign in or create an account. Nothing of the person stays on the page.
 
-        The door's own fields are left alone: `exchange` has emptied them, and a fast typist, or a
+        The fields of the entry are left alone: `exchange` has emptied them, and a fast typist, or a
         browser that fills them in, may have filled them before the models have arrived.
         """
         ui = self.ui
         return {
-            ui.door: gr.update(visible=True),
+            ui.entry: gr.update(visible=True),
             ui.room: gr.update(visible=False),
             ui.credits: "",
             ui.person: "",
             ui.sign_out: gr.update(visible=False),
             ui.model_timer: gr.update(active=False),
             ui.notice: notice_html(notice),
-            ui.door_models: models_html(models),
+            ui.entry_models: models_html(models),
             ui.transcript: "",
             ui.live: "",
             ui.conversations: "",
@@ -82,7 +82,7 @@ class Views:
         """The room: all four tabs, with a chat ready to start."""
         ui = self.ui
         return {
-            ui.door: gr.update(visible=False),
+            ui.entry: gr.update(visible=False),
             ui.room: gr.update(visible=True),
             ui.tabs: gr.update(selected=TAB_CHAT),
             ui.person: person_html(tab.owner),
@@ -108,7 +108,7 @@ class Views:
         return {self.ui.notice: notice_html(notice)}
 
     def error(self, error: UiError, tab: Tab) -> Updates:
-        """What to show for an error; a session that has ended leads to the door."""
+        """What to show for an error; a session that has ended leads to the entry."""
         if isinstance(error, SignedOut):
             tab.forget()
             return self.signed_out(tab.models, notice_of(error))

@@ -24,8 +24,8 @@ class Ui:
     person: Any
     sign_out: Any
     notice: Any
-    door: Any
-    door_models: Any
+    entry: Any
+    entry_models: Any
     room: Any
     login_name: Any
     login_password: Any
@@ -91,8 +91,8 @@ def build_layout(settings: UiSettings) -> Ui:
         )
     parts["exchange"] = gr.Textbox(visible=False)
     parts["notice"] = html(value="", elem_id="cl-notice")
-    with gr.Column(elem_id="cl-door", visible=False) as parts["door"]:
-        tabs.door(parts)
+    with gr.Column(elem_id="cl-entry", visible=False) as parts["entry"]:
+        tabs.entry(parts)
     with (
         gr.Column(elem_id="cl-room", visible=False) as parts["room"],
         gr.Tabs(selected=TAB_CHAT, elem_id="cl-tabs") as parts["tabs"],

@@ -1,4 +1,4 @@
-"""The door, and the tabs beside the chat, laid out."""
+"""The entry, where people sign in, and the tabs beside the chat, laid out."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ NAME_CHARS_MAX, EMAIL_CHARS_MAX, PASSWORD_CHARS_MAX = 64, 254, 128
 SEARCH_CHARS_MAX = 200
 
 
-def door(parts: dict[str, Any]) -> None:
+def entry(parts: dict[str, Any]) -> None:
     with gr.Column(elem_classes="cl-card"):
         still(
             '<div class="cl-welcome"><h2>Chat with Gemma 3, and see what every answer costs</h2>'
             "<p>You pay with prepaid credits, only for answers that arrive. "
             "A new account starts with welcome credits, so you can try it at once.</p></div>"
         )
-        parts["door_models"] = still("", elem_id="cl-door-models")
-        with gr.Tabs(elem_id="cl-door-tabs"):
+        parts["entry_models"] = still("", elem_id="cl-entry-models")
+        with gr.Tabs(elem_id="cl-entry-tabs"):
             with gr.Tab("Sign in", id="sign-in"):
                 parts["login_name"] = field(
                     "Username or e-mail",

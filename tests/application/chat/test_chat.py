@@ -44,6 +44,21 @@ async def test_prompt_and_hold_are_one_commit_and_answer_and_debit_another(world
     assert answer.position == len(world.events())
 
 
+async def test_everything_in_a_commit_of_a_message_happened_at_one_time(world: World) -> None:
+    user_id = await world.a_user()
+    before = len(world.events())
+
+    run = await world.send(user_id, key="k")
+    answer = await run.answer()
+
+    for commit in (
+        world.events()[before : run.position],
+        world.events()[run.position : answer.position],
+    ):
+        assert commit[0].TOPIC in {"idempotency.command_started", "account.credits_debited"}
+        assert len({event.timestamp for event in commit}) == 1
+
+
 async def test_pieces_come_as_they_are_generated(world: World) -> None:
     user_id = await world.a_user()
     pause = Pause()

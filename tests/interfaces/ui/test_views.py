@@ -12,7 +12,7 @@ async def test_what_was_typed_at_the_door_before_the_page_was_ready_stays() -> N
         ui = build_layout(UiSettings())
     changed = set(Views(ui).signed_out([]))
 
-    assert ui.door in changed
+    assert ui.entry in changed
     assert not changed & {
         *(ui.login_name, ui.login_password),
         *(ui.new_name, ui.new_email, ui.new_password),
