@@ -1,4 +1,4 @@
-"""Answers: a model as JSON, a stream of events, or nothing but headers."""
+"""Responses: a model as JSON, a stream of events, or nothing but headers."""
 
 from collections.abc import AsyncIterator
 
@@ -25,14 +25,15 @@ def json_response(
 
 
 def no_content(position: int | None) -> Response:
-    """204. position: as in `answer`."""
+    """204. position: as in `json_response`."""
     return Response(status_code=204, headers=_headers(position))
 
 
 def event_stream(
     events: AsyncIterator[bytes], position: int | None, *, replayed: bool = False
 ) -> StreamingResponse:
-    """Server-sent events, which no cache and no proxy holds back. position: as in `answer`."""
+    """Server-sent events, which no cache and no proxy holds back. position: as in
+    `json_response`."""
     headers = {
         "Cache-Control": "no-store",
         "X-Accel-Buffering": "no",
