@@ -34,16 +34,16 @@ HandlersByType = Mapping[type[Event], Sequence[tuple[Handler, int]]]
 def handlers_by_type(after: Mapping[Projection, int]) -> HandlersByType:
     """after: the position that each projection's rows hold already."""
     handlers: dict[type[Event], list[tuple[Handler, int]]] = {}
-    for projection, held in after.items():
+    for projection, position in after.items():
         for event_type, handler in projection.handlers.items():
-            handlers.setdefault(event_type, []).append((handler, held))
+            handlers.setdefault(event_type, []).append((handler, position))
     return handlers
 
 
 def changes_of(event: Event, position: int, handlers: HandlersByType) -> Iterator[RowChange]:
     """What the event changes in those tables that do not hold it yet."""
-    for handler, held in handlers.get(type(event), ()):
-        if position > held:
+    for handler, held_up_to in handlers.get(type(event), ()):
+        if position > held_up_to:
             yield from handler(event, position)
 
 

@@ -66,12 +66,12 @@ class Folded:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldPlan:
-    """What a worker needs; it can be sent to another process. held: by projections' names, the
-    positions that their rows hold already."""
+    """What a worker needs; it can be sent to another process. positions: by projections' names, how
+    far their rows are already."""
 
     service_url: str
     sql: RowSql
-    held: Mapping[str, int]
+    positions: Mapping[str, int]
     bounds: ReadBounds
     connect_timeout_s: int
     macs: StateMacs
@@ -106,9 +106,9 @@ class Folder(LogWorker):
     def __init__(self, plan: FoldPlan) -> None:
         super().__init__(plan.service_url, "chatledger replay", plan.connect_timeout_s)
         self.plan = plan
-        held = plan.held
+        positions = plan.positions
         self._handlers = handlers_by_type(
-            {each: held[each.name] for each in PROJECTIONS if each.name in held}
+            {each: positions[each.name] for each in PROJECTIONS if each.name in positions}
         )
         # Stored names of the events that change anything.
         self._topics = sorted(event_type.TOPIC for event_type in self._handlers)
