@@ -10,8 +10,8 @@
   answer failed, or expired by the sweeper after its time.
 - A frozen account takes no new holds; what is under way can still settle.
 - What an answer cost can be refunded, all of it or a part, never more, and never what another
-  account was charged. A part goes back as if the answer had cost so much less: first to the bucket
-  that was taken from last.
+  account was charged. A part goes back as if the answer had cost that much less: first to the
+  bucket that was taken from last.
 - A debit is refunded at most once. Every refund claims its message in the same commit, and the
   claim's first version can be written only once.
 - Whoever corrects, refunds or freezes an account says why.

@@ -52,6 +52,6 @@ def refund(command: RefundDebit, state: AccountState, now: datetime) -> DebitRef
 
 
 def _last_shares(shares: tuple[Share, ...], amount_micro: int) -> tuple[Share, ...]:
-    """What a message that cost so much less would have left where it was."""
+    """The shares that would not have been taken if the message had cost this much less."""
     charged_micro = sum(share.amount_micro for share in shares)
     return subtract_shares(shares, tuple(first_shares(shares, charged_micro - amount_micro)))
