@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from interfaces.ui.client.answers import History, Models
 from interfaces.ui.client.errors import ApiProblem, SignedOut, UiError
+from interfaces.ui.client.responses import History, Models
 from interfaces.ui.drawing.pieces import Notice
 from interfaces.ui.handlers.entry import EntryHandlers, load_conversations
 from interfaces.ui.handlers.views import Updates, Views, nothing

@@ -2,8 +2,8 @@
 
 import gradio as gr
 
-from interfaces.ui.client.answers import Balance, Conversations, Model, Models, Person
 from interfaces.ui.client.errors import SignedOut, UiError
+from interfaces.ui.client.responses import Balance, Conversations, Model, Models, Person
 from interfaces.ui.client.sessions import BrowserSession
 from interfaces.ui.drawing.formats import credits_phrase
 from interfaces.ui.drawing.pieces import Notice

@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from interfaces.ui.client.answers import Added, Balance, History, Packages, Transactions, read_as
 from interfaces.ui.client.errors import UiError
+from interfaces.ui.client.responses import Added, Balance, History, Packages, Transactions, read_as
 from interfaces.ui.drawing.formats import AmountRefused, read_amount
 from interfaces.ui.drawing.ledger import (
     added_text,
