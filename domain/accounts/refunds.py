@@ -18,7 +18,7 @@ def claim_refund(debit: CreditsDebited, claimed: ClaimState | None, now: datetim
     """The only claim of the message's refund. Raises AlreadyRefunded."""
     if claimed is not None:
         raise AlreadyRefunded(
-            "this message was refunded before, and that is done once; adjust the account instead"
+            "this message was refunded before, which can be done once; adjust the account instead"
         )
     claim_id = refund_claim_id(debit.message_id)
     return claim(claim_id, kind="refund", owner_id=debit.user_id, now=now)
