@@ -126,7 +126,7 @@ def find_parameters(rows: Iterable[Row]) -> list[bytes]:
 
 
 def decode_found(result: pq.abc.PGresult, rows: Sequence[Row]) -> list[int | None]:
-    """The find statement's answer: for each row its position, or None where the log does not hold
+    """The find statement's result: for each row its position, or None where the log does not hold
     exactly this row."""
     found: list[int | None] = [None] * len(rows)
     for n in range(result.ntuples):
