@@ -1,9 +1,9 @@
 """A connection that carries one exchange at a time, without a thread and without a task.
 
-An exchange is a pipeline of statements that are sent together and whose results come together, so the server
-never waits for us while it holds a lock. psycopg opens the connection; after that this file uses
-psycopg's `pq` layer directly, because a coroutine for each read and write costs more than the
-exchange itself.
+An exchange is a pipeline of statements, which are sent together and whose results are taken
+together, so the server never waits for us while it holds a lock. psycopg opens the connection;
+after that this file uses psycopg's `pq` layer directly, because a coroutine for each read and write
+costs more than the exchange itself.
 """
 
 import asyncio
