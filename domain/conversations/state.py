@@ -80,13 +80,13 @@ def _changes(state: ConversationState, event: ConversationEvent) -> dict[str, ob
             )
             return {"open": (*state.open, exchange)}
         case ResponseGenerated():
-            exchange_answered = state.open_exchange(event.response_id)
-            if exchange_answered is None:
+            answered_or_none = state.open_exchange(event.response_id)
+            if answered_or_none is None:
                 return {}
-            still_open = _without(state.open, exchange_answered)
+            still_open = _without(state.open, answered_or_none)
             if not event.text:
                 return {"open": still_open}
-            answered = (*state.answered, changed(exchange_answered, response_text=event.text))
+            answered = (*state.answered, changed(answered_or_none, response_text=event.text))
             kept = answered[-EXCHANGES_REMEMBERED_MAX:]
             return {
                 "answered": kept,
@@ -94,10 +94,8 @@ def _changes(state: ConversationState, event: ConversationEvent) -> dict[str, ob
                 "open": still_open,
             }
         case ResponseFailed():
-            exchange_failed = state.open_exchange(event.response_id)
-            return (
-                {} if exchange_failed is None else {"open": _without(state.open, exchange_failed)}
-            )
+            failed_or_none = state.open_exchange(event.response_id)
+            return {} if failed_or_none is None else {"open": _without(state.open, failed_or_none)}
         case ConversationRenamed():
             return {"title": event.title}
         case ConversationDeleted():
