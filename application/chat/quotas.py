@@ -128,7 +128,7 @@ class Quotas:
         self.free_writes = Quota(
             writes,
             code="free_writes_exhausted",
-            what="you have sent too many commands that cost nothing; paid messages still go",
+            what="you have sent too many commands that cost nothing, but paid messages still work",
             clock=clock,
         )
         self._unpaid_messages = Quota(
