@@ -10,8 +10,8 @@ from domain.records import record
 
 
 class PersonalMark:
-    """Marks a field that says something of a person; it will be sealed under a key per person.
-    Nothing may query inside stored state because of it."""
+    """Marks a field that tells something about a person. Such fields are to be encrypted, with a
+    key for each person, so nothing may query inside stored states."""
 
 
 PersonalText = Annotated[str, PersonalMark()]

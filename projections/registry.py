@@ -27,23 +27,23 @@ class Projection:
     handlers: Handlers
 
 
-# Who takes events of each type: handlers, each with the position that its rows hold already.
-Takers = Mapping[type[Event], Sequence[tuple[Handler, int]]]
+# The handlers of each type of event, each with the position that its rows hold already.
+HandlersByType = Mapping[type[Event], Sequence[tuple[Handler, int]]]
 
 
-def takers_of(after: Mapping[Projection, int]) -> Takers:
+def handlers_by_type(after: Mapping[Projection, int]) -> HandlersByType:
     """after: the position that each projection's rows hold already."""
-    takers: dict[type[Event], list[tuple[Handler, int]]] = {}
-    for projection, held in after.items():
+    handlers: dict[type[Event], list[tuple[Handler, int]]] = {}
+    for projection, position in after.items():
         for event_type, handler in projection.handlers.items():
-            takers.setdefault(event_type, []).append((handler, held))
-    return takers
+            handlers.setdefault(event_type, []).append((handler, position))
+    return handlers
 
 
-def changes_of(event: Event, position: int, takers: Takers) -> Iterator[RowChange]:
+def changes_of(event: Event, position: int, handlers: HandlersByType) -> Iterator[RowChange]:
     """What the event changes in those tables that do not hold it yet."""
-    for handler, held in takers.get(type(event), ()):
-        if position > held:
+    for handler, held_up_to in handlers.get(type(event), ()):
+        if position > held_up_to:
             yield from handler(event, position)
 
 

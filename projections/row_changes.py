@@ -19,8 +19,8 @@ Row = Mapping[str, Value]
 
 
 class Insert(msgspec.Struct, frozen=True, gc=False):
-    """A row that cannot be there yet, of a table that is only ever added to. values: handed over
-    to whoever takes the change."""
+    """A new row of a table whose rows are never changed. values: belong to whoever is given the
+    change, who may alter them."""
 
     table: str
     values: dict[str, Value]
@@ -75,6 +75,6 @@ E = TypeVar("E", bound=Event)
 
 
 def on(event_type: type[E], handler: Callable[[E, int], RowChanges]) -> tuple[type[Event], Handler]:
-    """One entry of a projection's handlers, whose types mypy has held against each other: the
-    handler is given events of this type and no others."""
+    """One entry of a projection's handlers. mypy checks here that the handler takes events of this
+    type; it is given no others."""
     return event_type, cast("Handler", handler)

@@ -25,7 +25,7 @@ def _row(
     event: MoneyEvent,
     position: int,
     *,
-    of: UUID,
+    transaction_id: UUID,
     kind: str,
     amount_micro: int,
     description: str,
@@ -34,7 +34,7 @@ def _row(
     """amount_micro: below zero when credits went away."""
     values: dict[str, Value] = {
         "position": position,
-        "transaction_id": of,
+        "transaction_id": transaction_id,
         "user_id": event.user_id,
         "type": kind,
         "amount_micro": amount_micro,
@@ -50,7 +50,7 @@ def _purchased(event: CreditsPurchased, position: int) -> RowChanges:
     return _row(
         event,
         position,
-        of=event.purchase_id,
+        transaction_id=event.purchase_id,
         kind="purchase",
         amount_micro=event.amount_micro,
         description=_purchase_description(event),
@@ -61,7 +61,7 @@ def _granted(event: CreditsGranted, position: int) -> RowChanges:
     return _row(
         event,
         position,
-        of=event.grant_id,
+        transaction_id=event.grant_id,
         kind="grant" if event.purchase_id is None else "bonus",
         amount_micro=event.amount_micro,
         description=_grant_description(event.reason),
@@ -72,7 +72,7 @@ def _debited(event: CreditsDebited, position: int) -> RowChanges:
     return _row(
         event,
         position,
-        of=event.hold_id,
+        transaction_id=event.hold_id,
         kind="debit",
         amount_micro=-event.amount_micro,
         description=f"Answer by {event.model}",
@@ -84,7 +84,7 @@ def _refunded(event: DebitRefunded, position: int) -> RowChanges:
     return _row(
         event,
         position,
-        of=event.refund_id,
+        transaction_id=event.refund_id,
         kind="refund",
         amount_micro=event.amount_micro,
         description=f"Refund: {event.reason}",
@@ -97,7 +97,7 @@ def _adjusted(event: CreditsAdjusted, position: int) -> RowChanges:
     return _row(
         event,
         position,
-        of=event.adjustment_id,
+        transaction_id=event.adjustment_id,
         kind="adjustment",
         amount_micro=event.amount_micro if credit else -event.amount_micro,
         description=f"Adjustment: {event.reason}",
@@ -108,7 +108,7 @@ def _expired(event: GrantExpired, position: int) -> RowChanges:
     return _row(
         event,
         position,
-        of=event.grant_id,
+        transaction_id=event.grant_id,
         kind="expiry",
         amount_micro=-event.amount_micro,
         description="Granted credits expired",

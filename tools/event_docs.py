@@ -44,8 +44,8 @@ code to that).
 Every event starts with `originator_id` (the stream), `originator_version` (its place there, from 1
 without a gap) and `timestamp`. Its stored form ends with `mac`, which proves that this ledger wrote
 it ([audit.md](audit.md#mac-of-an-event)). Amounts are integers of micro-credits: 1 credit is
-1,000,000. Fields marked *personal* tell something about a person. They are to be sealed under a key
-for each person, so nothing queries inside stored events.
+1,000,000. Fields marked *personal* tell something about a person. They are to be encrypted, with a
+key for each person, so nothing queries inside stored events.
 
 The postings of a money event move credits from one account to another, so they always sum to zero.
 Only the user's account is a stream; the others exist in the journal.

@@ -31,8 +31,8 @@ class Correction:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountStanding:
-    """reason: of the order that led to it; for an account that is released it is recorded here
-    alone, because the event has no field for it."""
+    """reason: of the order that led to it. For an account that is unfrozen, it is recorded only
+    here, in the result under the order's key, because the event has no field for it."""
 
     user_id: UUID
     frozen: bool

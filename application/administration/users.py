@@ -15,8 +15,8 @@ from domain.users.decider import decide
 
 @dataclass(frozen=True, kw_only=True)
 class UserStanding:
-    """reason: of the order that led to it; for a user who is reinstated it is recorded here alone,
-    because the event has no field for it."""
+    """reason: of the order that led to it. For a user who is reinstated, it is recorded only here,
+    in the result under the order's key, because the event has no field for it."""
 
     user_id: UUID
     suspended: bool

@@ -19,8 +19,8 @@ class InvalidPeriod(InvalidInput):
 
 
 def passed(at: datetime, now: datetime) -> datetime:
-    """The time itself; or now, where it is later by no more than clocks differ. Only of a time that
-    has passed does an answer stay true. Raises TimeInFuture."""
+    """The time itself, or now where it is ahead of now by no more than clocks differ. What was true
+    at a time that has passed stays true; for any other, TimeInFuture is raised."""
     if at > now + CLOCK_SKEW_MAX:
         raise TimeInFuture(
             f"{_text(at)} has not come yet, it is {_text(now)}; ask for a time that has passed"

@@ -68,7 +68,7 @@ class Quota:
         now_s = self._clock()
         drained = self._drained_at.get(user_id)
         if drained is not None:
-            # Until the level is below the edge, so that one more can be taken.
+            # Until the level is low enough for one more.
             wait_s = max(
                 until - now_s - limit.window_s + limit.window_s / limit.most
                 for until, limit in zip(drained, self._limits, strict=True)
@@ -128,7 +128,7 @@ class Quotas:
         self.free_writes = Quota(
             writes,
             code="free_writes_exhausted",
-            what="too much of this was asked for that costs nothing; what is paid for goes on",
+            what="you have sent too many commands that cost nothing, but paid messages still work",
             clock=clock,
         )
         self._unpaid_messages = Quota(
@@ -140,8 +140,8 @@ class Quotas:
         self._unpaid_tokens = Quota(
             tokens,
             code="unpaid_work_exhausted",
-            what="a model has worked too much for answers of yours that were given up or are not"
-            " there yet",
+            what="models have worked too much on answers of yours that were stopped or are not"
+            " finished yet",
             clock=clock,
         )
 
@@ -175,7 +175,7 @@ class Admission:
         self._tokens = tokens
 
     def nothing_written(self) -> None:
-        """It was refused before anything was held for it."""
+        """Gives all of it back: the message was refused before anything was held for it."""
         self._counted.add(self._user_id, -1)
         self._unpaid_tokens.add(self._user_id, -self._tokens)
 

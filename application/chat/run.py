@@ -127,7 +127,7 @@ class ChatRun:
         await asyncio.wait([self._generation])
         self.stages.end("generate")
         if self._generation.cancelled():
-            return await self._deliver(self._part(FinishReason.CANCELLED))
+            return await self._deliver(self._partial(FinishReason.CANCELLED))
         error = self._generation.exception()
         if error is not None:
             return await self._settle_failed(error)
@@ -154,16 +154,16 @@ class ChatRun:
             reason=reason,
             error=repr(error),
         )
-        part = self._part(FinishReason.TIMEOUT if late else FinishReason.ERROR)
-        if self._handed_on and part.text:
-            return await self._deliver(part)
+        partial = self._partial(FinishReason.TIMEOUT if late else FinishReason.ERROR)
+        if self._handed_on and partial.text:
+            return await self._deliver(partial)
         self._withhold()
         await self._settlement.give_back(reason)
         if isinstance(error, InferenceError):
             raise error
         raise GenerationFailed(reason) from error
 
-    def _part(self, finish_reason: FinishReason) -> Generated:
+    def _partial(self, finish_reason: FinishReason) -> Generated:
         """What there is of an answer that ended early."""
         text = "".join(self._text).strip()
         return Generated(
@@ -181,7 +181,7 @@ class ChatRun:
         self._pieces.put_nowait(None)
 
     async def _deliver(self, generated: Generated) -> Answer:
-        """An answer without text is an answer, unless nobody waited for it."""
+        """Settles an answer, also one without text; but that one fails if its client has left."""
         if not generated.text and generated.finish_reason is FinishReason.CANCELLED:
             await self._settlement.give_back("cancelled")
             raise GenerationFailed("cancelled")

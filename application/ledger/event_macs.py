@@ -96,7 +96,7 @@ class StateMacs:
                 key_id.decode(), _message(stream, version, topic, state[:place])
             )
         except (UnknownKey, UnicodeDecodeError):
-            return f"carries a MAC under the key {key_id!r}, which the key file has not"
+            return f"carries a MAC under the key {key_id!r}, which is not in the key file"
         # As text, because several base64 texts decode to the same bytes.
         if not compare_digest(given, b2a_base64(mac, newline=False)):
             return "carries a MAC that is not its own"

@@ -250,7 +250,7 @@ class Ledger:
         return True
 
     async def _stands(self, attempt: Attempt, call: Call) -> bool:
-        """Whether what was decided without writing was decided on what is stored."""
+        """Whether a decision that writes nothing was made on the states that are stored."""
         for commit in attempt.after:
             if not await commit.wait_stored():
                 await self._read_again(attempt, call)
@@ -261,7 +261,8 @@ class Ledger:
         )
 
     async def _read_again(self, attempt: Attempt, call: Call) -> None:
-        """All that it saw, at once: otherwise the handler would miss one state after the other."""
+        """Reads every state that the attempt saw. Otherwise the handler would be run again for each
+        missing one."""
         call.fresh.clear()
         await self._read(attempt.outdated(), call)
 

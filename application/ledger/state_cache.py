@@ -8,8 +8,9 @@ Everything here happens in the event loop, in steps that nothing can interrupt.
 - When a commit is stored, its states become stored ones. When it fails, they are gone at once,
   and the stream goes back to what is known to be stored; after a conflict that is outdated, and
   must be read again before anybody decides on it.
-- Another process may have written meanwhile. A stored state is therefore only believed as far as
-  a commit proves it (its rows meet the primary key, its reads are checked with it).
+- Another process may have written meanwhile, so a stored state may be behind. A commit that was
+  decided on such a state is refused: its rows meet the primary key, and the versions that it read
+  are checked together with it.
 """
 
 from collections import OrderedDict
@@ -22,8 +23,8 @@ from application.ledger.streams import StreamKind, StreamState
 
 
 class Entry:
-    """stored: the last state known to be stored, if any; state: the newest one; commit: on its
-    way with that state, or None where it is the stored one."""
+    """stored: the last state that is known to be stored. state: the newest one. commit: what is
+    on its way with `state`; None where `state` is the stored one."""
 
     __slots__ = ("commit", "is_outdated", "kind", "state", "stored")
 
@@ -100,8 +101,9 @@ class StateCache:
                     del self._entries[stream_id.int]
 
     def conflicted(self, written: Iterable[UUID], read: Iterable[UUID]) -> None:
-        """One of these streams has moved on in the store. Whatever else was decided on the written
-        ones fails as well; a commit that is under way for a read one will find out by itself."""
+        """Another process has written to one of these streams, so their states have to be read
+        again. A stream that was only read may have a commit of its own under way: that one meets
+        the same conflict, or shows that the state is the newest."""
         for stream_id in written:
             if (entry := self._entries.get(stream_id.int)) is not None:
                 entry.is_outdated = True

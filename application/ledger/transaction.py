@@ -27,10 +27,10 @@ class Touched:
 class Transaction:
     """Not shared between threads."""
 
-    __slots__ = ("_source", "_touched", "events")
+    __slots__ = ("_states", "_touched", "events")
 
     def __init__(self, states: States) -> None:
-        self._source = states
+        self._states = states
         # By the integers of their ids, which hash faster than UUIDs.
         self._touched: dict[int, Touched] = {}
         self.events: list[Event] = []
@@ -63,6 +63,6 @@ class Transaction:
     def _touch(self, kind: StreamKind[Any], stream_id: UUID) -> Touched:
         touched = self._touched.get(stream_id.int)
         if touched is None:
-            touched = Touched(kind, self._source.load(kind, stream_id))
+            touched = Touched(kind, self._states.load(kind, stream_id))
             self._touched[stream_id.int] = touched
         return touched

@@ -143,9 +143,9 @@ class Users:
         )
 
         def work(transaction: Transaction) -> SessionState:
-            self._tell(transaction, session_id, command)
+            self._decide(transaction, session_id, command)
             session = transaction.load(SESSION, session_id)
-            assert session is not None, "what is not there is not refreshed"
+            assert session is not None, "only a session that exists is refreshed"
             return session
 
         committed = await self._ledger.transact(work)
@@ -166,7 +166,7 @@ class Users:
         """Ends the session; one that has ended already stays so. Returns the position."""
 
         def work(transaction: Transaction) -> None:
-            self._tell(transaction, session_id, RevokeSession(reason="logout"))
+            self._decide(transaction, session_id, RevokeSession(reason="logout"))
 
         return (await self._ledger.transact(work)).position
 
@@ -222,7 +222,7 @@ class Users:
 
         await self._ledger.transact(work)
 
-    def _tell(
+    def _decide(
         self, transaction: Transaction, session_id: UUID, command: RotateSession | RevokeSession
     ) -> None:
         session = transaction.load(SESSION, session_id)

@@ -218,7 +218,7 @@ def floors(service_url: str) -> None:
     plan = FoldPlan(
         service_url=service_url,
         sql=asyncio.run(_sql(service_url)),
-        held={projection.name: 0 for projection in PROJECTIONS},
+        positions={projection.name: 0 for projection in PROJECTIONS},
         bounds=ReadBounds(events_max=10_000, bytes_max=64 * 2**20),
         connect_timeout_s=5,
         macs=EVENT_MACS,

@@ -5,13 +5,14 @@
 - A grant whose time has passed cannot be spent. Every command first records what has expired; what
   the command itself gives back to such a grant expires in the same commit.
 - An account holds at most BALANCE_MICRO_MAX.
-- A hold sets credits aside for one answer; available credits never go below zero.
+- A hold sets credits aside for one answer; available credits never go below zero. The answer may
+  be as long as they pay for (`domain.accounts.affordable`).
 - A hold ends once: captured for what the answer cost (the rest goes back), released when the
   answer failed, or expired by the sweeper after its time.
 - A frozen account takes no new holds; what is under way can still settle.
 - What an answer cost can be refunded, all of it or a part, never more, and never what another
-  account was charged. A part goes back as if the answer had cost so much less: first to the bucket
-  that was taken from last.
+  account was charged. A part goes back as if the answer had cost that much less: first to the
+  bucket that was taken from last.
 - A debit is refunded at most once. Every refund claims its message in the same commit, and the
   claim's first version can be written only once.
 - Whoever corrects, refunds or freezes an account says why.
@@ -73,14 +74,12 @@ def _decide_folded(
 ) -> tuple[tuple[e.AccountEvent, ...], AccountState]:
     assert state is not None, "the account is opened before anything else happens to it"
     expired = expire_grants(state, now)
-    if expired:
-        state = fold_checked(state, expired)
+    state = fold_checked(state, expired)
     decided = _decide(command, state, now)
     state = fold_checked(state, decided)
     # What a settled hold or a refund gave back to a grant whose time has passed.
     returned = expire_grants(state, now)
-    if returned:
-        state = fold_checked(state, returned)
+    state = fold_checked(state, returned)
     return (*expired, *decided, *returned), state
 
 

@@ -18,7 +18,7 @@ def claim_refund(debit: CreditsDebited, claimed: ClaimState | None, now: datetim
     """The only claim of the message's refund. Raises AlreadyRefunded."""
     if claimed is not None:
         raise AlreadyRefunded(
-            "this message was refunded before, and that is done once; adjust the account instead"
+            "this message was refunded before, which can be done once; adjust the account instead"
         )
     claim_id = refund_claim_id(debit.message_id)
     return claim(claim_id, kind="refund", owner_id=debit.user_id, now=now)
@@ -52,6 +52,6 @@ def refund(command: RefundDebit, state: AccountState, now: datetime) -> DebitRef
 
 
 def _last_shares(shares: tuple[Share, ...], amount_micro: int) -> tuple[Share, ...]:
-    """What a message that cost so much less would have left where it was."""
+    """The shares that would not have been taken if the message had cost this much less."""
     charged_micro = sum(share.amount_micro for share in shares)
     return subtract_shares(shares, tuple(first_shares(shares, charged_micro - amount_micro)))

@@ -25,7 +25,7 @@ from domain.accounts.events import (
 )
 from domain.records import record
 
-# Read from the enumeration in every turn of a loop over buckets, it would double the loop's time.
+# Loops over buckets take this name: reading the enumeration in each turn doubles their time.
 PAID = BucketKind.PAID
 
 

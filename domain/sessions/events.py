@@ -29,7 +29,7 @@ class SessionRotated(Event):
 
 @record
 class SessionRevoked(Event):
-    """reason: "logout", "refresh_token_reused" or "password_changed"."""
+    """reason: "logout" or "refresh_token_reused"."""
 
     TOPIC: ClassVar[str] = "session.revoked"
 

@@ -65,7 +65,7 @@ class DataFolder:
         self._ports_file = self.run / "ports.json"
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Lock the folder for this process. The kernel releases the lock if the process is killed.
 
         Raises DataDirInUse, DataDirNotWritable or DiskFull.

@@ -100,7 +100,7 @@ class EmbeddedServers:
         self._servers: list[PostgresServer | NatsServer] = []
         self._stop_lock = threading.Lock()
         self._supervisor = Supervisor(
-            held=self._data.held(),
+            folder_locked=self._data.locked(),
             start_servers=self._start_servers,
             servers=self._servers,
             restarts_max=settings.restarts_max,

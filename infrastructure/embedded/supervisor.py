@@ -44,7 +44,8 @@ class RestartBudget:
 
 
 class Supervisor:
-    """start_servers: runs on the supervising thread, within `held`, and fills `servers`.
+    """folder_locked: the context in which everything runs. start_servers: runs in it, on the
+    supervising thread, and fills `servers`.
 
     This one thread starts every child and ends after them all, because the signal on the parent's
     death is sent when the thread that forked ends.
@@ -53,14 +54,14 @@ class Supervisor:
     def __init__(
         self,
         *,
-        held: AbstractContextManager[None],
+        folder_locked: AbstractContextManager[None],
         start_servers: Callable[[Report, threading.Event], None],
         servers: Sequence[Server],
         restarts_max: int,
         restart_window_s: float,
         log_bytes_max: int,
     ) -> None:
-        self._held = held
+        self._folder_locked = folder_locked
         self._start_servers = start_servers
         self._servers = servers
         self._restarts_max = restarts_max
@@ -104,7 +105,7 @@ class Supervisor:
 
     def _run(self) -> None:
         try:
-            with self._held:
+            with self._folder_locked:
                 try:
                     self._start_servers(self._reports.put, self._stopping)
                     self._reports.put(None)

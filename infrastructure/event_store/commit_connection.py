@@ -1,9 +1,9 @@
 """A connection that carries one exchange at a time, without a thread and without a task.
 
-An exchange is a pipeline of statements that are sent together and answered together, so the server
-never waits for us while it holds a lock. psycopg opens the connection; after that this file uses
-psycopg's `pq` layer directly, because a coroutine for each read and write costs more than the
-exchange itself.
+An exchange is a pipeline of statements, which are sent together and whose results are taken
+together, so the server never waits for us while it holds a lock. psycopg opens the connection;
+after that this file uses psycopg's `pq` layer directly, because a coroutine for each read and write
+costs more than the exchange itself.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ Results = Sequence[pq.abc.PGresult]
 
 
 class ConnectionLost(Exception):
-    """The connection broke, or did not answer in time. What was sent may have been carried out."""
+    """The connection broke, or gave no result in time. What was sent may have been carried out."""
 
 
 class CommitConnection:
     """Use `open`."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], answer_timeout_s: float) -> None:
+    def __init__(self, connection: psycopg.AsyncConnection[Any], result_timeout_s: float) -> None:
         self._connection = connection
         self._pgconn = connection.pgconn
-        self._answer_timeout_s = answer_timeout_s
+        self._result_timeout_s = result_timeout_s
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._results: list[pq.abc.PGresult] = []
-        self._on_answer: Callable[[Results | ConnectionLost], None] | None = None
+        self._on_results: Callable[[Results | ConnectionLost], None] | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_writing = False
         self.is_open = True
@@ -49,7 +49,7 @@ class CommitConnection:
         *,
         setup: str,
         connect_timeout_s: float,
-        answer_timeout_s: float,
+        result_timeout_s: float,
     ) -> "CommitConnection":
         """setup: statements for the new session. Raises ConnectionLost."""
         connection: psycopg.AsyncConnection[Any] | None = None
@@ -59,7 +59,7 @@ class CommitConnection:
                     url, **parameters, autocommit=True
                 )
                 await connection.execute(setup.encode())
-                return cls(connection, answer_timeout_s)
+                return cls(connection, result_timeout_s)
         except BaseException as error:
             if connection is not None:
                 connection.pgconn.finish()
@@ -69,40 +69,40 @@ class CommitConnection:
 
     async def ask(self, *sends: Send) -> Results:
         """Raises ConnectionLost."""
-        answered: asyncio.Future[Results | ConnectionLost] = self._loop.create_future()
+        arrived: asyncio.Future[Results | ConnectionLost] = self._loop.create_future()
 
-        def take(answer: Results | ConnectionLost) -> None:
-            if not answered.done():
-                answered.set_result(answer)
+        def take(results: Results | ConnectionLost) -> None:
+            if not arrived.done():
+                arrived.set_result(results)
 
         self.exchange(sends, take)
-        answer = await answered
-        if isinstance(answer, ConnectionLost):
-            raise answer
-        return answer
+        results = await arrived
+        if isinstance(results, ConnectionLost):
+            raise results
+        return results
 
     def exchange(
-        self, sends: Sequence[Send], on_answer: Callable[[Results | ConnectionLost], None]
+        self, sends: Sequence[Send], on_results: Callable[[Results | ConnectionLost], None]
     ) -> None:
-        """Send the statements now; `on_answer` gets their results, or ConnectionLost, later."""
-        assert self._on_answer is None, "one exchange at a time"
+        """Send the statements now; `on_results` gets their results, or ConnectionLost, later."""
+        assert self._on_results is None, "one exchange at a time"
         if not self.is_open:
-            self._loop.call_soon(on_answer, ConnectionLost("the connection was lost before"))
+            self._loop.call_soon(on_results, ConnectionLost("the connection was lost before"))
             return
-        self._on_answer = on_answer
+        self._on_results = on_results
         self._results = []
-        self._deadline = self._loop.call_later(self._answer_timeout_s, self._give_up)
+        self._deadline = self._loop.call_later(self._result_timeout_s, self._give_up)
         try:
             for send in sends:
                 send(self._pgconn)
             self._pgconn.pipeline_sync()
             self._flush()
         except psycopg.Error as error:
-            # Reported in the next turn of the loop, like every other answer.
+            # Reported in the next turn of the loop, like every other result.
             self._loop.call_soon(self._lose, str(error))
 
     def close(self) -> None:
-        """Whoever waits for an answer gets ConnectionLost."""
+        """Whoever waits for results gets ConnectionLost."""
         self._lose("closed")
 
     def _flush(self) -> None:
@@ -137,21 +137,21 @@ class CommitConnection:
                     continue
                 ended = False
                 if result.status == pq.ExecStatus.PIPELINE_SYNC:
-                    self._answered()
+                    self._finish()
                     return
                 self._results.append(result)
         except psycopg.Error as error:
             self._lose(str(error))
 
-    def _answered(self) -> None:
-        on_answer, self._on_answer = self._on_answer, None
-        assert on_answer is not None
+    def _finish(self) -> None:
+        on_results, self._on_results = self._on_results, None
+        assert on_results is not None
         assert self._deadline is not None
         self._deadline.cancel()
-        on_answer(self._results)
+        on_results(self._results)
 
     def _give_up(self) -> None:
-        self._lose(f"no answer within {self._answer_timeout_s} s")
+        self._lose(f"no result within {self._result_timeout_s} s")
 
     def _lose(self, why: str) -> None:
         if not self.is_open:
@@ -166,6 +166,6 @@ class CommitConnection:
         self._pgconn.finish()
         if self._deadline is not None:
             self._deadline.cancel()
-        on_answer, self._on_answer = self._on_answer, None
-        if on_answer is not None:
-            on_answer(ConnectionLost(why))
+        on_results, self._on_results = self._on_results, None
+        if on_results is not None:
+            on_results(ConnectionLost(why))

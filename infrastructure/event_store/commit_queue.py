@@ -73,7 +73,7 @@ class GroupCommitQueue:
         if self._flying:
             return
         # Half of the commits are sent at once, while the callers of the other half still decide.
-        # `_enough` is that half, counted when the last batch was answered.
+        # `_enough` is that half, counted when the outcome of the last batch came.
         if len(self._queue) >= self._enough:
             self._send()
         elif not self._send_is_due:
@@ -129,7 +129,7 @@ class GroupCommitQueue:
         parameters = commit_sql.insert_parameters(
             [waiting.rows for waiting in batch], self._ties, [commit.reads for commit in commits]
         )
-        self._session.store(parameters, self._on_answer)
+        self._session.store(parameters, self._on_outcome)
 
     def _next_batch(self) -> list[Waiting]:
         """What may be stored together, in order. Two commits with the same row never are: the later
@@ -155,21 +155,21 @@ class GroupCommitQueue:
                 size += waiting.bytes
         return batch
 
-    def _on_answer(self, answer: Stored | Rejected | ConnectionLost) -> None:
+    def _on_outcome(self, outcome: Stored | Rejected | ConnectionLost) -> None:
         batch, self._flying = self._flying, []
         try:
-            match answer:
+            match outcome:
                 case Stored():
                     self.trouble.rejected = None
-                    self._confirm(batch, answer)
+                    self._confirm(batch, outcome)
                 case Rejected():
-                    self._reject(batch, answer)
+                    self._reject(batch, outcome)
                 case ConnectionLost():
                     self._in_doubt = batch
-                    log.warning("commit_connection_lost", error=str(answer), commits=len(batch))
+                    log.warning("commit_connection_lost", error=str(outcome), commits=len(batch))
         except Exception:
             # A defect of ours; even so, neither these commits nor later ones may wait for ever.
-            log.exception("commit_answer_not_understood", commits=len(batch))
+            log.exception("commit_outcome_not_understood", commits=len(batch))
             self._give_up(batch)
         self._enough = max(1, (len(batch) + len(self._queue) + 1) // 2)
         if self._parts or self._in_doubt or len(self._queue) >= self._enough:

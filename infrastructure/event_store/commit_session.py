@@ -51,7 +51,7 @@ class SessionOptions:
     table: str
     channel: str
     connect_timeout_s: float
-    answer_timeout_s: float
+    result_timeout_s: float
 
 
 class CommitSession:
@@ -64,7 +64,7 @@ class CommitSession:
     @classmethod
     async def open(cls, options: SessionOptions) -> "CommitSession":
         """Raises ConnectionLost."""
-        lock_timeout_ms = int(options.answer_timeout_s * 500)
+        lock_timeout_ms = int(options.result_timeout_s * 500)
         connection = await CommitConnection.open(
             options.url,
             options.parameters,
@@ -76,7 +76,7 @@ class CommitSession:
             " WHERE current_setting('synchronous_commit') = 'off';"
             f" SET idle_in_transaction_session_timeout = {2 * lock_timeout_ms}",
             connect_timeout_s=options.connect_timeout_s,
-            answer_timeout_s=options.answer_timeout_s,
+            result_timeout_s=options.result_timeout_s,
         )
         table = Identifier(options.schema, options.table)
         lock = SQL("LOCK TABLE {} IN EXCLUSIVE MODE").format(table).as_bytes(None)
@@ -116,7 +116,7 @@ class CommitSession:
     def store(
         self,
         parameters: list[bytes],
-        on_answer: Callable[[Stored | Rejected | ConnectionLost], None],
+        on_outcome: Callable[[Stored | Rejected | ConnectionLost], None],
     ) -> None:
         """Store a batch in one transaction. After ConnectionLost it may have happened or not."""
         sends = [_BEGIN_SEND, _LOCK_SEND, _execute(_INSERT, parameters), _NOTIFY_SEND, _COMMIT_SEND]
@@ -124,8 +124,8 @@ class CommitSession:
             sends.insert(0, _ROLLBACK_SEND)
             self._must_roll_back = False
 
-        def take(answer: Results | ConnectionLost) -> None:
-            on_answer(answer if isinstance(answer, ConnectionLost) else self._outcome(answer))
+        def take(results: Results | ConnectionLost) -> None:
+            on_outcome(results if isinstance(results, ConnectionLost) else self._outcome(results))
 
         self._connection.exchange(sends, take)
 

@@ -75,8 +75,10 @@ def find_statement(schema: str, table: str) -> bytes:
 def encode_event(event: StoredEvent) -> Row:
     """Elements of four arrays, each with its length before it. Raises DataError."""
     try:
+        if not isinstance(event.originator_id, UUID):
+            raise TypeError("its stream's id is no UUID")
         return (
-            _UUID_LENGTH + event.originator_id.bytes,  # type: ignore[union-attr]
+            _UUID_LENGTH + event.originator_id.bytes,
             _LONG.pack(8, event.originator_version),
             _topic(event.topic),
             _LENGTH.pack(len(event.state)) + event.state,
@@ -124,7 +126,7 @@ def find_parameters(rows: Iterable[Row]) -> list[bytes]:
 
 
 def decode_found(result: pq.abc.PGresult, rows: Sequence[Row]) -> list[int | None]:
-    """The find statement's answer: for each row its position, or None where the log does not hold
+    """The find statement's result: for each row its position, or None where the log does not hold
     exactly this row."""
     found: list[int | None] = [None] * len(rows)
     for n in range(result.ntuples):

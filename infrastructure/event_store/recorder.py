@@ -18,7 +18,7 @@ does so once for all commands that arrived during the previous flush. It guarant
 5. When the connection breaks, the old server process is ended first, so that its transaction has
    either happened or never will. Commits whose events are then found in the log are reported as
    stored, the others are sent again. Events carry fresh ids, so equal bytes are the same event.
-6. Everything has a bound: commits that wait, the size of a batch, the wait for an answer, and the
+6. Everything has a bound: commits that wait, the size of a batch, the wait for a result, and the
    wait for a database that is away. A commit whose outcome is still unknown after that fails too;
    a caller who gave it an idempotency key can ask again.
 """
@@ -126,7 +126,7 @@ class GroupCommitRecorder(PostgresApplicationRecorder, CommitRecorder):
                 table=self.events_table_name,
                 channel=self.channel_name,
                 connect_timeout_s=self.commit_limits.connect_timeout_s,
-                answer_timeout_s=self.commit_limits.answer_timeout_s,
+                result_timeout_s=self.commit_limits.result_timeout_s,
             )
         )
 

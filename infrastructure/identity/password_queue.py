@@ -144,10 +144,10 @@ class PasswordQueue:
         owner."""
         if len(queue) < self._limits.waiting_max:
             return True
-        crowd, count = queue.crowd(lambda _: 0)
+        busiest, count = queue.busiest(lambda _: 0)
         if count <= queue.of(turn.owner) + 1:
             return False
-        leaving = queue.newest(crowd)
+        leaving = queue.newest(busiest)
         if not leaving.turn_came.done():
             leaving.turn_came.set_result(False)
         return True

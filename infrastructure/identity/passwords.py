@@ -11,9 +11,9 @@ from application.ports import PasswordTurn
 from domain.text import PASSWORD_BYTES_MAX
 from infrastructure.identity.password_queue import PasswordLimits, PasswordQueue, background_threads
 
-# Guesses that an attacker needs who knows common passwords, words, names, dates and patterns of
-# keyboards (Wheeler, zxcvbn, USENIX Security 2016). For eight random characters zxcvbn counts as
-# many.
+# The fewest guesses that an attacker may need who knows common passwords, words, names, dates and
+# patterns of keyboards (Wheeler, zxcvbn, USENIX Security 2016). zxcvbn counts this many for eight
+# random characters.
 GUESSES_MIN = 1e8
 # zxcvbn's time grows exponentially with characters that stand for others, such as @ for a: 1.6 s
 # for 72 of them, 0.02 s for 16. So of a long password only the beginning and the end are counted,
@@ -105,5 +105,6 @@ def _words(text: str) -> set[str]:
 
 
 def _plain(text: str) -> str:
-    """With plain letters and blanks in place of full-width ones, which are no harder to guess."""
+    """The password with plain letters and blanks instead of full-width ones, which are as easy to
+    guess."""
     return unicodedata.normalize("NFKC", text)

@@ -154,11 +154,15 @@ class SharedAnswers:
         )
 
 
-class _Generation:
-    """One run of the engine, whose items go to everybody who has joined, from the first one on.
+class _Follower:
+    """One request that reads a generation; nothing is known of it but that it is this one."""
 
-    It counts as caused by the earliest follower who is still there at its end; for all others it is
-    cached.
+
+class _Generation:
+    """One run of the engine. Everybody who joins it gets all its items, from the first one on.
+
+    At its end the earliest follower who is still there counts as the one who caused it; for all
+    others the answer is cached.
     """
 
     def __init__(
@@ -168,27 +172,27 @@ class _Generation:
         self.completion: Completion | None = None
         self._deltas: list[Delta] = []
         self._error: BaseException | None = None
-        self._caused_by: object | None = None
-        self._followers: list[object] = []
+        self._caused_by: _Follower | None = None
+        self._followers: list[_Follower] = []
         self._news = asyncio.Event()
         self.task = asyncio.create_task(self._run(stream(self.meter)))
 
-    def join(self) -> object:
-        follower = object()
+    def join(self) -> "_Follower":
+        follower = _Follower()
         self._followers.append(follower)
         return follower
 
-    def leave(self, follower: object) -> bool:
+    def leave(self, follower: "_Follower") -> bool:
         """Returns whether any follower is left."""
         self._followers.remove(follower)
         return bool(self._followers)
 
-    def is_charged_to(self, follower: object, *, last: bool) -> bool:
+    def is_charged_to(self, follower: "_Follower", *, last: bool) -> bool:
         """Whether this follower pays for the work: the one who caused the answer or, if there is
         no answer, the last one to leave."""
         return last if self.completion is None else self._caused_by is follower
 
-    async def items(self, follower: object) -> AsyncGenerator[Delta | Completion, None]:
+    async def items(self, follower: "_Follower") -> AsyncGenerator[Delta | Completion, None]:
         """Raises what the engine raised."""
         told = 0
         while True:

@@ -109,7 +109,7 @@ async def read_log(
         return [LoggedEvent(*row) for row in await cursor.fetchall()]
 
 
-# Positions may have gaps of any size, so only the log knows where a number of events ends.
+# Positions may have gaps of any size, so where the next n events end has to be looked up.
 STRETCH_END = """
 SELECT notification_id FROM ledger.ledger_events
 WHERE notification_id > %(after)s AND notification_id <= %(until)s

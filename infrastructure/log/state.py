@@ -73,7 +73,7 @@ def check_nobody_writes(connection: psycopg.Connection[Any], service_role: str) 
     if count:
         raise LogUnsealed(
             f"{count} connections of {service_role} are open ({names}): what they add while the log"
-            " is sealed would be believed by nobody; stop every process of the service, and run"
+            " is sealed would never be accepted; stop every process of the service, and run"
             " `chatledger audit seal` again"
         )
 

@@ -42,7 +42,7 @@ class ReadModelProgress:
             return describe(error)
         if last > head:
             return (
-                f"they are said to hold the log up to position {last}, and it ends at {head}:"
+                f"their positions say that they hold the log up to {last}, but it ends at {head}:"
                 " somebody has moved read.positions; see docs/audit.md, Read models stand still"
             )
         now_s = self._clock()

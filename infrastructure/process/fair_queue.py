@@ -17,7 +17,7 @@ class FairQueue(Generic[T]):
     """The next owner is the one with the fewest things running, and among equals the one who was
     served longest ago. One owner's things keep their order. Not thread-safe.
 
-    A caller that bounds the queue asks `crowd` who has most, and takes that owner's `newest`
+    A caller that bounds the queue asks `busiest` who has most, and takes that owner's `newest`
     out."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class FairQueue(Generic[T]):
         """How many things of one owner wait."""
         return len(self._owners.get(owner, ()))
 
-    def crowd(self, running: Callable[[str], int]) -> tuple[str, int]:
+    def busiest(self, running: Callable[[str], int]) -> tuple[str, int]:
         """Among owners who wait: the one with most things running and waiting, and how many those
         are. Raises ValueError when nobody waits."""
         owner = max(self._owners, key=lambda owner: running(owner) + self.of(owner))

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 # Allocations between two collections of the young generation, and how many collections of each
 # generation come before one of the next older.
 _THRESHOLDS = (20_000, 100, 50)
-# Between two collections of the young generation. A commit leaves some 12 to 40 objects; a thousand
-# objects take 0.1 to 0.2 ms. More often would cost more in all, as what is under way is looked at
-# each time; less often would make each pause longer.
+# Commits between two collections of the young generation. A commit leaves some 12 to 40 objects,
+# and a collection takes 0.1 to 0.2 ms for a thousand of them. More collections would cost more in
+# all, because each looks again at what is under way; fewer would make each pause longer.
 _COMMITS = 1024
 
 
@@ -31,7 +31,7 @@ def collect_seldom() -> None:
 
 
 class YoungGarbage:
-    """Collects the young generation after every so many commits."""
+    """Collects the young generation after every _COMMITS commits."""
 
     def __init__(self) -> None:
         self._commits = 0

@@ -40,12 +40,12 @@ class CannotFold(Exception):
 class TableFold:
     """The changes of one table. Values are columns by name, those of the row's key among them.
 
-    keyed: rows have been asked for by their keys. inserted: new rows, as long as they have not.
-    made: rows that this fold began.
-    changed and added: what it sets and adds in rows from before. summed: what it adds to rows that
-    may not be there. deleted: keys of rows that are to go. swept: by columns, the values whose
-    rows are to go. found: for those columns, the keys of made rows by their values. set_columns:
-    those that are set in any changed row."""
+    keyed: whether any change has named a row by its key; after that no row is inserted blindly.
+    inserted: rows of Insert. made: rows of Upsert, with all later changes in them. changed, added:
+    what Update sets and Increment adds in rows from before the fold. summed: what Accumulate adds
+    to rows that may not be there yet. deleted: keys of rows to delete. swept: for a deletion by
+    other columns than the key, the values of those columns. found: for the same columns, which of
+    `made` have which values. set_columns: the columns that are set in any row of `changed`."""
 
     key_columns: tuple[str, ...]
     keyed: bool = False

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -23,7 +23,10 @@ from application.read_models import (
 from domain.text import compose
 from infrastructure.read_models.query_pool import QueryPool
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+V = TypeVar("V", bound="DataclassInstance")
 
 # Unicode spells one character in several ways, and content is stored as it was written. Most of it
 # is composed already; asking whether it is costs a fifth of composing it.
@@ -149,9 +152,9 @@ def _select_text(view: type[Any], table: str) -> str:
     return f"SELECT {', '.join(f.name for f in fields(view))} FROM read.{table}"  # noqa: S608
 
 
-def _view(view: type[T], row: Sequence[Any]) -> T:
+def _view(view: type[V], row: Sequence[Any]) -> V:
     """The views' fields are the tables' columns; here texts become enums and JSON a price."""
-    names = (f.name for f in fields(view))  # type: ignore[arg-type]
+    names = (f.name for f in fields(view))
     return msgspec.convert(dict(zip(names, row, strict=True)), view)
 
 

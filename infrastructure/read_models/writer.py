@@ -17,7 +17,7 @@ from infrastructure.log.reader import LoggedEvent
 from infrastructure.read_models.folded_rows import fold_changes
 from infrastructure.read_models.row_sql import RowSql
 from infrastructure.read_models.statement_pipeline import SqlStatement, StatementPipeline
-from projections.registry import Projection, changes_of, takers_of
+from projections.registry import Projection, changes_of, handlers_by_type
 from projections.row_changes import RowChange
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ def row_statements(
     An event that the ledger did not write is logged and left out: it must hold up only the stream
     that it was put into. Raises MapperDeserialisationError for an event that cannot be read.
     """
-    takers = takers_of(after)
+    handlers = handlers_by_type(after)
     changes: list[RowChange] = []
     left_out: list[EventNotAuthentic] = []
     for logged in events:
@@ -63,7 +63,7 @@ def row_statements(
         except EventNotAuthentic as error:
             left_out.append(error)
             continue
-        changes.extend(changes_of(event, logged.position, takers))
+        changes.extend(changes_of(event, logged.position, handlers))
     if left_out:
         # One line for all of them: whoever can insert events could fill the disk with our log.
         log.error("events_not_authentic", count=len(left_out), first=str(left_out[0]))

@@ -35,7 +35,7 @@ from infrastructure.relay.nats_connection import (
 )
 from infrastructure.relay.settings import ProjectionSettings
 
-# Any number will do, if every version of the service uses the same.
+# The number itself means nothing, but every version of the service must use the same one.
 RELAY_LOCK = 7_203_554_002
 
 # The position up to which every reader of this database is done; None where one has not begun.
@@ -43,8 +43,8 @@ ReadUpTo = Callable[[AsyncConnection[Any]], Awaitable[int | None]]
 
 
 class Relay:
-    """position: of the last event that JetStream has acknowledged. read_up_to: tells where to begin
-    in a process that has not published yet."""
+    """position: of the last event that JetStream has acknowledged. read_up_to: where the readers
+    are, for a process that has not published yet."""
 
     def __init__(
         self,
@@ -120,8 +120,8 @@ class Relay:
 
     async def _resume(self, database: AsyncConnection[Any]) -> int:
         """The position after which to publish: where this relay was, or else where the readers are.
-        Readers that are further behind than their inbox is long read the log anyway, and so does a
-        reader that has not begun. For these there is nothing to publish again: the log's end."""
+        It is the log's end where the readers have not begun, or are further behind than their
+        inbox holds: then they read the log, and need nothing published again."""
         head = await read_head(database)
         position = self.position or await self._read_up_to(database)
         if position is None or position > head:

@@ -68,7 +68,7 @@ def load_ledger_keys(path: Path) -> LedgerKeys:
         ids_right = all(map(_ID.fullmatch, keys))
     except FileNotFoundError:
         raise LedgerKeyError(
-            f"{path} is missing: without its keys nothing in the ledger can be believed; bring it"
+            f"{path} is missing: without its keys no event of the ledger can be checked; bring it"
             " back from where you keep it, or set LEDGER_KEYS to where it lies"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error):

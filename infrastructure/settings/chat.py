@@ -18,16 +18,18 @@ class ChatSettings(BaseSettings):
 
     # The table of prices: a model that is sold has its line here, and stands nowhere else.
     gemma3_270m_cost: Annotated[PriceText, PriceOf("gemma3-270m")] = Field(
-        "2", description="Credits a message, or `prompt/completion` credits per 1,000 tokens"
+        "2",
+        description="Price of Gemma 3 270M: credits a message, such as `2`, or credits per 1,000"
+        " tokens that it reads and writes, such as `0.4/1.2`",
     )
     gemma3_1b_cost: Annotated[PriceText, PriceOf("gemma3-1b")] = Field(
-        "10", description="The same for Gemma 3 1B"
+        "10", description="Price of Gemma 3 1B, written in the same way"
     )
     gemma3_4b_cost: Annotated[PriceText, PriceOf("gemma3-4b")] = Field(
-        "25", description="The same for Gemma 3 4B"
+        "25", description="Price of Gemma 3 4B, written in the same way"
     )
     gemma3_12b_cost: Annotated[PriceText, PriceOf("gemma3-12b")] = Field(
-        "50", description="The same for Gemma 3 12B"
+        "50", description="Price of Gemma 3 12B, written in the same way"
     )
 
     welcome_credits: Decimal = Field(
@@ -36,24 +38,33 @@ class ChatSettings(BaseSettings):
 
     free_writes_per_hour: Count = Field(
         120,
-        description="A user's commands in an hour that are stored for ever and cost nothing:"
-        " rename, delete, repeat a kept answer; and as many messages that end unpaid",
+        description="Commands of one user in an hour that cost nothing (renaming, deleting, an"
+        " answer from the cache), because their events are kept for ever; as many messages may end"
+        " without being paid for",
     )
-    free_writes_per_day: Count = Field(600, description="The same in a day")
+    free_writes_per_day: Count = Field(
+        600, description="The limit of FREE_WRITES_PER_HOUR, for a whole day"
+    )
     unpaid_tokens_per_hour: Count = Field(
         40_000,
-        description="Tokens that models may read and write in an hour for a user's answers that"
-        " nobody pays for: left before their first word, without text, or still under way",
+        description="Tokens that models may read and write in an hour for one user without being"
+        " paid: for answers that were stopped before their first word, have no text or are not"
+        " finished yet",
     )
 
     generation_timeout_s: Seconds = Field(300, description="Longest generation of one answer")
     settle_retry_s: Seconds = Field(
         30, description="How long a finished answer waits for a database that is away"
     )
-    hold_ttl_s: Seconds = Field(600, description="When a hold of an unfinished answer expires")
+    hold_ttl_s: Seconds = Field(
+        600,
+        description="How long a hold is kept for an answer that is never settled; then it expires",
+    )
     sweep_interval_s: Seconds = Field(30, description="How often expired holds are released")
     cached_response_cost: PriceText = Field(
-        "0", description="Price of an answer that did not have to be generated, as a model's"
+        "0",
+        description="Price of an answer that was generated for another request, written like a"
+        " model's",
     )
 
     @field_validator("welcome_credits")

@@ -11,11 +11,12 @@ from infrastructure.settings.types import Count, Days, Minutes, Seconds, Seconds
 class IdentitySettings(BaseSettings):
     secret_key: SecretStr = Field(
         SecretStr(""),
-        description="Signs the chat page's cookies, and the addresses of its visitors for the API,"
-        " which needs the same key; empty: generated in DATA_DIR",
+        description="Key that signs the chat page's cookies and the addresses of visitors that the"
+        " page tells the API; both need the same key; empty: generated in DATA_DIR",
     )
     jwt_secret_key: SecretStr = Field(
-        SecretStr(""), description="Signs tokens; empty: generated in DATA_DIR"
+        SecretStr(""),
+        description="Key that signs access and refresh tokens; empty: generated in DATA_DIR",
     )
     jwt_algorithm: str = Field("HS256", description="`HS256`, `HS384` or `HS512`")
     jwt_expire_minutes: Minutes = Field(30, description="Lifetime of an access token")
@@ -25,7 +26,9 @@ class IdentitySettings(BaseSettings):
     )
 
     refresh_grace_s: SecondsOrNone = Field(
-        10, description="How long a used refresh token is good again, for a second tab"
+        10,
+        description="How long a used refresh token may come once more, from another tab of the"
+        " same browser",
     )
 
     sign_in_failures_max: Count = Field(
@@ -37,14 +40,16 @@ class IdentitySettings(BaseSettings):
     sign_in_account_failures_max: Count = Field(
         100,
         description="Wrong passwords for an account, before addresses from which nobody has signed"
-        " in to it take turns",
+        " in to it have to take turns",
     )
     sign_in_delay_s_max: Seconds = Field(
-        300, description="What an address has to wait between wrong passwords, at most"
+        300, description="The longest time that an address has to wait between two wrong passwords"
     )
-    sign_in_turn_s: Seconds = Field(2, description="Time between two such turns at one account")
+    sign_in_turn_s: Seconds = Field(
+        2, description="Time between two turns, once SIGN_IN_ACCOUNT_FAILURES_MAX is reached"
+    )
     sign_in_forget_s: Seconds = Field(
-        3600, description="How long after the last one wrong passwords are forgotten"
+        3600, description="Wrong passwords are forgotten this long after the last one"
     )
     sign_in_records_max: Count = Field(
         50_000, description="Accounts and addresses whose sign-ins are remembered"
@@ -58,17 +63,24 @@ class IdentitySettings(BaseSettings):
     )
 
     password_threads: Annotated[int, Field(ge=0, le=1024)] = Field(
-        0, description="Passwords that are hashed at once; 0: one for each two cores"
+        0, description="Passwords that are hashed at the same time; 0: one for each two cores"
     )
-    password_queue_max: Count = Field(64, description="Passwords that may wait for that")
+    password_queue_max: Count = Field(
+        64,
+        description="Passwords that may wait to be hashed: this many from addresses where nobody"
+        " has signed in before, and this many from other addresses",
+    )
     password_queue_address_max: Count = Field(
         8,
-        description="Of these, how many from one address where nobody has signed in before, or for"
-        " one account from an address where somebody has",
+        description="Passwords that may wait to be hashed from one address where nobody has signed"
+        " in before, or for one account from an address where somebody has",
     )
-    password_wait_s_max: Seconds = Field(10, description="How long a password may wait for that")
+    password_wait_s_max: Seconds = Field(
+        10, description="How long a password may wait to be hashed; then it is refused"
+    )
     password_hashes_per_minute: Count = Field(
-        300, description="Passwords hashed in a minute for addresses where nobody has signed in"
+        300,
+        description="Passwords hashed in a minute for addresses where nobody has signed in before",
     )
 
     @field_validator("jwt_algorithm")

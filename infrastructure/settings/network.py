@@ -15,9 +15,8 @@ _PREFIX_BITS_MIN = 7
 class NetworkSettings(BaseSettings):
     trusted_proxies: str = Field(
         "",
-        description="Addresses and networks of the proxies in front, with commas between, which"
-        " are believed about a client's address and scheme (`X-Forwarded-For`,"
-        " `X-Forwarded-Proto`); empty: nobody is",
+        description="Addresses or networks of your proxies, separated by commas; only their"
+        " `X-Forwarded-For` and `X-Forwarded-Proto` are believed; empty: nobody's are",
     )
     unsafe_development_on_network: bool = Field(
         False,
@@ -31,33 +30,34 @@ class NetworkSettings(BaseSettings):
     )
 
     header_timeout_s: Seconds = Field(
-        10, description="How long a client may take to send the head of a request"
+        10, description="How long a client may take to send the headers of a request"
     )
     body_timeout_s: Seconds = Field(
         20,
-        description="How long its body may take, plus the time its bytes need at"
-        " CLIENT_BYTES_PER_S_MIN",
+        description="How long a client may take to send the body of a request, in addition to the"
+        " time that its bytes need at CLIENT_BYTES_PER_S_MIN",
     )
     send_timeout_s: Seconds = Field(
         30,
-        description="How long a client may leave an answer unread, plus the time its bytes need at"
-        " CLIENT_BYTES_PER_S_MIN",
+        description="How long a client may leave a response unread, in addition to the time that"
+        " its bytes need at CLIENT_BYTES_PER_S_MIN",
     )
     client_bytes_per_s_min: Count = Field(
-        4_000, description="The least rate at which a body may arrive and an answer be read"
+        4_000,
+        description="Bytes a second at which a body has to arrive and a response has to be read",
     )
     keep_alive_timeout_s: Seconds = Field(
         20, description="How long a connection may be idle between two requests"
     )
     connections_max: Count = Field(
         2_000,
-        description="Connections to the API, and as many to the chat page; when all are taken, one"
-        " that waits for its client makes room for a new one",
+        description="Connections to the API at the same time, and as many to the chat page; when"
+        " all are taken, a new one takes the place of one that waits for its client",
     )
     connections_per_address_max: Count = Field(
         300,
-        description="The same for one address (of IPv6, one network of 64 bits); behind a trusted"
-        " proxy, requests at once",
+        description="Connections from one address at the same time (IPv6: from one network of 64"
+        " bits); behind a trusted proxy, requests at the same time",
     )
 
     @field_validator("trusted_proxies")

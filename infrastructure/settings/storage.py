@@ -17,34 +17,38 @@ class StorageSettings(BaseSettings):
         None, description="Where prepared models live; empty: the folder models in DATA_DIR"
     )
     database_url: SecretStr = Field(
-        SecretStr(""), description="PostgreSQL 17 or later, as the service's role; empty: embedded"
+        SecretStr(""),
+        description="URL of PostgreSQL 17 or later, with the service's role; empty: embedded",
     )
     migration_database_url: SecretStr = Field(
-        SecretStr(""), description="The same database as the schema's owner; empty: DATABASE_URL"
+        SecretStr(""),
+        description="URL of the same database, with the role that owns the schema; empty:"
+        " DATABASE_URL",
     )
     nats_url: SecretStr = Field(
-        SecretStr(""), description="A NATS server with JetStream; empty: embedded"
+        SecretStr(""), description="URL of a NATS server with JetStream; empty: embedded"
     )
     nats_read_url: SecretStr = Field(
-        SecretStr(""), description="The same server as a user who only reads; empty: NATS_URL"
+        SecretStr(""),
+        description="URL of the same server, with a user who can only read; empty: NATS_URL",
     )
     nats_stream: str = Field("chatledger", description="Name of the JetStream stream of events")
 
     checkpoint_dir: Path | None = Field(
         None,
-        description="Where signed checkpoints go, out of the database administrator's reach; empty:"
-        " the folder checkpoints in DATA_DIR",
+        description="Folder of signed checkpoints, out of reach for whoever administers the"
+        " database; empty: the folder checkpoints in DATA_DIR",
     )
     checkpoint_key: Path | None = Field(
         None,
-        description="File of the key that signs them, made when it is missing; empty:"
+        description="File of the key that signs checkpoints, made when it is missing; empty:"
         " checkpoint_key.pem in DATA_DIR",
     )
     checkpoint_events: Count = Field(
-        10_000, description="A checkpoint is signed after so many events"
+        10_000, description="A checkpoint is signed after this many events"
     )
     checkpoint_interval_s: Seconds = Field(
-        10, description="Or after so much time, if there are new events"
+        10, description="A checkpoint is also signed after this time, if there are new events"
     )
 
     ledger_keys: Path | None = Field(
@@ -55,22 +59,25 @@ class StorageSettings(BaseSettings):
 
     replay_processes: Annotated[int, Field(ge=0)] = Field(
         0,
-        description="Processes that read the whole log for a rebuild or a verification; 1: the"
-        " command's own alone; 0: as many as there are cores",
+        description="Processes that share the work of a rebuild or a verification; 1: the command"
+        " does all of it itself; 0: one for each core",
     )
 
-    ledger_threads: Count = Field(8, description="Ledger transactions that may run at once")
-    conflict_retries_max: Count = Field(
-        16, description="How often a command is decided anew after another writer was first"
+    ledger_threads: Count = Field(
+        8, description="Streams that are read from the log at the same time"
     )
-    cached_streams_max: Count = Field(2000, description="Folded streams kept in memory")
+    conflict_retries_max: Count = Field(
+        16, description="How often a command is decided again because another process wrote first"
+    )
+    cached_streams_max: Count = Field(2000, description="Streams whose states are kept in memory")
     read_pool_max: Count = Field(8, description="Database connections for queries")
     read_your_writes_timeout_s: Seconds = Field(
         5, description="How long a query waits for its Ledger-Position"
     )
     position_waits_max: Count = Field(
         16,
-        description="Queries of one user that may wait for it at once; further ones do not wait",
+        description="Queries of one user that may wait for their Ledger-Position at the same time;"
+        " further ones do not wait",
     )
     database_timeout_s: Annotated[int, Field(ge=1)] = Field(
         5, description="How long to wait for a database connection"

@@ -44,8 +44,8 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_services() as found:
-            app.state.services = found
+        async with open_services() as services:
+            app.state.services = services
             yield
 
     app: FastAPI = FastAPIOffline(

@@ -25,24 +25,24 @@ class InvalidHeader(InvalidInput):
 # These are coroutines, because FastAPI runs each plain function in a thread of its pool.
 
 
-async def services(request: Request) -> HttpServices:
-    found = request.app.state.services
-    assert isinstance(found, HttpServices)
-    return found
+async def http_services(request: Request) -> HttpServices:
+    services = request.app.state.services
+    assert isinstance(services, HttpServices)
+    return services
 
 
-ServicesDep = Annotated[HttpServices, Depends(services)]
+ServicesDep = Annotated[HttpServices, Depends(http_services)]
 
 
 async def principal(
-    found: ServicesDep, request: Request, token: Annotated[str | None, Depends(_scheme)]
+    services: ServicesDep, request: Request, token: Annotated[str | None, Depends(_scheme)]
 ) -> Principal:
     """Raises Unauthenticated, UserIsSuspended, RateLimited."""
     if not token:
         raise Unauthenticated("send an access token as Authorization: Bearer …; sign in to get one")
-    claims = found.tokens.read(token, TokenType.ACCESS)
-    request.scope["extra_headers"] = found.request_limit.check(str(claims.user_id))
-    return await found.users.principal(user_id=claims.user_id, session_id=claims.session_id)
+    claims = services.tokens.read(token, TokenType.ACCESS)
+    request.scope["extra_headers"] = services.request_limit.check(str(claims.user_id))
+    return await services.users.principal(user_id=claims.user_id, session_id=claims.session_id)
 
 
 PrincipalDep = Annotated[Principal, Depends(principal)]
@@ -66,14 +66,14 @@ IdempotencyDep = Annotated[str | None, Depends(idempotency_header)]
 
 
 async def caller_address(
-    found: ServicesDep,
+    services: ServicesDep,
     request: Request,
     visitor: Annotated[str | None, Header(alias=VISITOR_HEADER, include_in_schema=False)] = None,
 ) -> str:
     """Where a request without a token comes from. Raises RateLimited."""
     connection = request.client.host if request.client else None
-    address = found.caller_addresses.of(connection, visitor)
-    found.address_limit.check(address)
+    address = services.caller_addresses.of(connection, visitor)
+    services.address_limit.check(address)
     return address
 
 
@@ -81,7 +81,7 @@ AddressDep = Annotated[str, Depends(caller_address)]
 
 
 async def fresh_reads(
-    found: ServicesDep,
+    services: ServicesDep,
     who: PrincipalDep,
     position: Annotated[str | None, Header(alias=POSITION_HEADER)] = None,
 ) -> None:
@@ -95,8 +95,8 @@ async def fresh_reads(
         return
     if not (position.isascii() and position.isdigit() and len(position) <= 18):
         raise InvalidHeader(f"{POSITION_HEADER} must be a number from an earlier answer")
-    with found.position_waits.one(who.user_id) as timeout_s:
-        is_there = await found.read_models.wait_for(int(position), timeout_s)
+    with services.position_waits.one(who.user_id) as timeout_s:
+        is_there = await services.read_models.wait_for(int(position), timeout_s)
     if not is_there:
         raise ServiceBusy(
             "read_model_behind", "the read models have not caught up yet; try again shortly"

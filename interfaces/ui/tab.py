@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any
 
-from interfaces.ui.client.answers import Conversation, HistoryItem, Model
+from interfaces.ui.client.responses import Conversation, HistoryItem, Model
 from interfaces.ui.turn import Sending, Turn
 
 

@@ -3,9 +3,9 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from interfaces.ui.client.answers import Delta, Done, Started, read_answer, read_as
 from interfaces.ui.client.api import Api
 from interfaces.ui.client.errors import ApiProblem, ApiUnreachable, UiError
+from interfaces.ui.client.responses import Delta, Done, Started, read_as, read_response
 from interfaces.ui.client.sessions import BrowserSession
 from interfaces.ui.client.sse import ServerEvent
 
@@ -54,14 +54,14 @@ class Turn:
     def apply(self, event: ServerEvent) -> None:
         """Fold one event of the stream. Unknown events are skipped, as the contract may grow."""
         if event.name == "delta":
-            self.text += read_as(read_answer(event.data), Delta).text
+            self.text += read_as(read_response(event.data), Delta).text
         elif event.name == "started":
-            self.started = read_as(read_answer(event.data), Started)
+            self.started = read_as(read_response(event.data), Started)
         elif event.name == "done":
-            self.done = read_as(read_answer(event.data), Done)
+            self.done = read_as(read_response(event.data), Done)
             self.text = self.done.response
         elif event.name == "error":
-            document = read_answer(event.data)
+            document = read_response(event.data)
             status = document.get("status") if isinstance(document, dict) else None
             self.error = ApiProblem.of(status if isinstance(status, int) else 500, document)
         self.changed.set()

@@ -32,8 +32,8 @@ log = structlog.get_logger()
 
 _LOOKS_IN_SHORTEST_TIMEOUT = 4
 _LOOK_INTERVAL_S_MAX = 1.0
-# Of the connections that could make room one in so many goes at once, so that in a flood they are
-# not sorted anew for each new connection.
+# When room is needed, one in 16 of the connections that could give way is closed at once, so that
+# in a flood they are not sorted again for each new connection.
 _SHARE_THAT_MAKES_ROOM = 16
 _REPORT_INTERVAL_S = 60.0
 
@@ -245,13 +245,13 @@ class Connections:
 
     def _make_room_anywhere(self) -> bool:
         """Sites with most connections make room first."""
-        crowds = sorted(self._by_site.values(), key=len, reverse=True)
-        return any(self._make_room(crowd) for crowd in crowds)
+        sites = sorted(self._by_site.values(), key=len, reverse=True)
+        return any(self._make_room(connections) for connections in sites)
 
-    def _make_room(self, crowd: Iterable[BoundedConnection]) -> bool:
+    def _make_room(self, connections: Iterable[BoundedConnection]) -> bool:
         waiting = [
             (self._since_s(connection), number, connection)
-            for number, connection in enumerate(crowd)
+            for number, connection in enumerate(connections)
             if connection.wait() is not Wait.NOTHING
         ]
         waiting.sort()

@@ -1,5 +1,7 @@
 """The set-up of both web servers, the API's and the chat page's."""
 
+from typing import Any
+
 import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -57,11 +59,10 @@ class WebServerConfig(uvicorn.Config):
                 advice="raise the limit of open files (ulimit -n), or lower CONNECTIONS_MAX",
             )
         if limits.trusted_proxies:
-            bounded: ASGIApp = RequestsOfOneClient(
-                self.loaded_app, limits.connections_per_address_max
-            )
+            # uvicorn and Starlette each have a type of their own for the same ASGI application.
+            bounded: Any = RequestsOfOneClient(self.loaded_app, limits.connections_per_address_max)
             trusted = [str(network) for network in limits.trusted_proxies]
-            self.loaded_app = ProxyHeadersMiddleware(bounded, trusted)  # type: ignore[arg-type]
+            self.loaded_app = ProxyHeadersMiddleware(bounded, trusted)
 
 
 class RequestsOfOneClient:

@@ -1,12 +1,13 @@
-"""Answers that a web server gives by itself, before the application sees the request."""
+"""Refusals that a web server sends by itself, before the application sees the request."""
 
-import json
 from dataclasses import dataclass
+
+from interfaces.exact_json import write_json
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A whole answer, which ends the connection: a problem document (RFC 9457)."""
+    """A whole response, after which the connection ends: a problem document (RFC 9457)."""
 
     status: int
     title: str
@@ -22,7 +23,7 @@ class Refused:
             "detail": self.detail,
             "code": self.code,
         }
-        return json.dumps(document).encode()
+        return write_json(document)
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:

@@ -48,15 +48,15 @@ class Outbox:
         for job, items in self._items.items():
             by_loop.setdefault(job.loop, []).append((job, items))
         self._items = {}
-        for loop, letters in by_loop.items():
+        for loop, deliveries in by_loop.items():
             try:
-                loop.call_soon_threadsafe(_hand_over, letters)
+                loop.call_soon_threadsafe(_hand_over, deliveries)
             except RuntimeError:
                 # The loop is closed, so nobody waits for these answers any more.
-                for job, _ in letters:
+                for job, _ in deliveries:
                     job.cancelled = True
 
 
-def _hand_over(letters: list[tuple[Job, list[Item]]]) -> None:
-    for job, items in letters:
+def _hand_over(deliveries: list[tuple[Job, list[Item]]]) -> None:
+    for job, items in deliveries:
         job.put(items)

@@ -90,9 +90,9 @@ class ModelWorker:
         with self._changed:
             if self._closed:
                 raise WorkerClosed("the inference engine is closed")
-            crowd = self._who_gives_way(job.owner)
-            if crowd is not None:
-                given_up = self._waiting.newest(crowd)
+            busiest = self._who_gives_way(job.owner)
+            if busiest is not None:
+                given_up = self._waiting.newest(busiest)
                 busy = EngineBusy(retry_after_s=self._retry_after_s())
                 with suppress(RuntimeError):  # Its loop is closed, so nobody waits for it.
                     given_up.loop.call_soon_threadsafe(given_up.put, (busy,))
@@ -144,10 +144,10 @@ class ModelWorker:
             raise OwnerBusy(retry_after_s=self._retry_after_s(), why=why)
         if self.running + len(self._waiting) < self._places:
             return None
-        crowd, most = self._waiting.crowd(self._running.__getitem__)
+        busiest, most = self._waiting.busiest(self._running.__getitem__)
         if most <= own + 1:
             raise EngineBusy(retry_after_s=self._retry_after_s())
-        return crowd
+        return busiest
 
     def _retry_after_s(self) -> int:
         rows = self._batch.model.session.limits.rows_max

@@ -172,7 +172,7 @@ def _on_host(
         chosen,
         **names,
     )
-    return _batch_session(manifest, folder, session, limits), provider
+    return _host_session(manifest, folder, session, limits), provider
 
 
 def _on_device(
@@ -204,7 +204,7 @@ def _on_device(
     return DeviceSession(session, manifest.config, limits, device, of_device), provider
 
 
-def _batch_session(
+def _host_session(
     manifest: Manifest, folder: Path, session: Any, limits: SessionLimits
 ) -> HostSession:
     """Raises ModelFileDamaged if the graph is not of the kind that the manifest names."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import UUID
 
 from infrastructure.relay.settings import ProjectionSettings
 
@@ -34,6 +35,6 @@ class CheckpointSettings:
     def subjects(self) -> str:
         return f"{self.connections.stream}.checkpoints.*"
 
-    def subject(self, log: object) -> str:
+    def subject(self, log: UUID | str) -> str:
         """Each log has its own subject."""
         return f"{self.connections.stream}.checkpoints.{log}"

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from eventsourcing.persistence import MapperDeserialisationError
@@ -14,6 +14,7 @@ from application.ledger.event_macs import StateMacs, event_macs, snapshot_macs
 from application.ledger.keys import LedgerKeys
 from application.ledger.snapshots import OtherKind, fold
 from application.ledger.streams import ACCOUNT, ALL_KINDS, StreamKind
+from domain.accounts.events import AccountEvent
 from domain.accounts.invariants import evolve_checked
 from infrastructure.log.reader import LoggedEvent
 from infrastructure.log.workers import LogWorker, WorkerPool
@@ -132,7 +133,7 @@ def _evolve(kind: StreamKind[Any], state: Any, logged: LoggedEvent) -> Any:
     if not isinstance(event, kind.event_types):
         raise OtherKind(f"it is no event of the kind of its stream, {kind.name}")
     if kind is ACCOUNT:
-        return evolve_checked(state, event)  # type: ignore[arg-type]
+        return evolve_checked(state, cast("AccountEvent", event))
     return fold(kind, state, (event,))
 
 

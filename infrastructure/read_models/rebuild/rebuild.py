@@ -47,7 +47,7 @@ def chosen_projections(names: Sequence[str]) -> tuple[Projection, ...]:
     for name in names:
         if name not in known:
             raise UnknownProjection(
-                f"there is no projection {name!r}; choose of {', '.join(known)}"
+                f"there is no projection {name!r}; choose one of {', '.join(known)}"
             )
     return tuple(known[name] for name in known if name in names or not names)
 

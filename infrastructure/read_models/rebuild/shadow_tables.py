@@ -93,13 +93,13 @@ class Replay:
         plan = FoldPlan(
             service_url=self._service_url,
             sql=self._sql,
-            held={projection.name: position for projection, position in self.after.items()},
+            positions={projection.name: position for projection, position in self.after.items()},
             bounds=ReadBounds(events_max=self._bounds.events_max, bytes_max=self._bounds.bytes_max),
             connect_timeout_s=self._bounds.connect_timeout_s,
             macs=self._macs,
         )
         # Workers keep what they were started with, so each plan has a crew of its own.
-        crew = pool.crew(f"fold behind {plan.held}", partial(Folder, plan))
+        crew = pool.crew(f"fold behind {plan.positions}", partial(Folder, plan))
         stretches = _Stretches(crew, self._find_end(until), self.position, until)
         while (folded := await stretches.next()) is not None:
             try:

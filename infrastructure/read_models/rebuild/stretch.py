@@ -19,7 +19,7 @@ from infrastructure.read_models.folded_rows import Fold, fold_changes
 from infrastructure.read_models.rebuild.csv_rows import COPY_FORMAT, csv_rows
 from infrastructure.read_models.row_sql import RowGroup, RowSql
 from infrastructure.read_models.statement_pipeline import SqlStatement
-from projections.registry import PROJECTIONS, changes_of, takers_of
+from projections.registry import PROJECTIONS, changes_of, handlers_by_type
 from projections.row_changes import RowChange
 
 # What a state that this service did not write can make decoders and handlers raise.
@@ -66,12 +66,12 @@ class Folded:
 
 @dataclass(frozen=True, kw_only=True)
 class FoldPlan:
-    """What a worker needs; it can be sent to another process. held: by projections' names, the
-    positions that their rows hold already."""
+    """What a worker needs; it can be sent to another process. positions: by projections' names, how
+    far their rows are already."""
 
     service_url: str
     sql: RowSql
-    held: Mapping[str, int]
+    positions: Mapping[str, int]
     bounds: ReadBounds
     connect_timeout_s: int
     macs: StateMacs
@@ -106,12 +106,12 @@ class Folder(LogWorker):
     def __init__(self, plan: FoldPlan) -> None:
         super().__init__(plan.service_url, "chatledger replay", plan.connect_timeout_s)
         self.plan = plan
-        held = plan.held
-        self._takers = takers_of(
-            {each: held[each.name] for each in PROJECTIONS if each.name in held}
+        positions = plan.positions
+        self._handlers = handlers_by_type(
+            {each: positions[each.name] for each in PROJECTIONS if each.name in positions}
         )
         # Stored names of the events that change anything.
-        self._topics = sorted(event_type.TOPIC for event_type in self._takers)
+        self._topics = sorted(event_type.TOPIC for event_type in self._handlers)
 
     def fold(self, after: int, until: int) -> Folded:
         """Ends before `until` where there are more bytes than fit into memory. Raises
@@ -146,7 +146,7 @@ class Folder(LogWorker):
         """Raises EventNotAuthentic, MapperDeserialisationError."""
         for logged in events:
             event = logged.decode(self.plan.macs)
-            yield from changes_of(event, logged.position, self._takers)
+            yield from changes_of(event, logged.position, self._handlers)
 
     def folds(self, changes: Iterable[RowChange]) -> list[Fold]:
         return fold_changes(changes, self.plan.sql.primary_keys)

@@ -26,8 +26,8 @@ from interfaces.composition.endpoints import Endpoints, migrate_schema, open_end
 
 
 def seal_log(options: argparse.Namespace) -> int:
-    """For a log from before events carried MACs, once: what is in it then is believed for ever, so
-    its chain and its checkpoints are verified first.
+    """For a log from before events carried MACs, once. What is in it then counts as genuine for
+    ever, so its chain and its checkpoints are verified first.
 
     0 when every event has its MAC, 1 when something differs and nothing was sealed.
     Raises LedgerKeyError, LogUnsealed while somebody could write.

@@ -36,11 +36,11 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=ExactRoute)
 
 @router.post("/register", status_code=201, response_model=RegisteredResponse)
 async def register(
-    body: RegisterRequest, found: ServicesDep, address: AddressDep, header: IdempotencyDep
+    body: RegisterRequest, services: ServicesDep, address: AddressDep, header: IdempotencyDep
 ) -> Response:
     """Creates a user with an account and its welcome credits."""
-    found.registration_limit.check(address)
-    outcome = await _register(body, found, address, header)
+    services.registration_limit.check(address)
+    outcome = await _register(body, services, address, header)
     user = outcome.result
     response = RegisteredResponse(
         user_id=user.user_id,
@@ -52,36 +52,38 @@ async def register(
 
 
 @router.post("/login", response_model=TokenResponse)
-async def login(body: LoginRequest, found: ServicesDep, address: AddressDep) -> Response:
+async def login(body: LoginRequest, services: ServicesDep, address: AddressDep) -> Response:
     """Opens a session. Tokens are never stored, so an Idempotency-Key has no effect here."""
-    return await _sign_in(found, address, body.username, body.password)
+    return await _sign_in(services, address, body.username, body.password)
 
 
 @router.post("/token", response_model=TokenResponse)
 async def token(
-    form: Annotated[OAuth2PasswordRequestForm, Depends()], found: ServicesDep, address: AddressDep
+    form: Annotated[OAuth2PasswordRequestForm, Depends()],
+    services: ServicesDep,
+    address: AddressDep,
 ) -> Response:
     """The same as an OAuth 2 password form (RFC 6749, section 4.3), for tools that send it."""
     check_form(form.username, form.password)
-    return await _sign_in(found, address, form.username, form.password)
+    return await _sign_in(services, address, form.username, form.password)
 
 
 @router.post("/refresh", response_model=TokenResponse, dependencies=[Depends(caller_address)])
-async def refresh(body: RefreshRequest, found: ServicesDep) -> Response:
+async def refresh(body: RefreshRequest, services: ServicesDep) -> Response:
     """A new pair for a refresh token. The same token again, at once from another tab, gets the
     same; using an old one later ends the session."""
-    claims = found.tokens.read(body.refresh_token, TokenType.REFRESH)
-    found.refresh_limit.check(str(claims.session_id))
-    signed_in = await found.users.refresh(
+    claims = services.tokens.read(body.refresh_token, TokenType.REFRESH)
+    services.refresh_limit.check(str(claims.session_id))
+    signed_in = await services.users.refresh(
         session_id=claims.session_id, generation=claims.generation
     )
-    return _tokens(found, signed_in)
+    return _tokens(services, signed_in)
 
 
 @router.post("/logout", status_code=204)
-async def logout(found: ServicesDep, who: PrincipalDep) -> Response:
+async def logout(services: ServicesDep, who: PrincipalDep) -> Response:
     """Ends this session."""
-    return no_content(await found.users.sign_out(session_id=who.session_id))
+    return no_content(await services.users.sign_out(session_id=who.session_id))
 
 
 @router.get("/me", response_model=MeResponse)
@@ -99,7 +101,7 @@ async def me(who: PrincipalDep) -> Response:
 
 
 async def _register(
-    body: RegisterRequest, found: HttpServices, address: str, header: str | None
+    body: RegisterRequest, services: HttpServices, address: str, header: str | None
 ) -> Outcome[RegisteredUser]:
     # Nobody is signed in yet, so the key belongs to the username that is asked for.
     key = idempotency_key(
@@ -110,14 +112,14 @@ async def _register(
         email=body.email,
     )
     register = partial(
-        found.users.register,
+        services.users.register,
         username=body.username,
         email=body.email,
         password=body.password,
         key=key,
     )
-    guard = found.sign_in_guard
-    name = await found.users.named(body.username)
+    guard = services.sign_in_guard
+    name = await services.users.named(body.username)
     if key is not None and name.user is not None:
         # A registration that is sent again is compared with the stored password, which makes it a
         # guess.
@@ -128,15 +130,17 @@ async def _register(
     return outcome
 
 
-async def _sign_in(found: HttpServices, address: str, login_name: str, password: str) -> Response:
-    name = await found.users.named(login_name)
-    with found.sign_in_guard.trying(name.account, address) as turn:
-        signed_in = await found.users.sign_in(login=name, password=password, turn=turn)
-    return _tokens(found, signed_in)
+async def _sign_in(
+    services: HttpServices, address: str, login_name: str, password: str
+) -> Response:
+    name = await services.users.named(login_name)
+    with services.sign_in_guard.trying(name.account, address) as turn:
+        signed_in = await services.users.sign_in(login=name, password=password, turn=turn)
+    return _tokens(services, signed_in)
 
 
-def _tokens(found: HttpServices, signed_in: SignedIn) -> Response:
-    pair = found.tokens.issue(signed_in)
+def _tokens(services: HttpServices, signed_in: SignedIn) -> Response:
+    pair = services.tokens.issue(signed_in)
     response = TokenResponse(
         access_token=pair.access_token,
         refresh_token=pair.refresh_token,

@@ -49,19 +49,19 @@ class UnknownPackage(InvalidInput):
 
 
 @router.get("/balance", response_model=BalanceResponse, dependencies=[FreshReads])
-async def balance(found: ServicesDep, who: PrincipalDep, at: Instant | None = None) -> Response:
+async def balance(services: ServicesDep, who: PrincipalDep, at: Instant | None = None) -> Response:
     """The balance now, or as it was at any time in the past."""
     if at is not None:
-        past, time = await found.accounts.balance_at(user_id=who.user_id, at=at)
+        past, time = await services.accounts.balance_at(user_id=who.user_id, at=at)
         return _balance(past.paid_micro, past.promotional_micro, past.held_micro, time)
-    view = await found.read_models.balance(who.user_id)
+    view = await services.read_models.balance(who.user_id)
     if view is None:
         raise ServiceBusy("read_model_behind", "the balance is not there yet; try again shortly")
     return _balance(view.paid_micro, view.promotional_micro, view.held_micro, view.as_of)
 
 
 @router.get("/packages", response_model=PackagesResponse)
-async def packages(found: ServicesDep) -> Response:
+async def packages(services: ServicesDep) -> Response:
     items = [
         PackageWire(
             package_id=package.package_id,
@@ -71,26 +71,26 @@ async def packages(found: ServicesDep) -> Response:
             price=price_text(package.price_cents),
             currency=package.currency,
         )
-        for package in found.price_list.packages
+        for package in services.price_list.packages
     ]
     custom = CustomAmountWire(
         amount_min=credits_decimal(AMOUNT_MICRO_ADDED_MIN),
         amount_max=credits_decimal(AMOUNT_MICRO_ADDED_MAX),
     )
     return json_response(
-        PackagesResponse(items=items, custom=custom, development=found.development)
+        PackagesResponse(items=items, custom=custom, development=services.development)
     )
 
 
 @router.post("/add", status_code=201, response_model=AddCreditsResponse)
 async def add_credits(
-    body: AddCreditsRequest, found: ServicesDep, who: PrincipalDep, header: IdempotencyDep
+    body: AddCreditsRequest, services: ServicesDep, who: PrincipalDep, header: IdempotencyDep
 ) -> Response:
     """Adds credits at once, without payment: for development and trials only."""
-    if not found.development:
+    if not services.development:
         raise NotPermitted("credits are not given away in production; ask the administrator")
-    amount_micro, bonus_micro = _amounts(body, found)
-    outcome = await found.accounts.purchase(
+    amount_micro, bonus_micro = _amounts(body, services)
+    outcome = await services.accounts.purchase(
         user_id=who.user_id,
         amount_micro=amount_micro,
         bonus_micro=bonus_micro,
@@ -122,7 +122,7 @@ async def add_credits(
 )
 async def transactions(
     *,
-    found: ServicesDep,
+    services: ServicesDep,
     who: PrincipalDep,
     type: TransactionType | None = None,  # noqa: A002 - the parameter's name in the API
     since: Instant | None = None,
@@ -138,14 +138,14 @@ async def transactions(
         if limit is not None or cursor is not None:
             raise ExportIsWhole("an export is whole; leave limit and cursor out, or ask for JSON")
         return await transactions_csv(
-            found.read_models,
-            found.export_limits,
+            services.read_models,
+            services.export_limits,
             who.user_id,
             type=type,
             since=since,
             until=until,
         )
-    page = await found.read_models.transactions(
+    page = await services.read_models.transactions(
         who.user_id,
         type=type,
         since=since,
@@ -160,19 +160,19 @@ async def transactions(
 
 
 @router.get("/receipts/{message_id}", response_model=ReceiptWire, dependencies=[FreshReads])
-async def receipt(message_id: UUID, found: ServicesDep, who: PrincipalDep) -> Response:
+async def receipt(message_id: UUID, services: ServicesDep, who: PrincipalDep) -> Response:
     """Everything that explains what one answer cost, and what proves it without this service."""
-    view = await found.read_models.receipt(who.user_id, message_id)
+    view = await services.read_models.receipt(who.user_id, message_id)
     if view is None:
         raise MessageNotFound("there is no receipt for such a message")
-    return json_response(receipt_wire(view, await found.proofs.of_receipt(view)))
+    return json_response(receipt_wire(view, await services.proofs.of_receipt(view)))
 
 
-def _amounts(body: AddCreditsRequest, found: HttpServices) -> tuple[int, int]:
+def _amounts(body: AddCreditsRequest, services: HttpServices) -> tuple[int, int]:
     if body.package_id is not None:
-        package = found.price_list.package(body.package_id)
+        package = services.price_list.package(body.package_id)
         if package is None:
-            names = ", ".join(p.package_id for p in found.price_list.packages)
+            names = ", ".join(p.package_id for p in services.price_list.packages)
             raise UnknownPackage(f"there is no such package; choose one of {names}")
         return package.amount_micro, package.bonus_micro
     assert body.amount is not None

@@ -45,7 +45,7 @@ CursorQuery = Annotated[str | None, Query(max_length=64)]
 )
 async def send_message(
     body: MessageRequest,
-    found: ServicesDep,
+    services: ServicesDep,
     who: PrincipalDep,
     header: IdempotencyDep,
     request: Request,
@@ -56,7 +56,7 @@ async def send_message(
     for, whatever ends it."""
     fields = body.model_dump(exclude={"stream"})
     key = idempotency_key(who.user_id, header, "chat.message", **fields)
-    outcome = await found.chat.send(_command(body, who, key))
+    outcome = await services.chat.send(_command(body, who, key))
     if isinstance(outcome, Answer):
         if body.stream:
             return event_stream(stream.recorded_events(outcome), None, replayed=True)
@@ -71,37 +71,37 @@ async def send_message(
 
 
 @router.post("/quote", response_model=QuoteResponse)
-async def quote(body: QuoteRequest, found: ServicesDep, who: PrincipalDep) -> Response:
+async def quote(body: QuoteRequest, services: ServicesDep, who: PrincipalDep) -> Response:
     """What a message would cost at most. Nothing is held."""
     message = MessageRequest(**body.model_dump())
     return json_response(
-        convert.quote_response(await found.chat.quote(_command(message, who, None)))
+        convert.quote_response(await services.chat.quote(_command(message, who, None)))
     )
 
 
 @router.get("/models", response_model=ModelsResponse)
-async def models(found: ServicesDep) -> Response:
+async def models(services: ServicesDep) -> Response:
     """The catalogue with prices; open to everybody."""
-    prices = found.price_list
+    prices = services.price_list
     items = [
         convert.model_wire(card, prices.price(card.name), default=card.name == prices.default_model)
-        for card in found.engine.models()
+        for card in services.engine.models()
         if card.name in prices.prices
     ]
     return json_response(ModelsResponse(items=items))
 
 
 @router.get("/status", response_model=ChatStatusResponse)
-async def status(found: ServicesDep, _: PrincipalDep) -> Response:
+async def status(services: ServicesDep, _: PrincipalDep) -> Response:
     """Whether the default model can answer."""
-    default_model = found.price_list.default_model
+    default_model = services.price_list.default_model
     can_answer = {ModelState.READY, ModelState.LOADING, ModelState.PREPARED}
     ready = any(
-        card.name == default_model and card.state in can_answer for card in found.engine.models()
+        card.name == default_model and card.state in can_answer for card in services.engine.models()
     )
     return json_response(
         ChatStatusResponse(
-            ready=ready, default_model=default_model, answers_under_way=found.chat.runs_open
+            ready=ready, default_model=default_model, answers_under_way=services.chat.runs_open
         )
     )
 
@@ -109,7 +109,7 @@ async def status(found: ServicesDep, _: PrincipalDep) -> Response:
 @router.get("/history", response_model=WirePage[HistoryItem], dependencies=[FreshReads])
 async def history(
     *,
-    found: ServicesDep,
+    services: ServicesDep,
     who: PrincipalDep,
     conversation_id: UUID | None = None,
     model: Annotated[Line | None, Query(max_length=100)] = None,
@@ -121,7 +121,7 @@ async def history(
 ) -> Response:
     """Prompts and answers, newest first. q: a part of the text. until is exclusive."""
     check_period(since, until)
-    page = await found.read_models.history(
+    page = await services.read_models.history(
         who.user_id,
         conversation_id=conversation_id,
         model=model,
@@ -137,10 +137,10 @@ async def history(
 
 @router.get("/conversations", response_model=WirePage[ConversationWire], dependencies=[FreshReads])
 async def conversations(
-    found: ServicesDep, who: PrincipalDep, limit: LimitQuery = 50, cursor: CursorQuery = None
+    services: ServicesDep, who: PrincipalDep, limit: LimitQuery = 50, cursor: CursorQuery = None
 ) -> Response:
     """Conversations, the latest used first."""
-    page = await found.read_models.conversations(
+    page = await services.read_models.conversations(
         who.user_id, limit=limit, before=decode_cursor(cursor)
     )
     items = [convert.conversation_wire(view) for view in page.items]
@@ -151,18 +151,18 @@ async def conversations(
 
 @router.patch("/conversations/{conversation_id}", status_code=204)
 async def rename(
-    conversation_id: UUID, body: RenameRequest, found: ServicesDep, who: PrincipalDep
+    conversation_id: UUID, body: RenameRequest, services: ServicesDep, who: PrincipalDep
 ) -> Response:
-    position = await found.conversations.rename(
+    position = await services.conversations.rename(
         conversation_id=conversation_id, user_id=who.user_id, title=body.title
     )
     return no_content(position)
 
 
 @router.delete("/conversations/{conversation_id}", status_code=204)
-async def delete(conversation_id: UUID, found: ServicesDep, who: PrincipalDep) -> Response:
+async def delete(conversation_id: UUID, services: ServicesDep, who: PrincipalDep) -> Response:
     """Hides the conversation; what it cost stays on the statement."""
-    position = await found.conversations.delete(
+    position = await services.conversations.delete(
         conversation_id=conversation_id, user_id=who.user_id
     )
     return no_content(position)

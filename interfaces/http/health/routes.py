@@ -39,21 +39,21 @@ async def livez() -> Response:
     response_model=HealthResponse,
     responses={503: {"model": HealthResponse, "description": "What is missing"}},
 )
-async def readyz(found: ServicesDep) -> Response:
+async def readyz(services: ServicesDep) -> Response:
     """200 when messages can be taken and paid for, else 503."""
-    return await _health(found, needs_all=True)
+    return await _health(services, needs_all=True)
 
 
 @router.get("/health", response_model=HealthResponse)
-async def health(found: ServicesDep) -> Response:
+async def health(services: ServicesDep) -> Response:
     """Every part as it is, for people; always 200 as long as the process answers."""
-    return await _health(found, needs_all=False)
+    return await _health(services, needs_all=False)
 
 
-async def _health(found: ServicesDep, *, needs_all: bool) -> Response:
+async def _health(services: ServicesDep, *, needs_all: bool) -> Response:
     components = [
         ComponentWire(name=part.name, healthy=part.healthy, detail=part.detail)
-        for part in await found.health()
+        for part in await services.health()
     ]
     healthy = all(part.healthy for part in components)
     response = HealthResponse(status="ok" if healthy else "degraded", components=components)

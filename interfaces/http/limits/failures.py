@@ -1,5 +1,5 @@
-"""Counts failed guesses, of as many keys as there is room for, and says how long the next guess has
-to wait."""
+"""Counts failed guesses by key, for a bounded number of keys, and says how long the next guess
+has to wait."""
 
 import math
 from collections.abc import Hashable
@@ -41,9 +41,9 @@ class FailureBounds:
 class Failures(Generic[K]):
     """A guess counts as failed until it ends, so sending many at once does not help.
 
-    When the records are full, the oldest is dropped of those that make nobody wait, or, where these
-    fill half of the room or less, of those that do. So an attacker who wants its own record dropped
-    has to fail `free` times for each of `records_max / 2` other keys.
+    When there are too many records, the oldest one that makes nobody wait is dropped; but where
+    those are half of all or less, the oldest one that makes somebody wait. So an attacker who wants
+    to be rid of a record has to fail `free` times for each of `records_max / 2` other keys.
     """
 
     def __init__(self, bounds: FailureBounds) -> None:

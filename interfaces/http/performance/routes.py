@@ -42,10 +42,10 @@ AdministratorDep = Annotated[Principal, Depends(administrator)]
 
 
 @router.post("/optimize/memory", response_model=MemoryReleasedResponse)
-async def optimize_memory(found: ServicesDep, who: AdministratorDep) -> Response:
+async def optimize_memory(services: ServicesDep, who: AdministratorDep) -> Response:
     """Unloads models that nobody uses, drops what is kept of earlier prompts, gives the memory
     back to the system and says how much that was. The next message loads its model again."""
-    released = await found.engine.release_memory()
+    released = await services.engine.release_memory()
     log.info(
         "memory_released",
         by=str(who.user_id),

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import httpx
 
 from interfaces.exact_json import write_json
-from interfaces.ui.client.answers import TokenPair, read_answer, read_as
 from interfaces.ui.client.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut
+from interfaces.ui.client.responses import TokenPair, read_as, read_response
 from interfaces.ui.client.sessions import BrowserSession, Tokens
 from interfaces.ui.client.settings import UiSettings
 from interfaces.ui.client.sse import EventTooLong, ServerEvent, server_events
@@ -263,12 +263,12 @@ def _collect(task: "asyncio.Task[Tokens]") -> None:
 def _body(response: httpx.Response) -> Any:
     if not response.is_success:
         raise _problem(response)
-    return read_answer(response.content) if response.content else None
+    return read_response(response.content) if response.content else None
 
 
 def _problem(response: httpx.Response) -> ApiProblem:
     try:
-        document = read_answer(response.content)
+        document = read_response(response.content)
     except ApiGarbled:
         document = None
     return ApiProblem.of(response.status_code, document, response.headers.get("Retry-After"))

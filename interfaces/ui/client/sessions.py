@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 
-from interfaces.ui.client.answers import Person, TokenPair
+from interfaces.ui.client.responses import Person, TokenPair
 
 COOKIE_NAME = "chatledger_browser"
 # A browser takes this one over HTTPS alone, for this host alone and from nobody else (RFC 6265bis).

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from domain.pricing.words import message_price_words, token_price_words
-from interfaces.ui.client.answers import Model, PerMessage, PerToken
+from interfaces.ui.client.responses import Model, PerMessage, PerToken
 
 CREDIT_DECIMALS_MAX = 6
 AMOUNT_CHARS_MAX = 32

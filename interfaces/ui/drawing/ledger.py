@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from interfaces.ui.client.answers import HistoryItem, Package, Packages, Transaction
+from interfaces.ui.client.responses import HistoryItem, Package, Packages, Transaction
 from interfaces.ui.drawing.formats import (
     answer_facts,
     credits_phrase,

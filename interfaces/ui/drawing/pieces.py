@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from interfaces.ui.client.answers import Balance, Model, PerMessage
 from interfaces.ui.client.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut, UiError
+from interfaces.ui.client.responses import Balance, Model, PerMessage
 from interfaces.ui.drawing.formats import credits_text, price_phrase, sentence, wait_phrase
 
 EMPTY = Markup("")

@@ -5,7 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from interfaces.ui.client.answers import PerMessage, PerToken, read_as
+from interfaces.ui.client.responses import PerMessage, PerToken, read_as
 from interfaces.ui.drawing.formats import credits_phrase, credits_text, price_phrase, time_text
 from interfaces.ui.drawing.pieces import EMPTY, join
 

@@ -97,8 +97,8 @@ class FrontDoor:
         except Refused as refusal:
             wait_s = refusal.retry_after_s
             headers = {"retry-after": str(wait_s)} if wait_s is not None else None
-            answer = JSONResponse({"detail": refusal.detail}, refusal.status, headers)
-            await answer(scope, receive, guarded)
+            response = JSONResponse({"detail": refusal.detail}, refusal.status, headers)
+            await response(scope, receive, guarded)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]

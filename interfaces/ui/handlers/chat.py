@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import gradio as gr
 
-from interfaces.ui.client.answers import Balance, History
 from interfaces.ui.client.errors import ApiProblem, ApiUnreachable, SignedOut, UiError
+from interfaces.ui.client.responses import Balance, History
 from interfaces.ui.drawing.chat import finished_message, live_html
 from interfaces.ui.drawing.pieces import Notice, notice_of
 from interfaces.ui.handlers.entry import load_conversations

@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from interfaces.ui.client.answers import History, Models
 from interfaces.ui.client.errors import ApiProblem, SignedOut, UiError
+from interfaces.ui.client.responses import History, Models
 from interfaces.ui.drawing.pieces import Notice
 from interfaces.ui.handlers.entry import EntryHandlers, load_conversations
 from interfaces.ui.handlers.views import Updates, Views, nothing
@@ -99,12 +99,11 @@ class ConversationHandlers:
         """A model was loading when it was last looked at."""
         visit = self._page.visit(request)
         try:
-            answer = await self._page.api.public(visit.session, "/chat/models", Models)
+            models = await self._page.api.public(visit.session, "/chat/models", Models)
         except UiError:
-            return (
-                nothing()
-            )  # It is asked again soon; what the person does next says what is wrong.
-        visit.tab.models = answer.items
+            # They are asked for again soon, and what the person does next says what is wrong.
+            return nothing()
+        visit.tab.models = models.items
         return self._views.models(visit.tab, name)
 
     async def new_chat(self, request: gr.Request) -> Updates:
@@ -152,7 +151,7 @@ class ConversationHandlers:
         return {ui.delete_row: gr.update(visible=True), ui.rename_row: gr.update(visible=False)}
 
     def put_away(self) -> Updates:
-        """Neither rename nor delete."""
+        """Hide what `ask_title` and `ask_delete` have shown."""
         ui = self._views.ui
         return {ui.delete_row: gr.update(visible=False), ui.rename_row: gr.update(visible=False)}
 
@@ -187,7 +186,7 @@ class ConversationHandlers:
 
     async def _load_messages(self, visit: Visit, *, earlier: bool = False) -> None:
         tab = visit.tab
-        answer = await self._page.api.get(
+        history = await self._page.api.get(
             visit.session,
             "/chat/history",
             History,
@@ -195,9 +194,9 @@ class ConversationHandlers:
             limit=self._page.settings.transcript_messages_max,
             cursor=tab.earlier_cursor if earlier else None,
         )
-        loaded = [Message.of(item) for item in reversed(answer.items)]
+        loaded = [Message.of(item) for item in reversed(history.items)]
         tab.messages = loaded + tab.messages if earlier else loaded
-        tab.earlier_cursor = answer.next_cursor
+        tab.earlier_cursor = history.next_cursor
 
 
 def read_action(event: Any) -> tuple[str, str]:

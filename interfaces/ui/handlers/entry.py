@@ -2,8 +2,8 @@
 
 import gradio as gr
 
-from interfaces.ui.client.answers import Balance, Conversations, Model, Models, Person
 from interfaces.ui.client.errors import SignedOut, UiError
+from interfaces.ui.client.responses import Balance, Conversations, Model, Models, Person
 from interfaces.ui.client.sessions import BrowserSession
 from interfaces.ui.drawing.formats import credits_phrase
 from interfaces.ui.drawing.pieces import Notice
@@ -118,20 +118,20 @@ class EntryHandlers:
         return await self._page.api.get(session, "/billing/balance", Balance)
 
     async def _public_models(self, visit: Visit) -> list[Model]:
-        answer = await self._page.api.public(visit.session, "/chat/models", Models)
-        visit.tab.models = answer.items
-        return answer.items
+        response = await self._page.api.public(visit.session, "/chat/models", Models)
+        visit.tab.models = response.items
+        return response.items
 
 
 async def load_conversations(page: Page, visit: Visit, *, more: bool = False) -> None:
     """Read the first conversations, or the next ones. Raises UiError."""
     tab = visit.tab
-    answer = await page.api.get(
+    response = await page.api.get(
         visit.session,
         "/chat/conversations",
         Conversations,
         limit=page.settings.conversations_page,
         cursor=tab.conversations_cursor if more else None,
     )
-    tab.conversations = [*tab.conversations, *answer.items] if more else list(answer.items)
-    tab.conversations_cursor = answer.next_cursor
+    tab.conversations = [*tab.conversations, *response.items] if more else list(response.items)
+    tab.conversations_cursor = response.next_cursor

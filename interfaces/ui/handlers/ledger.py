@@ -5,8 +5,8 @@ from typing import Any
 
 import gradio as gr
 
-from interfaces.ui.client.answers import Added, Balance, History, Packages, Transactions, read_as
 from interfaces.ui.client.errors import UiError
+from interfaces.ui.client.responses import Added, Balance, History, Packages, Transactions, read_as
 from interfaces.ui.drawing.formats import AmountRefused, read_amount
 from interfaces.ui.drawing.ledger import (
     added_text,
@@ -136,10 +136,10 @@ class LedgerHandlers:
             return self._views.error(error, visit.tab)
 
     async def _add(self, visit: Visit, body: dict[str, str | Decimal]) -> Updates:
-        answer = await self._page.api.command(
+        response = await self._page.api.command(
             visit.session, "POST", "/billing/add", body, key=new_key()
         )
-        added = read_as(answer, Added)
+        added = read_as(response, Added)
         text = added_text(added.credited, added.bonus, is_development=added.development)
         return {
             **self._views.balance(added.balance),
@@ -152,7 +152,7 @@ class LedgerHandlers:
         visit = self._page.visit(request)
         tab = visit.tab
         try:
-            answer = await self._page.api.get(
+            response = await self._page.api.get(
                 visit.session,
                 "/chat/history",
                 History,
@@ -164,8 +164,8 @@ class LedgerHandlers:
             )
         except UiError as error:
             return self._views.error(error, tab)
-        tab.history = [*tab.history, *answer.items] if older else list(answer.items)
-        tab.history_cursor = answer.next_cursor
+        tab.history = [*tab.history, *response.items] if older else list(response.items)
+        tab.history_cursor = response.next_cursor
         return {
             **self._views.notice(None),
             self._views.ui.history_list: history_html(
@@ -179,7 +179,7 @@ class LedgerHandlers:
     async def _transactions(self, visit: Visit) -> Updates:
         tab, ui = visit.tab, self._views.ui
         try:
-            answer = await self._page.api.get(
+            response = await self._page.api.get(
                 visit.session,
                 "/billing/transactions",
                 Transactions,
@@ -189,11 +189,11 @@ class LedgerHandlers:
             balance = await self._page.api.get(visit.session, "/billing/balance", Balance)
         except UiError as error:
             return self._views.error(error, tab)
-        tab.next_transactions = answer.next_cursor
+        tab.next_transactions = response.next_cursor
         return {
             **self._views.notice(None),
-            ui.transactions: transactions_html(answer.items, tab.receipts),
+            ui.transactions: transactions_html(response.items, tab.receipts),
             ui.transactions_newer: gr.update(visible=len(tab.transaction_cursors) > 1),
-            ui.transactions_older: gr.update(visible=answer.next_cursor is not None),
+            ui.transactions_older: gr.update(visible=response.next_cursor is not None),
             **self._views.balance(balance),
         }

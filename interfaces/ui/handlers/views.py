@@ -4,8 +4,8 @@ from typing import Any
 
 import gradio as gr
 
-from interfaces.ui.client.answers import Balance, Model
 from interfaces.ui.client.errors import SignedOut, UiError
+from interfaces.ui.client.responses import Balance, Model
 from interfaces.ui.drawing.chat import conversations_html, heading_html, live_html, transcript_html
 from interfaces.ui.drawing.formats import model_label
 from interfaces.ui.drawing.pieces import (

@@ -21,7 +21,7 @@ from tests.support.servers import DatabaseUrls
 
 FEW = QuotaLimits(free_writes_per_hour=4, free_writes_per_day=100, unpaid_tokens_per_hour=300)
 SHARING = SharingLimits(bytes_max=10**6, ttl_s=3600, across_users=False)
-# A prompt of so many tokens, by the scripted engine's count.
+# A prompt of this many tokens, as the scripted engine counts them.
 LONG = "word " * 98
 LONG_TOKENS = 100
 

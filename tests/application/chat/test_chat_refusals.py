@@ -25,7 +25,7 @@ from tests.support.scripted_engine import MODEL, Pause, script
 
 
 @pytest.mark.parametrize("text", ["", "  \n\t ", "\u200b", "a\x00b", "\ud800", "x" * 32_001])
-async def test_a_message_that_is_none_moves_nothing(world: World, text: str) -> None:
+async def test_text_that_is_no_message_moves_nothing(world: World, text: str) -> None:
     user_id = await world.a_user()
     before = world.events()
 

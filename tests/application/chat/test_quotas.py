@@ -43,7 +43,7 @@ def _takes(quota: Quota, user_id: UUID = ANA, tries: int = 100) -> int:
     return tries
 
 
-def test_so_many_at_once_and_then_evenly_again() -> None:
+def test_a_whole_quota_can_be_used_at_once_and_refills_evenly() -> None:
     clock = Seconds()
     quota = _quota(clock, (10, 100.0))
     assert _takes(quota) == 10

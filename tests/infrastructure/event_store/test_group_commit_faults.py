@@ -113,7 +113,7 @@ async def test_a_database_that_stays_away_is_said_to_be(
 async def test_a_server_that_does_not_answer_counts_as_lost(
     store: Store, migrated: DatabaseUrls
 ) -> None:
-    hasty = Store(migrated.service, CommitLimits(answer_timeout_s=1, unavailable_after_s=1))
+    hasty = Store(migrated.service, CommitLimits(result_timeout_s=1, unavailable_after_s=1))
     await hasty.store(commit(event("hello")))
     with psycopg.connect(migrated.service) as other:
         other.execute("LOCK TABLE ledger.ledger_events IN EXCLUSIVE MODE")
@@ -162,7 +162,7 @@ async def test_a_connection_that_was_lost_between_two_exchanges_says_so(
     migrated: DatabaseUrls,
 ) -> None:
     connection = await CommitConnection.open(
-        migrated.service, {}, setup="SELECT 1", connect_timeout_s=2, answer_timeout_s=2
+        migrated.service, {}, setup="SELECT 1", connect_timeout_s=2, result_timeout_s=2
     )
     connection.close()
     with pytest.raises(ConnectionLost):

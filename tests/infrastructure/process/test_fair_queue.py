@@ -70,8 +70,8 @@ def test_an_owner_at_the_limit_waits_until_one_of_theirs_ends() -> None:
 def test_the_newest_of_the_owner_with_most_running_and_waiting_leaves_first() -> None:
     queue = _queue(Ask("a", 0), Ask("a", 1), Ask("b", 0), Ask("c", 0))
     running = {"a": 0, "b": 2, "c": 0}
-    assert queue.crowd(running.__getitem__) == ("b", 3)
+    assert queue.busiest(running.__getitem__) == ("b", 3)
     assert queue.newest("b") == Ask("b", 0)
-    assert queue.crowd(running.__getitem__) == ("a", 2)
+    assert queue.busiest(running.__getitem__) == ("a", 2)
     assert queue.newest("a") == Ask("a", 1)
     assert (queue.of("a"), queue.of("b"), len(queue)) == (1, 0, 2)

@@ -88,7 +88,7 @@ def test_an_old_log_is_sealed_once_before_the_service_starts(
 def test_an_old_log_stays_as_it_is_while_an_earlier_version_may_write_to_it(
     operator: Operator, database: DatabaseUrls
 ) -> None:
-    """What that adds once the schema knows MACs would be believed by nobody, ever."""
+    """What that adds once the schema knows MACs would never be accepted."""
     load_log(database, read_log("v1"), brought_up_to_date=False)
     with psycopg.connect(database.service, application_name="an earlier version") as connection:
         for arguments in (("audit", "seal"), ("users", "set-password", "ada")):

@@ -233,7 +233,7 @@ def test_an_unknown_projection_is_refused_before_anything_is_started(folder: Pat
 
 
 @pytest.mark.parametrize("arguments", [[], ["stop"], ["start", "--mode", "fast"], ["users"]])
-def test_a_command_that_is_none_gets_the_usage(
+def test_an_unknown_command_gets_the_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -97,7 +97,7 @@ async def test_a_model_that_is_not_prepared_is_not_available(careful: Person, mo
 
 
 @pytest.mark.parametrize("kind", ["nowhere", "user", "session", "another's"])
-async def test_a_conversation_that_is_none_of_ones_own(careful: Person, kind: str) -> None:
+async def test_the_conversation_of_somebody_else_does_not_exist(careful: Person, kind: str) -> None:
     stranger = await careful.api.person()
     identifier = {
         "nowhere": NOWHERE,
@@ -139,7 +139,7 @@ def _session_of(person: Person) -> str:
     ],
     ids=lambda value: repr(value)[:40],
 )
-async def test_a_title_that_is_none(person: Person, body: dict[str, Any]) -> None:
+async def test_text_that_is_no_title_is_refused(person: Person, body: dict[str, Any]) -> None:
     conversation_id = (await person.say())["conversation_id"]
 
     response = await person.ask("PATCH", f"/chat/conversations/{conversation_id}", json=body)

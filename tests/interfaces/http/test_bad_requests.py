@@ -106,7 +106,7 @@ async def test_there_is_no_balance_of_the_future(careful: Person, at: str) -> No
 
 
 @pytest.mark.parametrize("path", ["/billing/transactions", "/chat/history"])
-async def test_a_period_that_ends_before_it_begins_is_none(careful: Person, path: str) -> None:
+async def test_a_period_that_ends_before_it_begins_is_refused(careful: Person, path: str) -> None:
     later, earlier = "2026-03-01T00:00:00.000001Z", "2026-03-01T00:00:00Z"
 
     backwards = await careful.get(path, params={"since": later, "until": earlier})
@@ -118,7 +118,9 @@ async def test_a_period_that_ends_before_it_begins_is_none(careful: Person, path
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "é".encode(), "\x7f", b"\xff"])
 @pytest.mark.parametrize("path", ["/chat/message", "/billing/add", "/auth/register"])
-async def test_an_idempotency_key_that_is_none(careful: Person, path: str, key: Any) -> None:
+async def test_text_that_is_no_idempotency_key_is_refused(
+    careful: Person, path: str, key: Any
+) -> None:
     value = key if isinstance(key, bytes) else key.encode("latin-1")
     headers = [
         (b"Idempotency-Key", value),
@@ -142,7 +144,9 @@ async def test_an_idempotency_key_that_is_none(careful: Person, path: str, key: 
 @pytest.mark.parametrize(
     "path", ["/billing/balance", "/billing/transactions", "/chat/history", "/chat/conversations"]
 )
-async def test_a_position_that_is_none(careful: Person, path: str, position: str) -> None:
+async def test_text_that_is_no_position_is_refused(
+    careful: Person, path: str, position: str
+) -> None:
     headers = {"Ledger-Position": position.encode("latin-1")}
 
     response = await careful.get(path, headers=headers)
@@ -151,7 +155,7 @@ async def test_a_position_that_is_none(careful: Person, path: str, position: str
 
 
 @pytest.mark.parametrize("request_id", ["x" * 65, "a b", "<script>", "é", ""])
-async def test_a_request_id_that_is_none_is_replaced(api: Api, request_id: str) -> None:
+async def test_text_that_is_no_request_id_is_replaced(api: Api, request_id: str) -> None:
     response = await api.client.get(
         "/nowhere", headers=[(b"X-Request-ID", request_id.encode("latin-1"))]
     )
@@ -195,7 +199,7 @@ async def test_a_method_that_is_not_possible_here(careful: Person, method: str, 
 @pytest.mark.parametrize(
     "identifier", ["x", "1", "%00", NOWHERE[:-1], NOWHERE + "%0a", "..", "ü" * 10]
 )
-async def test_a_path_whose_id_is_none(careful: Person, identifier: str) -> None:
+async def test_a_path_without_a_right_id_is_refused(careful: Person, identifier: str) -> None:
     for method, path in (
         ("GET", f"/billing/receipts/{identifier}"),
         ("DELETE", f"/chat/conversations/{identifier}"),

@@ -70,7 +70,7 @@ async def test_a_registration_that_cannot_be_made(careful: Person, change: dict[
         {"username": "a" * 1001, "password": "y"},
     ],
 )
-async def test_a_sign_in_that_is_none(careful: Person, body: dict[str, Any]) -> None:
+async def test_a_body_that_is_no_sign_in_is_refused(careful: Person, body: dict[str, Any]) -> None:
     check_problem(await careful.api.client.post("/auth/login", json=body), 422)
 
 

@@ -168,7 +168,7 @@ async def test_an_export_that_takes_too_long_breaks_off(api: Api) -> None:
             await client.get("/export")
 
 
-async def test_one_user_has_so_many_exports_at_once_and_no_more(api: Api) -> None:
+async def test_the_exports_of_one_user_at_once_are_bounded(api: Api) -> None:
     go_on = asyncio.Event()
 
     async def held() -> AsyncIterator[bytes]:

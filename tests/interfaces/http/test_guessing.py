@@ -155,7 +155,9 @@ async def test_many_guesses_at_once_are_no_more_than_one_after_the_other(
     assert Counter(r.status_code for r in responses) == {401: 5, 429: 35}
 
 
-async def test_one_address_tries_only_so_many_names(api: Api, clock: Clock, person: Person) -> None:
+async def test_the_names_that_one_address_tries_are_bounded(
+    api: Api, clock: Clock, person: Person
+) -> None:
     async with at(api, fresh_address()) as client:
         responses = await asyncio.gather(
             *(sign_in(client, f"somebody-{number}") for number in range(60))

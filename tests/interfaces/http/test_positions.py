@@ -52,9 +52,7 @@ async def test_every_other_route_takes_no_notice_of_a_position(patient: Api) -> 
         assert found.status_code in (200, 503)
 
 
-async def test_only_so_many_queries_of_one_user_wait_at_the_same_time(
-    patient: Api, person: Person
-) -> None:
+async def test_the_queries_of_one_user_that_wait_are_bounded(patient: Api, person: Person) -> None:
     assert (await person.get("/billing/balance")).status_code == 200
     ahead = {"Ledger-Position": FAR_AHEAD}
     tasks = {asyncio.create_task(person.get("/billing/balance", headers=ahead)) for _ in range(5)}

@@ -86,7 +86,7 @@ async def test_what_costs_nothing_has_a_quota_that_paid_messages_are_not_measure
         assert await person.available() == 96
 
 
-async def test_one_address_registers_only_so_many_in_a_minute(
+async def test_the_registrations_of_one_address_in_a_minute_are_bounded(
     embedded_servers: EmbeddedServers, tmp_path: Path
 ) -> None:
     async with running_api(embedded_servers, tmp_path, registrations_per_minute=2) as api:

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from interfaces.ui.client.answers import Person
+from interfaces.ui.client.responses import Person
 from interfaces.ui.client.sessions import BrowserSession, BrowserSessions, Tokens
 from interfaces.ui.client.settings import UiSettings
 from interfaces.ui.front_door.open_tabs import OpenTab, OpenTabs, TooManyTabs, UnknownTab

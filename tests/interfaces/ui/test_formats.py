@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from interfaces.ui.client.answers import Model, PerMessage, PerToken
+from interfaces.ui.client.responses import Model, PerMessage, PerToken
 from interfaces.ui.drawing.formats import (
     AmountRefused,
     answer_facts,

@@ -1,6 +1,6 @@
 """The cookie names a browser, and the tokens stay here."""
 
-from interfaces.ui.client.answers import Person
+from interfaces.ui.client.responses import Person
 from interfaces.ui.client.sessions import (
     COOKIE_NAME,
     BrowserSession,

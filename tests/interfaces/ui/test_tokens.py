@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
-from interfaces.ui.client.answers import Balance
 from interfaces.ui.client.api import Api, http_client
 from interfaces.ui.client.errors import ApiProblem, ApiUnreachable, SignedOut
+from interfaces.ui.client.responses import Balance
 from interfaces.ui.client.sessions import BrowserSession
 from interfaces.ui.client.settings import UiSettings
 from tests.interfaces.ui.tiny_api import TinyApi

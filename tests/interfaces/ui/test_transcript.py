@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from interfaces.ui.client.answers import Done, HistoryItem, read_as
+from interfaces.ui.client.responses import Done, HistoryItem, read_as
 from interfaces.ui.drawing.chat import finished_message, transcript_html
 from interfaces.ui.tab import Message, Tab
 from interfaces.ui.turn import Sending, Turn

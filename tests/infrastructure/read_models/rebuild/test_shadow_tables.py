@@ -62,7 +62,7 @@ def plan_of(service_url: str, sql: RowSql) -> FoldPlan:
     return FoldPlan(
         service_url=service_url,
         sql=sql,
-        held={projection.name: 0 for projection in PROJECTIONS},
+        positions={projection.name: 0 for projection in PROJECTIONS},
         bounds=ReadBounds(),
         connect_timeout_s=5,
         macs=EVENT_MACS,

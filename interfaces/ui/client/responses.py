@@ -1,7 +1,7 @@
-"""The API's answers as the page reads them.
+"""The API's responses as the page reads them.
 
 Credits arrive as JSON numbers with at most six decimals and become ``Decimal`` straight from
-their digits. Fields that the page does not use are ignored, so the API may add to its answers.
+their digits. Fields that the page does not use are ignored, so the API may add to its responses.
 """
 
 from decimal import Decimal
@@ -15,7 +15,7 @@ from interfaces.ui.client.errors import ApiGarbled
 Body = TypeVar("Body")
 
 
-def read_answer(text: str | bytes) -> Any:
+def read_response(text: str | bytes) -> Any:
     """Parse what the API sent. Raises ApiGarbled."""
     try:
         return read_json(text)
@@ -28,7 +28,7 @@ def read_as(value: Any, kind: type[Body]) -> Body:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise ApiGarbled(f"The service's answer is not as agreed: {error}") from error
+        raise ApiGarbled(f"The service's response is not as agreed: {error}") from error
 
 
 class TokenPair(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,32 +1,32 @@
-"""The API's answers as the page reads them, and its refusals in the page's words."""
+"""The API's responses as the page reads them, and its refusals in the page's words."""
 
 from decimal import Decimal
 
 import pytest
 
-from interfaces.ui.client.answers import (
+from interfaces.ui.client.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut
+from interfaces.ui.client.responses import (
     Balance,
     Models,
     PerMessage,
     PerToken,
-    read_answer,
     read_as,
+    read_response,
 )
-from interfaces.ui.client.errors import ApiGarbled, ApiProblem, ApiUnreachable, SignedOut
 from interfaces.ui.drawing.pieces import notice_of
 
 
 def test_a_number_becomes_a_decimal_from_its_own_digits() -> None:
-    found = read_as(read_answer('{"available": 0.100001, "held": 3, "new": [1]}'), Balance)
+    found = read_as(read_response('{"available": 0.100001, "held": 3, "new": [1]}'), Balance)
     assert (found.available, found.held) == (Decimal("0.100001"), Decimal(3))
-    large = read_answer("[9007199254740993.000001]")
+    large = read_response("[9007199254740993.000001]")
     assert large == [Decimal("9007199254740993.000001")]
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"available": NaN, "held": 1}', "[1e5000x]", b"\xff"])
 def test_what_is_not_json_is_named(text: str | bytes) -> None:
     with pytest.raises(ApiGarbled, match="The service sent something that is not"):
-        read_answer(text)
+        read_response(text)
 
 
 def test_an_answer_that_breaks_the_contract_is_named() -> None:
