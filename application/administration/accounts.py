@@ -10,7 +10,7 @@ from application.ledger.streams import ACCOUNT, CLAIM
 from application.ports import Clock, IdSource
 from domain.accounts.commands import AdjustCredits, FreezeAccount, RefundDebit, UnfreezeAccount
 from domain.accounts.decider import decide, decide_refund
-from domain.accounts.events import CreditsDebited, Direction
+from domain.accounts.events import CreditsDebited, DebitRefunded, Direction
 from domain.accounts.state import AccountState
 from domain.errors import MessageNotFound, UserNotFound
 from domain.identifiers import account_id, refund_claim_id
@@ -58,7 +58,7 @@ class AccountAdministration:
         Raises MessageNotFound, AlreadyRefunded, InvalidAmount.
         """
         await check_right(self._ledger, order)
-        debit = await self._debit(user_id, message_id)
+        debit, refunded = await self._debit(user_id, message_id)
         command = RefundDebit(
             refund_id=self._ids.new_id(),
             debit=debit,
@@ -70,7 +70,8 @@ class AccountAdministration:
         def work(transaction: Transaction) -> Correction:
             claimed = transaction.load(CLAIM, refund_claim_id(message_id))
             account = _load_account(transaction, user_id)
-            claim, events, after = decide_refund(command, account, claimed, self._clock.now())
+            before = claimed or refunded
+            claim, events, after = decide_refund(command, account, before, self._clock.now())
             transaction.add(CLAIM, claim)
             transaction.add_folded(ACCOUNT, events, after)
             return _correction(command.refund_id, command.amount_micro, after)
@@ -125,15 +126,27 @@ class AccountAdministration:
         transaction.add(ACCOUNT, *decide(command, account, self._clock.now()))
         return _load_account(transaction, user_id)
 
-    async def _debit(self, user_id: UUID, message_id: UUID) -> CreditsDebited:
-        """Searched for before the unit of work, which must not wait for a long stream. A debit
-        that is stored never changes, so what was found still holds at the commit."""
-        debit = await self._ledger.newest(
-            account_id(user_id), CreditsDebited, lambda debit: debit.message_id == message_id
-        )
-        if debit is None:
+    async def _debit(
+        self, user_id: UUID, message_id: UUID
+    ) -> tuple[CreditsDebited, DebitRefunded | None]:
+        """The debit, and its refund where there is one: in old logs, refunds claimed nothing.
+
+        Both are searched for before the unit of work, which must not wait for a long stream. What
+        is stored never changes, and against a refund that is made meanwhile there is the claim.
+        """
+
+        def matches(event: CreditsDebited | DebitRefunded) -> bool:
+            return event.message_id == message_id
+
+        stream_id = account_id(user_id)
+        newest = await self._ledger.newest(stream_id, (CreditsDebited, DebitRefunded), matches)
+        refunded = newest if isinstance(newest, DebitRefunded) else None
+        debit = newest
+        if refunded is not None:
+            debit = await self._ledger.newest(stream_id, (CreditsDebited,), matches)
+        if not isinstance(debit, CreditsDebited):
             raise MessageNotFound("this user was not charged for a message of this id")
-        return debit
+        return debit, refunded
 
 
 def _load_account(transaction: Transaction, user_id: UUID) -> AccountState:

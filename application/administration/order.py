@@ -21,8 +21,8 @@ class Order:
 
     administrator_id: who gives it; the event names them. reason: why, on one line of at most
     `domain.text.REASON_CHARACTERS_MAX` characters; the user reads it on receipts and statements.
-    key: one of the administrator's; its hash
-    covers the command, whom it is about, the amount and the reason.
+    key: one of the administrator's; its hash covers the command, whom it is about, the amount and
+    the reason.
     """
 
     administrator_id: UUID

@@ -13,7 +13,8 @@
   account was charged. A part goes back as if the answer had cost so much less: first to the bucket
   that was taken from last.
 - A debit is refunded at most once. Every refund claims its message in the same commit, and the
-  claim's first version can be written only once.
+  claim's first version can be written only once. A refund of an old log, which claimed nothing,
+  counts as well.
 - Whoever corrects, refunds or freezes an account says why.
 """
 
@@ -56,15 +57,19 @@ def decide_folded(
 
 
 def decide_refund(
-    command: c.RefundDebit, state: AccountState | None, claimed: ClaimState | None, now: datetime
+    command: c.RefundDebit,
+    state: AccountState | None,
+    before: ClaimState | e.DebitRefunded | None,
+    now: datetime,
 ) -> tuple[ValueClaimed, tuple[e.AccountEvent, ...], AccountState]:
     """The claim of the message, which must be stored in the same commit, the account's events,
     and its state after them.
 
-    claimed: the stream `domain.identifiers.refund_claim_id` of the message.
+    before: what shows that the message was refunded before: its claim, which is the stream
+    `domain.identifiers.refund_claim_id`, or a refund of it in the account's log.
     Raises AlreadyRefunded, MessageNotFound, InvalidAmount, InvalidText.
     """
-    claim = claim_refund(command.debit, claimed, now)
+    claim = claim_refund(command.debit, before, now)
     return claim, *_decide_folded(command, state, now)
 
 
