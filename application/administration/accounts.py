@@ -76,7 +76,17 @@ class AccountAdministration:
             transaction.add_folded(ACCOUNT, events, after)
             return _correction(command.refund_id, command.amount_micro, after)
 
-        return await carry_out(self._ledger, self._clock, order, work, result_type=Correction)
+        return await carry_out(
+            self._ledger,
+            self._clock,
+            order,
+            work,
+            result_type=Correction,
+            command="accounts.refund",
+            user_id=user_id,
+            message_id=message_id,
+            amount_micro=amount_micro,
+        )
 
     async def adjust(
         self, order: Order, *, user_id: UUID, direction: Direction, amount_micro: int
@@ -95,7 +105,17 @@ class AccountAdministration:
             after = self._decide(transaction, user_id, command)
             return _correction(command.adjustment_id, amount_micro, after)
 
-        return await carry_out(self._ledger, self._clock, order, work, result_type=Correction)
+        return await carry_out(
+            self._ledger,
+            self._clock,
+            order,
+            work,
+            result_type=Correction,
+            command="accounts.adjust",
+            user_id=user_id,
+            direction=direction,
+            amount_micro=amount_micro,
+        )
 
     async def freeze(self, order: Order, *, user_id: UUID) -> Outcome[AccountStanding]:
         """No new message is paid from the account; answers under way are still settled."""
@@ -114,7 +134,16 @@ class AccountAdministration:
             after = self._decide(transaction, user_id, command)
             return AccountStanding(user_id=user_id, frozen=after.frozen, reason=reason)
 
-        return await carry_out(self._ledger, self._clock, order, work, result_type=AccountStanding)
+        freezes = isinstance(command, FreezeAccount)
+        return await carry_out(
+            self._ledger,
+            self._clock,
+            order,
+            work,
+            result_type=AccountStanding,
+            command="accounts.freeze" if freezes else "accounts.unfreeze",
+            user_id=user_id,
+        )
 
     def _decide(
         self,

@@ -1,7 +1,6 @@
 """Administrators adjust accounts, freeze them and release them."""
 
 import asyncio
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -42,12 +41,10 @@ async def adjust(
     user_id: UUID,
     direction: Direction,
     amount_micro: int,
-    **named: Any,
+    key: str = "k",
+    reason: str = "counted twice",
 ) -> Outcome[Correction]:
-    asked = {"key": "k", "reason": "counted twice"} | named
-    order = an_order(
-        administrator_id, adjust=user_id, direction=direction, amount=amount_micro, **asked
-    )
+    order = an_order(administrator_id, key, reason=reason)
     return await world.account_administration.adjust(
         order, user_id=user_id, direction=direction, amount_micro=amount_micro
     )
@@ -56,14 +53,14 @@ async def adjust(
 async def freeze(
     world: World, administrator_id: UUID, user_id: UUID, *, key: str = "f", reason: str = "a check"
 ) -> Outcome[AccountStanding]:
-    order = an_order(administrator_id, key, reason=reason, freeze=user_id)
+    order = an_order(administrator_id, key, reason=reason)
     return await world.account_administration.freeze(order, user_id=user_id)
 
 
 async def unfreeze(
     world: World, administrator_id: UUID, user_id: UUID, *, key: str = "u", reason: str = "a slip"
 ) -> Outcome[AccountStanding]:
-    order = an_order(administrator_id, key, reason=reason, unfreeze=user_id)
+    order = an_order(administrator_id, key, reason=reason)
     return await world.account_administration.unfreeze(order, user_id=user_id)
 
 
@@ -151,8 +148,31 @@ async def test_another_request_under_the_same_key_is_refused(world: World) -> No
         with pytest.raises(IdempotencyKeyReused):
             await adjust(world, admin, user_id, direction, amount_micro)
     with pytest.raises(IdempotencyKeyReused):
-        await freeze(world, admin, user_id, key="k")
+        await adjust(world, admin, await world.a_user(), IN_FAVOUR, 5)
+    with pytest.raises(IdempotencyKeyReused):
+        await adjust(world, admin, user_id, IN_FAVOUR, 5, reason="another reason")
+    for give_order in (freeze, unfreeze):
+        with pytest.raises(IdempotencyKeyReused):
+            await give_order(world, admin, user_id, key="k", reason="counted twice")
     assert len(adjustments(world)) == 1
+
+
+async def test_two_administrators_may_send_the_same_key(world: World) -> None:
+    user_id, admins = await world.a_user(), [await world.an_admin(), await world.an_admin()]
+
+    for admin in admins:
+        assert not (await adjust(world, admin, user_id, IN_FAVOUR, 5)).replayed
+
+    assert [event.adjusted_by for event in adjustments(world)] == admins
+
+
+async def test_a_key_of_another_kind_of_command_is_refused(world: World) -> None:
+    user_id, admin = await world.a_user(), await world.an_admin()
+    await world.ask(admin, key="k")
+
+    with pytest.raises(IdempotencyKeyReused):
+        await adjust(world, admin, user_id, IN_FAVOUR, 5)
+    assert adjustments(world) == []
 
 
 async def test_a_refused_adjustment_leaves_its_key_free(world: World) -> None:
