@@ -16,6 +16,9 @@ from domain.errors import MessageNotFound, UserNotFound
 from domain.identifiers import account_id, refund_claim_id
 from domain.text import check_reason
 
+# What is charged to a user for a message, and what takes it back.
+_CHARGES: tuple[type[CreditsDebited | DebitRefunded], ...] = (CreditsDebited, DebitRefunded)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
@@ -168,7 +171,7 @@ class AccountAdministration:
             return event.message_id == message_id
 
         stream_id = account_id(user_id)
-        newest = await self._ledger.newest(stream_id, (CreditsDebited, DebitRefunded), matches)
+        newest = await self._ledger.newest(stream_id, _CHARGES, matches)
         refunded = newest if isinstance(newest, DebitRefunded) else None
         debit = newest
         if refunded is not None:

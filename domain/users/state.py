@@ -61,9 +61,7 @@ def _apply(state: UserState, event: UserEvent) -> UserState:
     match event:
         case PasswordChanged():
             changed_at = _later(state, event.timestamp)
-            return replace(
-                state, password_hash=event.password_hash, password_changed_at=changed_at
-            )
+            return replace(state, password_hash=event.password_hash, password_changed_at=changed_at)
         case RoleAssigned():
             return replace(state, role=event.role)
         case UserSuspended():

@@ -41,6 +41,7 @@ async def adjust(
     user_id: UUID,
     direction: Direction,
     amount_micro: int,
+    *,
     key: str = "k",
     reason: str = "counted twice",
 ) -> Outcome[Correction]:

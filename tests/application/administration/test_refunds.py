@@ -34,6 +34,7 @@ async def refund(
     user_id: UUID,
     message_id: UUID,
     amount_micro: int | None = None,
+    *,
     key: str = "k",
     reason: str = "a wrong answer",
 ) -> Outcome[Correction]:
