@@ -13,10 +13,11 @@ from domain.events import header
 from domain.identifiers import refund_claim_id
 from domain.text import check_reason
 
+# A message's claim (`domain.identifiers.refund_claim_id`), or a refund of it in the account's log.
+Refunded = ClaimState | DebitRefunded
 
-def claim_refund(
-    debit: CreditsDebited, before: ClaimState | DebitRefunded | None, now: datetime
-) -> ValueClaimed:
+
+def claim_refund(debit: CreditsDebited, before: Refunded | None, now: datetime) -> ValueClaimed:
     """The only claim of the message's refund. Raises AlreadyRefunded."""
     if before is not None:
         raise AlreadyRefunded(

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 from domain.errors import SessionEnded, UserIsSuspended
 from domain.sessions import commands as c
 from domain.sessions import events as e
-from domain.sessions.decider import CLOCKS_DIFFER_MAX, REASON_REUSED, decide, usable
+from domain.sessions.decider import REASON_REUSED, decide, usable
 from domain.sessions.state import SessionState, evolve
 from domain.users.commands import ChangePassword, ReinstateUser, SuspendUser, UserCommand
 from domain.users.decider import decide as decide_user
@@ -185,49 +185,6 @@ def test_a_suspension_ends_sessions_for_good_and_not_only_while_it_lasts() -> No
         decide(rotate(1), after(), user, in_days(2))
     (opened,) = decide(OPEN, None, user, in_days(2))
     assert usable(evolve(None, opened), user, in_days(2))
-
-
-ENDINGS = pytest.mark.parametrize(
-    "ending", [(NEW_PASSWORD,), (SUSPEND, REINSTATE)], ids=["new password", "suspension"]
-)
-
-
-@ENDINGS
-@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(seconds=1), CLOCKS_DIFFER_MAX])
-def test_a_session_ends_also_where_it_was_opened_by_a_clock_that_is_ahead(
-    ending: tuple[UserCommand, ...], ahead: timedelta
-) -> None:
-    session = after(at=NOW + ahead)
-
-    for later in (NOW, in_days(2)):
-        with pytest.raises(SessionEnded, match="ended this session"):
-            usable(session, user_after(*ending), later)
-
-
-@ENDINGS
-@pytest.mark.parametrize("behind", [timedelta(0), timedelta(seconds=1), timedelta(days=1)])
-def test_whoever_signs_in_afterwards_has_a_session_also_where_the_clock_is_behind(
-    ending: tuple[UserCommand, ...], behind: timedelta
-) -> None:
-    user = user_after(*ending)
-
-    (opened,) = decide(OPEN, None, user, NOW - behind)
-
-    assert usable(evolve(None, opened), user, NOW - behind)
-
-
-@ENDINGS
-@pytest.mark.parametrize("last", [NEW_PASSWORD, SUSPEND])
-def test_what_ends_sessions_ends_them_also_after_a_clock_was_set_back(
-    ending: tuple[UserCommand, ...], last: UserCommand
-) -> None:
-    user = user_after(*ending, at=in_days(1))
-    (opened,) = decide(OPEN, None, user, NOW)
-    for command in (last, REINSTATE):
-        user = reduce(evolve_user, decide_user(command, user, NOW), user)
-
-    with pytest.raises(SessionEnded, match="ended this session"):
-        usable(evolve(None, opened), user, NOW)
 
 
 def test_signing_out_is_open_to_everybody_whose_session_is_not_over() -> None:
