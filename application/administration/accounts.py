@@ -10,11 +10,14 @@ from application.ledger.streams import ACCOUNT, CLAIM
 from application.ports import Clock, IdSource
 from domain.accounts.commands import AdjustCredits, FreezeAccount, RefundDebit, UnfreezeAccount
 from domain.accounts.decider import decide, decide_refund
-from domain.accounts.events import CreditsDebited, Direction
+from domain.accounts.events import CreditsDebited, DebitRefunded, Direction
 from domain.accounts.state import AccountState
 from domain.errors import MessageNotFound, UserNotFound
 from domain.identifiers import account_id, refund_claim_id
 from domain.text import check_reason
+
+# What is charged to a user for a message, and what takes it back.
+_CHARGES: tuple[type[CreditsDebited | DebitRefunded], ...] = (CreditsDebited, DebitRefunded)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class AccountAdministration:
         Raises MessageNotFound, AlreadyRefunded, InvalidAmount.
         """
         await check_right(self._ledger, order)
-        debit = await self._debit(user_id, message_id)
+        debit, refunded = await self._debit(user_id, message_id)
         command = RefundDebit(
             refund_id=self._ids.new_id(),
             debit=debit,
@@ -70,12 +73,23 @@ class AccountAdministration:
         def work(transaction: Transaction) -> Correction:
             claimed = transaction.load(CLAIM, refund_claim_id(message_id))
             account = _load_account(transaction, user_id)
-            claim, events, after = decide_refund(command, account, claimed, self._clock.now())
+            before = claimed or refunded
+            claim, events, after = decide_refund(command, account, before, self._clock.now())
             transaction.add(CLAIM, claim)
             transaction.add_folded(ACCOUNT, events, after)
             return _correction(command.refund_id, command.amount_micro, after)
 
-        return await carry_out(self._ledger, self._clock, order, work, result_type=Correction)
+        return await carry_out(
+            self._ledger,
+            self._clock,
+            order,
+            work,
+            result_type=Correction,
+            command="accounts.refund",
+            user_id=user_id,
+            message_id=message_id,
+            amount_micro=amount_micro,
+        )
 
     async def adjust(
         self, order: Order, *, user_id: UUID, direction: Direction, amount_micro: int
@@ -94,7 +108,17 @@ class AccountAdministration:
             after = self._decide(transaction, user_id, command)
             return _correction(command.adjustment_id, amount_micro, after)
 
-        return await carry_out(self._ledger, self._clock, order, work, result_type=Correction)
+        return await carry_out(
+            self._ledger,
+            self._clock,
+            order,
+            work,
+            result_type=Correction,
+            command="accounts.adjust",
+            user_id=user_id,
+            direction=direction,
+            amount_micro=amount_micro,
+        )
 
     async def freeze(self, order: Order, *, user_id: UUID) -> Outcome[AccountStanding]:
         """No new message is paid from the account; answers under way are still settled."""
@@ -113,7 +137,16 @@ class AccountAdministration:
             after = self._decide(transaction, user_id, command)
             return AccountStanding(user_id=user_id, frozen=after.frozen, reason=reason)
 
-        return await carry_out(self._ledger, self._clock, order, work, result_type=AccountStanding)
+        freezes = isinstance(command, FreezeAccount)
+        return await carry_out(
+            self._ledger,
+            self._clock,
+            order,
+            work,
+            result_type=AccountStanding,
+            command="accounts.freeze" if freezes else "accounts.unfreeze",
+            user_id=user_id,
+        )
 
     def _decide(
         self,
@@ -125,15 +158,27 @@ class AccountAdministration:
         transaction.add(ACCOUNT, *decide(command, account, self._clock.now()))
         return _load_account(transaction, user_id)
 
-    async def _debit(self, user_id: UUID, message_id: UUID) -> CreditsDebited:
-        """Searched for before the unit of work, which must not wait for a long stream. A debit
-        that is stored never changes, so what was found still holds at the commit."""
-        debit = await self._ledger.newest(
-            account_id(user_id), CreditsDebited, lambda debit: debit.message_id == message_id
-        )
-        if debit is None:
+    async def _debit(
+        self, user_id: UUID, message_id: UUID
+    ) -> tuple[CreditsDebited, DebitRefunded | None]:
+        """The debit, and its refund where there is one: in old logs, refunds claimed nothing.
+
+        Both are searched for before the unit of work, which must not wait for a long stream. What
+        is stored never changes, and against a refund that is made meanwhile there is the claim.
+        """
+
+        def matches(event: CreditsDebited | DebitRefunded) -> bool:
+            return event.message_id == message_id
+
+        stream_id = account_id(user_id)
+        newest = await self._ledger.newest(stream_id, _CHARGES, matches)
+        refunded = newest if isinstance(newest, DebitRefunded) else None
+        debit = newest
+        if refunded is not None:
+            debit = await self._ledger.newest(stream_id, (CreditsDebited,), matches)
+        if not isinstance(debit, CreditsDebited):
             raise MessageNotFound("this user was not charged for a message of this id")
-        return debit
+        return debit, refunded
 
 
 def _load_account(transaction: Transaction, user_id: UUID) -> AccountState:

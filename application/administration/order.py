@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
 
-from application.ledger.idempotency import Outcome, once
+from application.ledger.idempotency import Outcome, idempotency_key, once
 from application.ledger.ledger import Ledger, Transaction
 from application.ledger.streams import USER
 from application.ports import Clock
-from domain.claims.idempotency import IdempotencyKey
+from domain.text import check_reason
 from domain.users.decider import check_administrator
 
 R = TypeVar("R")
@@ -21,13 +21,13 @@ class Order:
 
     administrator_id: who gives it; the event names them. reason: why, on one line of at most
     `domain.text.REASON_CHARACTERS_MAX` characters; the user reads it on receipts and statements.
-    key: one of the administrator's; its hash covers the command, whom it is about, the amount and
-    the reason.
+    key: as the administrator sent it, one for each order. Another administrator's equal key is
+    another key.
     """
 
     administrator_id: UUID
     reason: str
-    key: IdempotencyKey
+    key: str
 
 
 async def check_right(ledger: Ledger, order: Order) -> None:
@@ -42,11 +42,14 @@ async def carry_out(
     work: Callable[[Transaction], R],
     *,
     result_type: type[R],
+    command: str,
+    **about: object,
 ) -> Outcome[R]:
     """Runs `work` once for the order's key; the right is checked in the same unit of work, so an
     administrator who is being suspended at that moment writes nothing.
 
-    Raises NotPermitted, UserIsSuspended, IdempotencyKeyReused, CommandInProgress,
+    command, about: what is ordered, in full. The key stands for this and the reason together.
+    Raises NotPermitted, UserIsSuspended, InvalidText, IdempotencyKeyReused, CommandInProgress,
     LedgerUnavailable, and what `work` refuses.
     """
 
@@ -55,7 +58,9 @@ async def carry_out(
         return work(transaction)
 
     await check_right(ledger, order)
-    return await once(ledger, clock, order.key, by_right, result_type=result_type)
+    reason = check_reason(order.reason)
+    key = idempotency_key(order.administrator_id, order.key, command, reason=reason, **about)
+    return await once(ledger, clock, key, by_right, result_type=result_type)
 
 
 def _check_right(transaction: Transaction, order: Order) -> None:

@@ -46,12 +46,20 @@ class UserAdministration:
     async def _set_standing(
         self, order: Order, user_id: UUID, command: SuspendUser | ReinstateUser
     ) -> Outcome[UserStanding]:
+        suspends = isinstance(command, SuspendUser)
+
         def work(transaction: Transaction) -> UserStanding:
             reason = check_reason(order.reason)
             user = transaction.load(USER, user_id)
             transaction.add(USER, *decide(command, user, self._clock.now()))
-            return UserStanding(
-                user_id=user_id, suspended=isinstance(command, SuspendUser), reason=reason
-            )
+            return UserStanding(user_id=user_id, suspended=suspends, reason=reason)
 
-        return await carry_out(self._ledger, self._clock, order, work, result_type=UserStanding)
+        return await carry_out(
+            self._ledger,
+            self._clock,
+            order,
+            work,
+            result_type=UserStanding,
+            command="users.suspend" if suspends else "users.reinstate",
+            user_id=user_id,
+        )

@@ -1,6 +1,6 @@
 """`eventsourcing`'s application of the ledger: its repository, mapper, recorders and snapshots."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from itertools import takewhile
 from typing import Any, ClassVar, TypeVar, cast
@@ -78,19 +78,20 @@ class LedgerApplication(Application[UUID]):
         return self._fold(kind, None, takewhile(lambda event: event.timestamp <= at, events))
 
     def newest(
-        self, stream_id: UUID, event_type: type[E], matches: Callable[[E], bool]
+        self, stream_id: UUID, event_types: Sequence[type[E]], matches: Callable[[E], bool]
     ) -> E | None:
-        """The newest event of this type that matches. The stream is read from its end, page by
-        page, and only events of the type are decoded and have to prove themselves.
+        """The newest event of these types that matches. The stream is read from its end, page by
+        page, and only events of the types are decoded and have to prove themselves.
 
         Raises StreamDamaged.
         """
+        topics = {event_type.TOPIC for event_type in event_types}
         before: int | None = None
         while True:
             page = self.recorder.select_events(stream_id, lte=before, desc=True, limit=PAGE_EVENTS)
-            of_type = (stored for stored in page if stored.topic == event_type.TOPIC)
+            of_types = (stored for stored in page if stored.topic in topics)
             try:
-                for event in map(self.mapper.to_domain_event, of_type):
+                for event in map(self.mapper.to_domain_event, of_types):
                     if matches(cast("E", event)):
                         return cast("E", event)
             except EventNotAuthentic as error:

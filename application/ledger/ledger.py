@@ -20,7 +20,7 @@ to the recorder, which stores what many handlers have submitted in one transacti
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -146,12 +146,12 @@ class Ledger:
         return await self._threads.run(partial(self.application.load_at, kind, stream_id, at))
 
     async def newest(
-        self, stream_id: UUID, event_type: type[E], matches: Callable[[E], bool]
+        self, stream_id: UUID, event_types: Sequence[type[E]], matches: Callable[[E], bool]
     ) -> E | None:
-        """The newest stored event of this type that matches, searched for in a thread, however
+        """The newest stored event of these types that matches, searched for in a thread, however
         long the stream is. Raises LedgerUnavailable, StreamDamaged."""
         return await self._threads.run(
-            partial(self.application.newest, stream_id, event_type, matches)
+            partial(self.application.newest, stream_id, event_types, matches)
         )
 
     async def transact(

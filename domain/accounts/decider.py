@@ -14,7 +14,7 @@
   account was charged. A part goes back as if the answer had cost that much less: first to the
   bucket that was taken from last.
 - A debit is refunded at most once. Every refund claims its message in the same commit, and the
-  claim's first version can be written only once.
+  claim's first version can be written only once. Refunds of old logs, without claims, count too.
 - Whoever corrects, refunds or freezes an account says why.
 """
 
@@ -27,9 +27,9 @@ from domain.accounts import commands as c
 from domain.accounts import events as e
 from domain.accounts.burning import balance_after, burn, expire_grants, first_shares
 from domain.accounts.invariants import fold_checked
-from domain.accounts.refunds import claim_refund, refund
+from domain.accounts.refunds import Refunded, claim_refund, refund
 from domain.accounts.state import AccountState, Hold, evolve, subtract_shares
-from domain.claims.uniqueness import ClaimState, ValueClaimed
+from domain.claims.uniqueness import ValueClaimed
 from domain.credits import AMOUNT_MICRO_MAX, BALANCE_MICRO_MAX, format_credits
 from domain.errors import AccountIsFrozen, HoldNotExpired, HoldNotOpen, InvalidAmount
 from domain.events import Header, check_zone, header
@@ -57,15 +57,15 @@ def decide_folded(
 
 
 def decide_refund(
-    command: c.RefundDebit, state: AccountState | None, claimed: ClaimState | None, now: datetime
+    command: c.RefundDebit, state: AccountState | None, before: Refunded | None, now: datetime
 ) -> tuple[ValueClaimed, tuple[e.AccountEvent, ...], AccountState]:
     """The claim of the message, which must be stored in the same commit, the account's events,
     and its state after them.
 
-    claimed: the stream `domain.identifiers.refund_claim_id` of the message.
+    before: what shows that the message was refunded before, if anything does.
     Raises AlreadyRefunded, MessageNotFound, InvalidAmount, InvalidText.
     """
-    claim = claim_refund(command.debit, claimed, now)
+    claim = claim_refund(command.debit, before, now)
     return claim, *_decide_folded(command, state, now)
 
 

@@ -13,10 +13,13 @@ from domain.events import header
 from domain.identifiers import refund_claim_id
 from domain.text import check_reason
 
+# A message's claim (`domain.identifiers.refund_claim_id`), or a refund of it in the account's log.
+Refunded = ClaimState | DebitRefunded
 
-def claim_refund(debit: CreditsDebited, claimed: ClaimState | None, now: datetime) -> ValueClaimed:
+
+def claim_refund(debit: CreditsDebited, before: Refunded | None, now: datetime) -> ValueClaimed:
     """The only claim of the message's refund. Raises AlreadyRefunded."""
-    if claimed is not None:
+    if before is not None:
         raise AlreadyRefunded(
             "this message was refunded before, which can be done once; adjust the account instead"
         )
@@ -49,6 +52,18 @@ def refund(command: RefundDebit, state: AccountState, now: datetime) -> DebitRef
         reason=check_reason(command.reason),
         refunded_by=command.refunded_by,
     )
+
+
+def check_refund(refunded: DebitRefunded, before: CreditsDebited | DebitRefunded | None) -> None:
+    """An AssertionError that names the rule which a stored refund breaks.
+
+    before: the newest event ahead of it in the account's log that charged or refunded the message.
+    """
+    assert before is not None, "a refund is of what the account was charged before"
+    assert isinstance(before, CreditsDebited), "a debit is refunded at most once"
+    assert refunded.amount_micro <= before.amount_micro, "no more is refunded than was charged"
+    given_micro = sum([share.amount_micro for share in refunded.shares])
+    assert refunded.amount_micro == given_micro, "a refund is the sum of its shares"
 
 
 def _last_shares(shares: tuple[Share, ...], amount_micro: int) -> tuple[Share, ...]:

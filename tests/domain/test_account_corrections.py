@@ -7,6 +7,7 @@ import pytest
 from domain.accounts import events as e
 from domain.accounts.decider import decide_refund
 from domain.accounts.postings import Posting, postings
+from domain.accounts.refunds import check_refund
 from domain.credits import BALANCE_MICRO_MAX
 from domain.errors import (
     AlreadyRefunded,
@@ -88,6 +89,37 @@ def test_what_cost_nothing_has_nothing_to_refund() -> None:
     (debited,) = account.when(capture(0))
     with pytest.raises(InvalidAmount, match="nothing to refund"):
         account.when(refund_of(debited))
+
+
+def test_a_refund_that_claimed_nothing_counts_as_well() -> None:
+    account = Account.with_events_of(purchase(10), hold(4))
+    (debited,) = account.when(capture(4))
+    (refunded,) = account.when(refund_of(debited, amount=2))
+    assert isinstance(refunded, e.DebitRefunded)
+    with pytest.raises(AlreadyRefunded):
+        decide_refund(refund_of(debited, "again"), account.state, refunded, NOW)
+
+
+def test_a_stored_refund_is_of_one_debit_before_it_and_of_no_more_than_that() -> None:
+    account = Account.with_events_of(purchase(10), hold(4), hold(0, "free"))
+    (debited,) = account.when(capture(4))
+    (refunded,) = account.when(refund_of(debited, amount=2))
+    assert isinstance(debited, e.CreditsDebited)
+    assert isinstance(refunded, e.DebitRefunded)
+    check_refund(refunded, debited)
+    check_refund(replace(refunded, amount_micro=micro(4), shares=debited.shares), debited)
+    with pytest.raises(AssertionError, match="no more is refunded than was charged"):
+        check_refund(replace(refunded, amount_micro=micro(4) + 1), debited)
+    with pytest.raises(AssertionError, match="the sum of its shares"):
+        check_refund(replace(refunded, amount_micro=micro(4)), debited)
+    with pytest.raises(AssertionError, match="at most once"):
+        check_refund(refunded, refunded)
+    with pytest.raises(AssertionError, match="the account was charged"):
+        check_refund(refunded, None)
+    # In old logs an answer that cost nothing could be refunded.
+    (free,) = account.when(capture(0, "free"))
+    assert isinstance(free, e.CreditsDebited)
+    check_refund(replace(refunded, amount_micro=0, shares=()), free)
 
 
 @pytest.mark.parametrize("again", [None, 1])

@@ -1,5 +1,6 @@
 """Folds every stream from its beginning. Checks that the ledger wrote each event, that the events
-follow the rules, and that each snapshot is what they lead to."""
+follow the rules, that no debit was refunded twice or for more than it was, and that each snapshot
+is what the events lead to."""
 
 import time
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from application.ledger.event_macs import StateMacs, event_macs, snapshot_macs
 from application.ledger.keys import LedgerKeys
 from application.ledger.snapshots import OtherKind, fold
 from application.ledger.streams import ACCOUNT, ALL_KINDS, StreamKind
-from domain.accounts.events import AccountEvent
+from domain.accounts.events import AccountEvent, CreditsDebited, DebitRefunded
 from domain.accounts.invariants import evolve_checked
+from domain.accounts.refunds import check_refund
 from infrastructure.log.reader import LoggedEvent
 from infrastructure.log.workers import LogWorker, WorkerPool
 from infrastructure.process.garbage import collection_paused
@@ -24,6 +26,8 @@ from infrastructure.proofs.verify.snapshots import SnapshotsChecked, SnapshotWal
 
 _ROWS_MAX = 2000
 _SNAPSHOTS_MAX = 20
+# Debits and refunds that are read at once.
+CHARGES_READ = 500
 # Streams are divided by the first byte of their ids, which are random enough for equal shares.
 _SHARES = 256
 _READ = """
@@ -37,6 +41,15 @@ SELECT originator_id, originator_version, topic, state FROM ledger.ledger_snapsh
 WHERE originator_id BETWEEN %s AND %s
 ORDER BY originator_id, originator_version
 """
+# From the end, because a refund mostly comes soon after its debit. So nothing needs to be kept of
+# the debits that are never refunded, which are nearly all.
+_READ_CHARGES = """
+SELECT notification_id, topic, originator_id, originator_version, state
+FROM ledger.ledger_events
+WHERE originator_id = %s AND originator_version < %s AND topic = ANY(%s)
+ORDER BY originator_version DESC LIMIT %s
+"""
+_CHARGE_TOPICS = [CreditsDebited.TOPIC, DebitRefunded.TOPIC]
 _KINDS: dict[str, StreamKind[Any]] = {
     event_type.TOPIC: kind for kind in ALL_KINDS for event_type in kind.event_types
 }
@@ -125,7 +138,29 @@ class _Auditor(LogWorker):
                     found = checked.accounts if kind is ACCOUNT else checked.streams
                     found.insert(_breaks_a_rule(kind, logged, error))
                     kind = None
+            if kind is ACCOUNT and logged.topic == DebitRefunded.TOPIC:
+                try:
+                    self._check_refund(logged)
+                except AssertionError as error:
+                    checked.accounts.insert(_breaks_a_rule(kind, logged, error))
             snapshots.at(logged, kind, state)
+
+    def _check_refund(self, logged: LoggedEvent) -> None:
+        """Raises AssertionError. The events before it in its stream are known to be readable."""
+        refunded = cast("DebitRefunded", logged.decode_unproven())
+        before, full = logged.originator_version, True
+        while full:
+            rows = self.connection.execute(
+                _READ_CHARGES, (logged.originator_id, before, _CHARGE_TOPICS, CHARGES_READ)
+            ).fetchall()
+            for row in rows:
+                charge = cast("CreditsDebited | DebitRefunded", LoggedEvent(*row).decode_unproven())
+                if charge.message_id == refunded.message_id:
+                    check_refund(refunded, charge)
+                    return
+                before = charge.originator_version
+            full = len(rows) == CHARGES_READ
+        check_refund(refunded, None)
 
 
 def _evolve(kind: StreamKind[Any], state: Any, logged: LoggedEvent) -> Any:

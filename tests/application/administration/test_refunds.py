@@ -1,7 +1,6 @@
 """Administrators give back what an answer cost: once, and never more than that."""
 
 import asyncio
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -35,10 +34,11 @@ async def refund(
     user_id: UUID,
     message_id: UUID,
     amount_micro: int | None = None,
-    **named: Any,
+    *,
+    key: str = "k",
+    reason: str = "a wrong answer",
 ) -> Outcome[Correction]:
-    asked = {"key": "k", "reason": "a wrong answer"} | named
-    order = an_order(administrator_id, refund=message_id, amount=amount_micro, **asked)
+    order = an_order(administrator_id, key, reason=reason)
     return await world.account_administration.refund(
         order, user_id=user_id, message_id=message_id, amount_micro=amount_micro
     )

@@ -1,4 +1,5 @@
-"""Refunds long after the answer: of grants that have expired, and behind many later events."""
+"""Refunds long after the answer: of grants that have expired, behind many later events, and in a
+log from before refunds claimed their messages."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -8,11 +9,17 @@ import pytest
 from application.ledger.event_store import PAGE_EVENTS
 from application.ledger.ledger import Transaction
 from application.ledger.streams import ACCOUNT
-from domain.accounts.commands import AccountCommand, FreezeAccount, GrantCredits, UnfreezeAccount
-from domain.accounts.decider import decide
-from domain.accounts.events import GrantExpired
+from domain.accounts.commands import (
+    AccountCommand,
+    FreezeAccount,
+    GrantCredits,
+    RefundDebit,
+    UnfreezeAccount,
+)
+from domain.accounts.decider import decide, decide_refund
+from domain.accounts.events import CreditsDebited, GrantExpired
 from domain.credits import MICRO_PER_CREDIT
-from domain.errors import InsufficientCredits, MessageNotFound
+from domain.errors import AlreadyRefunded, InsufficientCredits, MessageNotFound
 from domain.identifiers import account_id
 from domain.pricing.price import per_message
 from tests.application.administration.test_refunds import (
@@ -103,3 +110,54 @@ async def test_a_debit_is_found_behind_however_many_later_events(world: World, l
     assert (event.message_id, event.amount_micro) == (message_id, COST_MICRO)
     with pytest.raises(MessageNotFound):
         await refund(world, admin, user_id, world.ids.new_id(), key="another")
+
+
+async def refund_without_a_claim(
+    world: World, admin: UUID, user_id: UUID, amount_micro: int
+) -> None:
+    """As old logs have it."""
+    (debit,) = (event for event in world.events() if isinstance(event, CreditsDebited))
+    command = RefundDebit(
+        refund_id=world.ids.new_id(),
+        debit=debit,
+        amount_micro=amount_micro,
+        reason="long ago",
+        refunded_by=admin,
+    )
+
+    def work(transaction: Transaction) -> None:
+        account = transaction.load(ACCOUNT, account_id(user_id))
+        _, events, after = decide_refund(command, account, None, world.clock.now())
+        transaction.add_folded(ACCOUNT, events, after)
+
+    await world.ledger.transact(work)
+
+
+@pytest.mark.parametrize("later", [0, PAGE_EVENTS])
+@pytest.mark.parametrize("amount_micro", [1, COST_MICRO])
+async def test_what_an_old_log_refunded_without_a_claim_is_not_refunded_again(
+    world: World, amount_micro: int, later: int
+) -> None:
+    user_id, admin = await world.a_user(), await world.an_admin()
+    message_id = await paid_message(world, user_id)
+    await refund_without_a_claim(world, admin, user_id, amount_micro)
+    await freeze_and_release(world, user_id, later)
+    before = world.events()
+
+    for amount in (None, 1):
+        with pytest.raises(AlreadyRefunded):
+            await refund(world, admin, user_id, message_id, amount)
+    assert world.events() == before
+
+
+async def test_a_debit_that_another_process_has_just_made_is_refunded(world: World) -> None:
+    other = world.beside()
+    user_id, admin = await world.a_user(), await world.an_admin()
+    # The other process knows the account as it was before the debit.
+    await other.balance(user_id)
+    message_id = await paid_message(world, user_id)
+
+    await refund(other, admin, user_id, message_id)
+    await other.close()
+
+    assert await world.balance(user_id) == welcome_balance(10)

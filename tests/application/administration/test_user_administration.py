@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
 
@@ -40,14 +39,14 @@ T = TypeVar("T")
 async def suspend(
     world: World, administrator_id: UUID, user_id: UUID, key: str = "k", reason: str = "abuse"
 ) -> Outcome[UserStanding]:
-    order = an_order(administrator_id, key, reason=reason, suspend=user_id)
+    order = an_order(administrator_id, key, reason=reason)
     return await world.user_administration.suspend(order, user_id=user_id)
 
 
 async def reinstate(
     world: World, administrator_id: UUID, user_id: UUID, key: str = "k2"
 ) -> Outcome[UserStanding]:
-    order = an_order(administrator_id, key, reason="a slip", reinstate=user_id)
+    order = an_order(administrator_id, key)
     return await world.user_administration.reinstate(order, user_id=user_id)
 
 
@@ -252,7 +251,7 @@ async def test_an_order_about_nobody_or_about_something_else_is_refused(world: W
 @pytest.mark.parametrize("reason", ["", "\u200b", "two\nlines", "x" * 201, "\ud800"])
 async def test_an_order_says_why(world: World, reason: str) -> None:
     admin, user_id = await world.an_admin(), await world.a_user()
-    order = replace(an_order(admin, "k"), reason=reason)
+    order = an_order(admin, "k", reason=reason)
 
     with pytest.raises(InvalidText, match="reason"):
         await world.user_administration.suspend(order, user_id=user_id)

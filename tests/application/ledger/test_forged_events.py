@@ -89,7 +89,7 @@ async def test_a_debit_that_nobody_paid_is_not_refunded(
     user_id, admin = await world.a_user(), await world.an_admin()
     stream = account_id(user_id)
     await world.ask(user_id)
-    debit = await world.ledger.newest(stream, CreditsDebited, lambda _: True)
+    debit = await world.ledger.newest(stream, [CreditsDebited], lambda _: True)
     assert debit is not None
     forged = replace(
         debit,
