@@ -4,9 +4,6 @@
   token shows up, when the user chooses a new password, and when the user is suspended.
 - A suspension ends sessions for good. Nobody signs in while it lasts, and a session from before it
   stays ended after the user is reinstated.
-- Sessions from before are told by their times, though clocks differ. Up to CLOCKS_DIFFER_MAX after
-  a new password or a reinstatement a session counts as from before, since another process may have
-  opened it. One that is opened with knowledge of either is given a time later than that.
 - It speaks for its own user and for nobody else.
 - A refresh token is good once: its use makes the next generation (RFC 9700, section 2.2.2).
 - Two tabs that share a token send it at the same moment. The token before the good one, within the
@@ -16,7 +13,7 @@
   hold the same token and only one of them can be first.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import assert_never
 
 from domain.errors import SessionEnded
@@ -28,8 +25,6 @@ from domain.users.decider import check_not_suspended
 from domain.users.state import UserState
 
 REASON_REUSED = "refresh_token_reused"
-# Between any two processes that write to the ledger.
-CLOCKS_DIFFER_MAX = timedelta(minutes=1)
 
 
 def decide(
@@ -73,7 +68,7 @@ def usable(
 
 
 def _is_from_before(time: datetime | None, session: SessionState) -> bool:
-    return time is not None and session.opened_at <= time + CLOCKS_DIFFER_MAX
+    return time is not None and session.opened_at <= time
 
 
 def _open(
@@ -82,11 +77,8 @@ def _open(
     assert session is None, "session ids are fresh"
     assert user is not None, "only a user signs in"
     check_not_suspended(user)
-    opened_at = now
-    if user.sessions_ended_at is not None:
-        opened_at = max(now, user.sessions_ended_at + CLOCKS_DIFFER_MAX + timedelta.resolution)
     return e.SessionOpened(
-        **header(command.session_id, 1, opened_at),
+        **header(command.session_id, 1, now),
         user_id=user.id,
         expires_at=_in_the_future(command.expires_at, now),
     )

@@ -3,7 +3,6 @@
 import pytest
 
 from application.chat.answer import GenerationFailed
-from domain.errors import SessionEnded
 from tests.application.world import LIMITS, PASSWORD, PRICE, World
 from tests.support.scripted_engine import Pause, script
 
@@ -55,34 +54,3 @@ async def test_a_session_outlives_a_clock_set_backwards(world: World) -> None:
     assert await world.users.principal(user_id=signed_in.user_id, session_id=signed_in.session_id)
     again = await world.users.refresh(session_id=signed_in.session_id, generation=1)
     assert again.generation == 2
-
-
-async def test_a_new_password_signs_in_at_once_though_its_clock_was_ahead(world: World) -> None:
-    await world.users.register(username="ada", email="ada@example.com", password=PASSWORD)
-    user = await world.users.find("ada")
-    assert user is not None
-    world.clock.advance(seconds=HOUR_S)
-    await world.users.set_password(user, "another password")
-    world.clock.advance(seconds=-HOUR_S)
-
-    signed_in = await world.users.sign_in(login="ada", password="another password")
-
-    assert await world.users.principal(user_id=user.id, session_id=signed_in.session_id)
-    assert await world.users.refresh(session_id=signed_in.session_id, generation=1)
-
-
-async def test_a_new_password_ends_the_session_of_a_process_whose_clock_is_ahead(
-    world: World,
-) -> None:
-    await world.users.register(username="ada", email="ada@example.com", password=PASSWORD)
-    user = await world.users.find("ada")
-    assert user is not None
-    world.clock.advance(seconds=30)
-    copied = await world.users.sign_in(login="ada", password=PASSWORD)
-    world.clock.advance(seconds=-30)
-
-    await world.users.set_password(user, "another password")
-
-    world.clock.advance(seconds=HOUR_S)
-    with pytest.raises(SessionEnded, match="password was changed"):
-        await world.users.principal(user_id=user.id, session_id=copied.session_id)
