@@ -44,8 +44,8 @@ class TableFold:
     made: rows that this fold began.
     changed and added: what it sets and adds in rows from before. summed: what it adds to rows that
     may not be there. deleted: keys of rows that are to go. swept: by columns, the values whose
-    rows are to go. found: for those columns, the keys of made rows by their values. set_columns:
-    those that are set in any changed row."""
+    rows are to go. found: for those columns, the keys of made rows by their values.
+    changed_columns: those that are set or added to in any row from before."""
 
     key_columns: tuple[str, ...]
     keyed: bool = False
@@ -57,7 +57,7 @@ class TableFold:
     deleted: dict[Key, Values] = field(default_factory=dict)
     swept: dict[tuple[str, ...], dict[tuple[Any, ...], None]] = field(default_factory=dict)
     found: dict[tuple[str, ...], dict[tuple[Any, ...], list[Key]]] = field(default_factory=dict)
-    set_columns: set[str] = field(default_factory=set)
+    changed_columns: set[str] = field(default_factory=set)
     key_of: Callable[[Mapping[str, Any]], Key] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,14 +74,13 @@ class TableFold:
         row = self.made.get(key)
         if row is not None:
             row.update(values)
-            if self.found and any(name in columns for columns in self.found for name in values):
-                self.found.clear()
+            self._forget_places(values)
             return
         if key in self.summed:
             raise CannotFold
         if key in self.deleted:
             return
-        self.set_columns.update(values)
+        self.changed_columns.update(values)
         known = self.changed.get(key)
         if known is None:
             self.changed[key] = {**where, **values}
@@ -96,6 +95,7 @@ class TableFold:
         row = self.made.get(key)
         if row is not None:
             _sum(row, by)
+            self._forget_places(by)
             return
         if key in self.summed:
             raise CannotFold
@@ -105,6 +105,7 @@ class TableFold:
         if known is not None and not by.keys().isdisjoint(known):
             _sum(known, by)
             return
+        self.changed_columns.update(by)
         added = self.added.get(key)
         if added is None:
             self.added[key] = {**where, **by}
@@ -116,6 +117,7 @@ class TableFold:
         row = self.made.get(key) or self.summed.get(key)
         if row is not None:
             _sum(row, by)
+            self._forget_places(by)
         elif key in self.changed or key in self.added or key in self.deleted:
             raise CannotFold
         else:
@@ -136,7 +138,7 @@ class TableFold:
 
     def _sweep(self, where: Mapping[str, Any]) -> None:
         columns, values = tuple(where), tuple(where.values())
-        if not self.set_columns.isdisjoint(columns):
+        if not self.changed_columns.isdisjoint(columns):
             raise CannotFold
         if columns not in self.found:
             keys: dict[tuple[Any, ...], list[Key]] = {}
@@ -151,6 +153,11 @@ class TableFold:
                 # As in `delete`, the database may have another one, with other values.
                 self.deleted[key] = {name: made[name] for name in self.key_columns}
         self.swept.setdefault(columns, {})[values] = None
+
+    def _forget_places(self, changed: Iterable[str]) -> None:
+        """Made rows were looked for by columns that have other values now."""
+        if self.found and any(name in columns for columns in self.found for name in changed):
+            self.found.clear()
 
 
 class Fold:
