@@ -59,7 +59,8 @@ class Accumulate(msgspec.Struct, frozen=True, gc=False):
 
 
 class Delete(msgspec.Struct, frozen=True, gc=False):
-    """All rows that have these values, in their key or in other columns."""
+    """All rows that have these values, in their key or in other columns. An upsert that leaves
+    columns out must not change one of those others in a row that is there."""
 
     table: str
     where: Row

@@ -45,7 +45,8 @@ class TableFold:
     what Update sets and Increment adds in rows from before the fold. summed: what Accumulate adds
     to rows that may not be there yet. deleted: keys of rows to delete. swept: for a deletion by
     other columns than the key, the values of those columns. found: for the same columns, which of
-    `made` have which values. set_columns: the columns that are set in any row of `changed`."""
+    `made` have which values. changed_columns: those that are set or added to in any row from
+    before."""
 
     key_columns: tuple[str, ...]
     keyed: bool = False
@@ -57,7 +58,7 @@ class TableFold:
     deleted: dict[Key, Values] = field(default_factory=dict)
     swept: dict[tuple[str, ...], dict[tuple[Any, ...], None]] = field(default_factory=dict)
     found: dict[tuple[str, ...], dict[tuple[Any, ...], list[Key]]] = field(default_factory=dict)
-    set_columns: set[str] = field(default_factory=set)
+    changed_columns: set[str] = field(default_factory=set)
     key_of: Callable[[Mapping[str, Any]], Key] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -74,14 +75,13 @@ class TableFold:
         row = self.made.get(key)
         if row is not None:
             row.update(values)
-            if self.found and any(name in columns for columns in self.found for name in values):
-                self.found.clear()
+            self._forget_places(values)
             return
         if key in self.summed:
             raise CannotFold
         if key in self.deleted:
             return
-        self.set_columns.update(values)
+        self.changed_columns.update(values)
         known = self.changed.get(key)
         if known is None:
             self.changed[key] = {**where, **values}
@@ -96,6 +96,7 @@ class TableFold:
         row = self.made.get(key)
         if row is not None:
             _sum(row, by)
+            self._forget_places(by)
             return
         if key in self.summed:
             raise CannotFold
@@ -105,6 +106,7 @@ class TableFold:
         if known is not None and not by.keys().isdisjoint(known):
             _sum(known, by)
             return
+        self.changed_columns.update(by)
         added = self.added.get(key)
         if added is None:
             self.added[key] = {**where, **by}
@@ -116,6 +118,7 @@ class TableFold:
         row = self.made.get(key) or self.summed.get(key)
         if row is not None:
             _sum(row, by)
+            self._forget_places(by)
         elif key in self.changed or key in self.added or key in self.deleted:
             raise CannotFold
         else:
@@ -136,7 +139,7 @@ class TableFold:
 
     def _sweep(self, where: Mapping[str, Any]) -> None:
         columns, values = tuple(where), tuple(where.values())
-        if not self.set_columns.isdisjoint(columns):
+        if not self.changed_columns.isdisjoint(columns):
             raise CannotFold
         if columns not in self.found:
             keys: dict[tuple[Any, ...], list[Key]] = {}
@@ -151,6 +154,11 @@ class TableFold:
                 # As in `delete`, the database may have another one, with other values.
                 self.deleted[key] = {name: made[name] for name in self.key_columns}
         self.swept.setdefault(columns, {})[values] = None
+
+    def _forget_places(self, changed: Iterable[str]) -> None:
+        """Made rows were looked for by columns that have other values now."""
+        if self.found and any(name in columns for columns in self.found for name in changed):
+            self.found.clear()
 
 
 class Fold:

@@ -5,8 +5,12 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 from psycopg import AsyncConnection
 
+from application.ledger.mapping import EventMapper
+from domain.accounts.events import CreditsDebited
+from domain.pricing.price import PriceKind
 from infrastructure.log.reader import ReadBounds
 from infrastructure.read_models.rebuild.rebuild import rebuild
 from infrastructure.read_models.rebuild.shadow_tables import ReplayBounds
@@ -16,7 +20,8 @@ from projections.registry import PROJECTIONS
 from tests.infrastructure.read_models.rebuild.replaying import SMALL, Watched, project
 from tests.projections.log import Log, comparable, stored_rows
 from tests.projections.random_history import RandomHistory
-from tests.support.keys import EVENT_MACS
+from tests.support.forging import Forger, bare
+from tests.support.keys import EVENT_MACS, LEDGER_KEYS, with_mac
 from tests.support.servers import DatabaseUrls
 
 SHARED_OUT = ReplayBounds(events_max=40, processes=2, process_events_min=1)
@@ -120,6 +125,48 @@ ID = re.compile(rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def other_id(text: str) -> str:
     """Another id for each id, always with a letter in it."""
     return "ab" + text[2:34] + "cd"
+
+
+@pytest.mark.parametrize(
+    ("found", "forged"),
+    [
+        (rb'"message_micro":[0-9]+', b'"message_micro":-1'),  # No price is negative.
+        (rb'"amount_micro":[0-9]+', b'"amount_micro":9223372036854775808'),  # No bigint.
+        (rb'"amount_micro":[0-9]+', b'"amount_micro":18446744073709551616'),  # Nor 64 bits.
+        (rb'"user_id":"[^"]+"', b'"user_id":7'),
+        (rb'"timestamp":"[^"]+"', b'"timestamp":"yesterday"'),
+    ],
+)
+async def test_an_event_that_no_rows_can_be_made_of_stops_a_rebuild_and_changes_nothing(
+    found: bytes, forged: bytes, event_log: Log, database: DatabaseUrls
+) -> None:
+    """As whoever has the ledger's keys could write it."""
+    event_log.append(RandomHistory(28).commits(100))
+    await project(database.service)
+    before = comparable(stored_rows(database.service))
+    stored = next(
+        EventMapper(LEDGER_KEYS).to_stored_event(event)
+        for _, event in event_log.events
+        if isinstance(event, CreditsDebited) and event.price.kind is PriceKind.PER_MESSAGE
+    )
+    state, count = re.subn(found, forged, bare(stored), count=1)
+    assert count == 1
+    head = Forger(database).insert(
+        with_mac(StoredEvent(UUID(int=5), stored.originator_version, stored.topic, state))
+    )
+    async with await AsyncConnection.connect(database.service, autocommit=True) as connection:
+        plan = plan_of(database.service, await RowSql.load(connection, "read_shadow"))
+    folder = Folder(plan)
+    folded = folder.fold(event_log.head, head)
+    folder.close()
+    number = forged.partition(b":")[2]
+    left_to_the_database = folded.parts and number in folded.parts[0].copies[0].body
+    assert folded.parts is None or left_to_the_database
+
+    with pytest.raises((MapperDeserialisationError, psycopg.DataError, AssertionError)):
+        await rebuild([], database.service, Watched(), bounds=SMALL, macs=EVENT_MACS)
+
+    assert comparable(stored_rows(database.service)) == before
 
 
 async def test_a_gap_of_any_size_in_the_positions_is_no_work(
