@@ -123,7 +123,7 @@ class Writer:
             FoldPlan(
                 service_url=url,
                 sql=row_sql,
-                held={},
+                positions={},
                 bounds=ReadBounds(),
                 connect_timeout_s=5,
                 macs=EVENT_MACS,
