@@ -55,7 +55,7 @@ async def test_a_position_beyond_the_log_is_told_at_once(
     assert await watch.trouble_at(0) is None
 
     move(migrated, "9000000000000000000")
-    assert "up to position 9000000000000000000" in (await watch.trouble_at(1) or "")
+    assert "the log up to 9000000000000000000" in (await watch.trouble_at(1) or "")
 
     move(migrated, HEAD)
     assert await watch.trouble_at(2) is None
